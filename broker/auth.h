@@ -1,0 +1,34 @@
+/* broker/auth.h - Tunnel tokens: JSON Web Tokens (RFC 7519) signed by HMAC (RFC 7518 3.2).
+ * The only file of its programs that includes jwt.h. */
+#ifndef PIPEGATE_AUTH_H
+#define PIPEGATE_AUTH_H
+
+#include "broker/config.h"
+#include "common/check.h"
+#include "common/gatemsg.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum auth_result { AUTH_OK, AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED };
+
+struct auth_grant {
+	char connection_id[CONNECTION_ID_MAX_BYTES + 1];
+	int64_t expires_s; /* Unix time */
+};
+
+enum { AUTH_TOKEN_MAX_BYTES = 8192 };
+
+/* Checks `bytes` of untrusted text. `now_s` is Unix time. *out is set for AUTH_OK only. */
+enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_s,
+			    struct auth_grant *out) MUST_CHECK;
+
+/* The close reason of contract section 4, for anything but AUTH_OK. */
+const char *auth_reason(enum auth_result result);
+
+/* A new token. The caller frees it. NULL: the library failed. */
+char *auth_mint(const struct config *c, const char *connection_id, int64_t now_s) MUST_CHECK;
+
+const char *auth_library_version(void);
+
+#endif

@@ -1,0 +1,224 @@
+/* broker/broker.c - see broker.h.
+ *
+ * One thread, one libuv loop that owns the poll; ZeroMQ's descriptor and libwebsockets are guests on it.
+ * Each turn: what came in is taken in by callbacks, which only mark; on_turn(), before the loop waits
+ * again, drains the gate and settles the hub: all replies and writes of a turn go out together. */
+#include "broker/broker.h"
+
+#include "broker/front.h"
+#include "broker/gate.h"
+#include "broker/hub.h"
+#include "broker/listener.h"
+#include "broker/ws.h"
+#include "common/log.h"
+#include "common/notify.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+enum {
+	BUSY_TICK_MS = 100, /* while there are exchanges: the grain of their time-outs */
+	CALM_TICK_MS = 1000,/* otherwise: token expiry */
+	LAST_WORDS_MS = 2000, /* after the drain, for replies and closing handshakes */
+};
+
+enum phase { RUNNING, DRAINING, ENDING, CLOSING };
+
+struct broker {
+	const struct config *config;
+	uv_loop_t loop;
+	struct hub hub;
+	struct gate *gate;
+	struct ws *ws;
+	struct front front;
+	struct listener *tunnels;
+	struct listener *admin;
+	uv_prepare_t turn;
+	uv_idle_t again; /* active: come back without waiting */
+	uv_timer_t tick;
+	uint64_t tick_ms;
+	uv_signal_t term, interrupt;
+	enum phase phase;
+	uint64_t phase_until_ms;
+};
+
+static int64_t now_ms(const struct broker *b)
+{
+	return (int64_t)uv_now(&b->loop);
+}
+
+static void on_again(uv_idle_t *idle)
+{
+	(void)idle;
+}
+
+static void on_tick(uv_timer_t *timer);
+
+static void set_tick(struct broker *b)
+{
+	uint64_t want_ms = hub_busy(&b->hub) || b->phase != RUNNING ? BUSY_TICK_MS : CALM_TICK_MS;
+
+	if (b->tick_ms == want_ms)
+		return;
+	b->tick_ms = want_ms;
+	uv_timer_start(&b->tick, on_tick, want_ms, want_ms);
+}
+
+static void on_turn(uv_prepare_t *prepare)
+{
+	struct broker *b = prepare->data;
+
+	hub_set_now(&b->hub, now_ms(b));
+	if (gate_drain(b->gate))
+		uv_idle_start(&b->again, on_again);
+	else
+		uv_idle_stop(&b->again);
+	hub_settle(&b->hub);
+	b->hub.stats.strangers = listener_strangers(b->tunnels);
+	set_tick(b);
+}
+
+/* --- the stop: drain, end what is left, close the tunnels, leave --- */
+
+static void enter(struct broker *b, enum phase phase, int64_t wait_ms)
+{
+	b->phase = phase;
+	b->phase_until_ms = uv_now(&b->loop) + (uint64_t)wait_ms;
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+	struct broker *b = handle->data;
+
+	if (b->phase == RUNNING) {
+		log_info("stopping signal=%d exchanges=%llu", number,
+			 (unsigned long long)b->hub.stats.open);
+		notify_service_manager("STOPPING=1");
+		enter(b, DRAINING, b->config->drain_ms);
+		listener_stop(b->tunnels);
+		hub_drain(&b->hub);
+	} else if (b->phase == DRAINING) {
+		b->phase_until_ms = 0; /* a second signal: no more waiting */
+	}
+	set_tick(b);
+}
+
+static void advance_stop(struct broker *b)
+{
+	bool over = uv_now(&b->loop) >= b->phase_until_ms;
+
+	if (b->phase == DRAINING && (over || !hub_busy(&b->hub))) {
+		hub_end_all(&b->hub);
+		enter(b, ENDING, LAST_WORDS_MS);
+		over = false;
+	}
+	if (b->phase == ENDING && (over || !hub_busy(&b->hub))) {
+		hub_close_tunnels(&b->hub);
+		enter(b, CLOSING, LAST_WORDS_MS);
+		over = false;
+	}
+	if (b->phase == CLOSING && (over || !hub_has_tunnels(&b->hub)))
+		uv_stop(&b->loop);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct broker *b = timer->data;
+
+	hub_set_now(&b->hub, now_ms(b));
+	hub_tick(&b->hub);
+	if (b->phase != RUNNING)
+		advance_stop(b);
+}
+
+/* --- start and end --- */
+
+static bool start_parts(struct broker *b)
+{
+	const struct config *c = b->config;
+	struct hub_io io = {.reply = gate_reply};
+
+	hub_init(&b->hub, c, &io, now_ms(b));
+	b->gate = gate_new(&b->loop, c, &b->hub);
+	if (b->gate == NULL)
+		return false;
+	b->hub.io.ctx = b->gate;
+	b->ws = ws_new(&b->loop, &b->hub);
+	if (b->ws == NULL)
+		return false;
+	b->front = (struct front){.hub = &b->hub, .ws = b->ws};
+	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)", "tunnels",
+				  c->socket_group, front_on_request, &b->front);
+	if (b->tunnels == NULL)
+		return false;
+	if (c->admin == NULL)
+		return true;
+	b->admin = listener_new(&b->loop, c->admin, "PIPEGATE_ADMIN", "admin", c->socket_group,
+				front_on_admin_request, &b->front);
+	return b->admin != NULL;
+}
+
+static void watch_signal(struct broker *b, uv_signal_t *handle, int number)
+{
+	uv_signal_init(&b->loop, handle);
+	handle->data = b;
+	uv_signal_start(handle, on_stop_signal, number);
+}
+
+static void start_watching(struct broker *b)
+{
+	uv_prepare_init(&b->loop, &b->turn);
+	uv_idle_init(&b->loop, &b->again);
+	uv_timer_init(&b->loop, &b->tick);
+	b->turn.data = b->tick.data = b;
+	uv_prepare_start(&b->turn, on_turn);
+	watch_signal(b, &b->term, SIGTERM);
+	watch_signal(b, &b->interrupt, SIGINT);
+	set_tick(b);
+}
+
+static void stop_watching(struct broker *b)
+{
+	uv_close((uv_handle_t *)&b->turn, NULL);
+	uv_close((uv_handle_t *)&b->again, NULL);
+	uv_close((uv_handle_t *)&b->tick, NULL);
+	uv_close((uv_handle_t *)&b->term, NULL);
+	uv_close((uv_handle_t *)&b->interrupt, NULL);
+}
+
+/* Closes what is open, in the order that nobody misses what it needs. */
+static void end_parts(struct broker *b)
+{
+	listener_stop(b->tunnels);
+	listener_stop(b->admin);
+	uv_run(&b->loop, UV_RUN_NOWAIT);
+	ws_destroy(&b->ws); /* tells the hub of each socket that was still open */
+	if (b->gate != NULL)
+		hub_fini(&b->hub);
+	gate_destroy(&b->gate);
+	uv_run(&b->loop, UV_RUN_NOWAIT);
+	listener_destroy(&b->tunnels);
+	listener_destroy(&b->admin);
+	uv_run(&b->loop, UV_RUN_NOWAIT);
+	if (uv_loop_close(&b->loop) != 0)
+		log_debug("loop.handles_left");
+}
+
+int broker_run(const struct config *config)
+{
+	struct broker b = {.config = config};
+	int result = EXIT_CONFIG;
+
+	signal(SIGPIPE, SIG_IGN);
+	CHECK(uv_loop_init(&b.loop) == 0);
+	if (start_parts(&b)) {
+		start_watching(&b);
+		log_info("ready gate=%s", config->gate);
+		notify_service_manager("READY=1");
+		uv_run(&b.loop, UV_RUN_DEFAULT);
+		stop_watching(&b);
+		result = 0;
+	}
+	end_parts(&b);
+	return result;
+}

@@ -1,0 +1,335 @@
+/* broker/exchange.c - One request and its answer, from OPEN to its one end. See hub.h. */
+#include "broker/hub.h"
+#include "broker/tunnel.h"
+#include "common/head.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	HOLD_MAX_MS = 10000,
+	LINGER_MS = 30000, /* an ended exchange waits so long for its responder to ask */
+};
+
+struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES])
+{
+	struct exchange *x;
+
+	HASH_FIND(hh, h->exchanges, corr, CORR_BYTES, x);
+	return x;
+}
+
+void exchange_touch(struct exchange *x)
+{
+	if (!x->dirty)
+		TAILQ_INSERT_TAIL(&x->hub->dirty, x, dirty_link);
+	x->dirty = true;
+}
+
+static void set_progress(struct exchange *x, struct deadlines *list, int64_t wait_ms)
+{
+	if (x->progress_list != NULL)
+		deadline_clear(x->progress_list, &x->progress);
+	x->progress_list = list;
+	deadline_set(list, &x->progress, x->hub->now_ms + wait_ms);
+}
+
+void exchange_progress(struct exchange *x)
+{
+	const struct config *c = x->hub->config;
+
+	if (x->failed)
+		return;
+	if (x->head_came)
+		set_progress(x, &x->hub->idle_waits, c->idle_timeout_ms);
+	else
+		set_progress(x, &x->hub->response_waits, c->response_timeout_ms);
+}
+
+static void drop_bodies(struct exchange *x)
+{
+	buf_fini(&x->head);
+	buf_fini(&x->up);
+	buf_fini(&x->answer_head);
+	buf_fini(&x->down);
+}
+
+static void exchange_free(struct exchange *x)
+{
+	struct hub *h = x->hub;
+
+	CHECK(x->tunnel == NULL && !x->queued);
+	if (x->dirty)
+		TAILQ_REMOVE(&h->dirty, x, dirty_link);
+	if (x->progress_list != NULL)
+		deadline_clear(x->progress_list, &x->progress);
+	deadline_clear(&h->holds, &x->hold);
+	deadline_clear(&h->offline_waits, &x->offline);
+	drop_bodies(x);
+	HASH_DEL(h->exchanges, x);
+	h->stats.open--;
+	h->stats.outcomes[x->failed ? x->fail : FAIL_NONE]++;
+	free(x);
+}
+
+void exchange_free_all(struct hub *h)
+{
+	struct exchange *x, *next;
+
+	HASH_ITER(hh, h->exchanges, x, next)
+		exchange_free(x);
+}
+
+/* The responder waits for a reply from now on. */
+static void expect_reply(struct exchange *x, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	int64_t hold_ms = m->number < HOLD_MAX_MS ? m->number : HOLD_MAX_MS;
+
+	x->peer = *peer;
+	x->reply_due = true;
+	x->hold_over = hold_ms == 0;
+	if (hold_ms > 0)
+		deadline_set(&x->hub->holds, &x->hold, x->hub->now_ms + hold_ms);
+	exchange_touch(x);
+}
+
+/* Takes a piece of the request body in. False: more than is allowed, the exchange has failed. */
+static bool take_body(struct exchange *x, const struct gate_msg *m)
+{
+	int64_t limit = x->hub->config->max_body_bytes;
+
+	if (x->up_end)
+		return true; /* nothing can follow the end */
+	x->up_bytes += (int64_t)m->body_bytes;
+	x->hub->stats.request_bytes += m->body_bytes;
+	if (limit > 0 && x->up_bytes > limit) {
+		exchange_fail(x, FAIL_BODY_TOO_LARGE);
+		return false;
+	}
+	buf_append(&x->up, m->body, m->body_bytes);
+	x->up_end = (m->flags & GATE_BODY_END) != 0;
+	return true;
+}
+
+static bool open_is_well_formed(const struct gate_msg *m)
+{
+	return connection_id_valid(m->id, m->id_bytes) && m->head_bytes > 0 &&
+	       m->head_bytes <= FRAME_REQUEST_HEAD_MAX_BYTES && m->body_bytes <= GATE_PIECE_BYTES &&
+	       head_valid(m->head, m->head_bytes);
+}
+
+void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	bool has_length = (m->flags & GATE_HAS_LENGTH) != 0;
+	int64_t limit = h->config->max_body_bytes;
+
+	if (!open_is_well_formed(m) || exchange_find(h, m->corr) != NULL) {
+		hub_refuse(h, peer, m, FAIL_BAD_REQUEST);
+		return;
+	}
+	if (h->draining) {
+		hub_refuse(h, peer, m, FAIL_SHUTTING_DOWN);
+		return;
+	}
+	if (limit > 0 && (m->body_bytes > (uint64_t)limit ||
+			  (has_length && m->body_total_bytes > (uint64_t)limit))) {
+		hub_refuse(h, peer, m, FAIL_BODY_TOO_LARGE);
+		return;
+	}
+
+	struct exchange *x = xcalloc(1, sizeof *x);
+	memcpy(x->corr, m->corr, CORR_BYTES);
+	x->hub = h;
+	x->process = m->process;
+	x->opened_ms = h->now_ms;
+	x->body_total_bytes = has_length ? (int64_t)m->body_total_bytes : -1;
+	buf_append(&x->head, m->head, m->head_bytes);
+	HASH_ADD(hh, h->exchanges, corr, CORR_BYTES, x);
+	h->stats.open++;
+	exchange_progress(x);
+	x->wants_credit = true;
+	expect_reply(x, peer, m);
+	if (!take_body(x, m))
+		return;
+
+	enum fail refusal = route_accept(route_get(h, m->id, m->id_bytes), x);
+	if (refusal != FAIL_NONE) {
+		x->refused = true;
+		exchange_fail(x, refusal);
+	}
+}
+
+void exchange_step(struct exchange *x, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	deadline_clear(&x->hub->holds, &x->hold);
+	if (m->kind == GATE_CANCEL) {
+		expect_reply(x, peer, m);
+		exchange_fail(x, m->fail < FAIL_COUNT && m->fail ? (enum fail)m->fail : FAIL_CANCELLED);
+		return;
+	}
+	x->wants_credit = m->body_bytes > 0 || x->gave_no_credit;
+	expect_reply(x, peer, m);
+	if (x->failed)
+		return;
+	bool news = m->body_bytes > 0 || (m->flags & GATE_BODY_END);
+	if (m->body_bytes > GATE_PIECE_BYTES) {
+		exchange_fail(x, FAIL_BAD_REQUEST);
+		return;
+	}
+	if (news && take_body(x, m)) {
+		exchange_progress(x);
+		if (x->tunnel != NULL)
+			x->tunnel->codec->more(x->tunnel, x);
+	}
+}
+
+int64_t exchange_credit_bytes(const struct exchange *x)
+{
+	if (x->up_end)
+		return 0;
+	if (x->tunnel != NULL)
+		return x->tunnel->codec->credit(x->tunnel, x);
+	return x->down_end ? GATE_PIECE_BYTES : 0; /* answered early: the rest is thrown away */
+}
+
+static void fill_failure(const struct exchange *x, struct gate_msg *m)
+{
+	m->flags = GATE_FAILED;
+	m->fail = (uint8_t)x->fail;
+	if (!x->refused)
+		m->flags |= GATE_ACCEPTED;
+	if (x->sent && !x->surely_unserved)
+		m->flags |= GATE_MAYBE_DELIVERED;
+}
+
+static void fill_piece(struct exchange *x, struct gate_msg *m)
+{
+	if (x->head_came && !x->head_given) {
+		m->flags |= GATE_HAS_HEAD;
+		m->head = buf_first(&x->answer_head);
+		m->head_bytes = buf_bytes(&x->answer_head);
+	}
+	m->body = buf_first(&x->down);
+	m->body_bytes = buf_bytes(&x->down);
+	if (m->body_bytes > GATE_PIECE_BYTES)
+		m->body_bytes = GATE_PIECE_BYTES;
+	if (x->down_end && m->body_bytes == buf_bytes(&x->down))
+		m->flags |= GATE_RESPONSE_END;
+}
+
+/* What the reply carried is the responder's now. */
+static void piece_given(struct exchange *x, const struct gate_msg *m)
+{
+	if (m->flags & GATE_HAS_HEAD) {
+		x->head_given = true;
+		buf_fini(&x->answer_head);
+	}
+	if (m->body_bytes > 0) {
+		x->hub->stats.response_bytes += m->body_bytes;
+		buf_consume(&x->down, m->body_bytes);
+		if (x->tunnel != NULL)
+			x->tunnel->codec->consumed(x->tunnel, x, m->body_bytes);
+	}
+	exchange_progress(x);
+}
+
+static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
+{
+	if (x->failed) {
+		fill_failure(x, m);
+		return true;
+	}
+	m->number = (uint32_t)exchange_credit_bytes(x);
+	if ((x->head_came && !x->head_given) || buf_bytes(&x->down) > 0 || x->down_end) {
+		fill_piece(x, m);
+		return true;
+	}
+	return (x->wants_credit && m->number > 0) || x->hold_over;
+}
+
+void exchange_settle(struct exchange *x)
+{
+	struct hub *h = x->hub;
+	struct gate_msg m = {.kind = GATE_REPLY, .boot = h->boot};
+
+	TAILQ_REMOVE(&h->dirty, x, dirty_link);
+	x->dirty = false;
+	if (x->gone) {
+		exchange_free(x);
+		return;
+	}
+	if (!x->reply_due || !has_something_to_say(x, &m))
+		return;
+
+	memcpy(m.corr, x->corr, CORR_BYTES);
+	x->reply_due = false;
+	x->gave_no_credit = m.number == 0;
+	deadline_clear(&h->holds, &x->hold);
+	if (!h->io.reply(h->io.ctx, &x->peer, &m)) {
+		exchange_abandon(x);
+		return;
+	}
+	if (m.flags & (GATE_FAILED | GATE_RESPONSE_END)) {
+		exchange_free(x);
+		return;
+	}
+	piece_given(x, &m);
+}
+
+void exchange_fail(struct exchange *x, enum fail f)
+{
+	if (x->failed)
+		return;
+	if (x->tunnel != NULL) {
+		x->tunnel->codec->cancel(x->tunnel, x, f);
+		tunnel_detach(x);
+	} else if (x->queued) {
+		route_dequeue(x);
+	}
+	x->failed = true;
+	x->fail = f;
+	drop_bodies(x);
+	set_progress(x, &x->hub->idle_waits, LINGER_MS);
+	exchange_touch(x);
+}
+
+void exchange_abandon(struct exchange *x)
+{
+	exchange_fail(x, FAIL_CANCELLED);
+	x->gone = true;
+	exchange_touch(x);
+}
+
+void exchange_idle(struct exchange *x)
+{
+	if (x->failed)
+		exchange_abandon(x); /* nobody fetched the end of it */
+	else
+		exchange_fail(x, FAIL_IDLE_TIMEOUT);
+}
+
+void exchange_on_head(struct exchange *x, const void *head, size_t bytes)
+{
+	CHECK(!x->head_came);
+	x->head_came = true;
+	buf_append(&x->answer_head, head, bytes);
+	exchange_progress(x);
+	exchange_touch(x);
+}
+
+void exchange_on_data(struct exchange *x, const void *data, size_t bytes)
+{
+	buf_append(&x->down, data, bytes);
+	exchange_progress(x);
+	exchange_touch(x);
+}
+
+void exchange_on_end(struct exchange *x)
+{
+	x->down_end = true;
+	buf_fini(&x->up);
+	tunnel_detach(x);
+	exchange_touch(x);
+}

@@ -1,0 +1,193 @@
+/* broker/front.c - see front.h. */
+#include "broker/front.h"
+
+#include "common/fail.h"
+#include "common/frame.h"
+#include "common/id.h"
+#include "common/log.h"
+#include "common/query.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+static bool text_is(struct listener_text t, const char *want)
+{
+	return t.bytes == strlen(want) && memcmp(t.at, want, t.bytes) == 0;
+}
+
+static void answer_json(struct listener_answer *out, int status, const char *json)
+{
+	out->status = status;
+	out->content_type = "application/json";
+	out->body = xstrdup(json);
+	out->body_bytes = strlen(json);
+}
+
+static void answer_fail(struct listener_answer *out, enum fail f)
+{
+	uint8_t corr[CORR_BYTES];
+	char hex[2 * CORR_BYTES + 1], json[256];
+
+	id_random(corr, sizeof corr);
+	id_to_hex(corr, sizeof corr, hex);
+	snprintf(json, sizeof json, "{\"detail\":\"%s\"}", fail_detail(f));
+	answer_json(out, fail_status(f, false), json);
+	snprintf(out->headers, sizeof out->headers,
+		 "x-pipegate-error: %s; delivered=no\r\nx-pipegate-correlation-id: %s\r\n%s",
+		 fail_code(f), hex, fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "");
+}
+
+/* --- tunnels --- */
+
+/* "Bearer TOKEN" (RFC 6750 2.1), else ?token=. The caller frees it; NULL: neither. */
+static char *find_token(const struct listener_request *r, size_t *bytes)
+{
+	struct listener_text header = listener_find(r, "authorization");
+	const char *at = r->query.at;
+	const char *end = at + r->query.bytes;
+
+	if (header.bytes > 0) {
+		const char *token = header.at + 7;
+		if (header.bytes <= 7 || strncasecmp(header.at, "Bearer ", 7) != 0)
+			return NULL;
+		*bytes = header.bytes - 7;
+		char *copy = xmalloc(*bytes);
+		return memcpy(copy, token, *bytes);
+	}
+	while (at < end) {
+		const char *stop = memchr(at, '&', (size_t)(end - at));
+		if (stop == NULL)
+			stop = end;
+		if (stop - at > 6 && memcmp(at, "token=", 6) == 0) {
+			char *copy = xmalloc((size_t)(stop - at - 6));
+			memcpy(copy, at + 6, (size_t)(stop - at - 6));
+			*bytes = percent_decode(copy, (size_t)(stop - at - 6), true);
+			return copy;
+		}
+		at = stop + 1;
+	}
+	return NULL;
+}
+
+static enum auth_result authenticate(struct hub *h, const struct listener_request *r,
+				     struct auth_grant *grant)
+{
+	size_t bytes = 0;
+	char *token = find_token(r, &bytes);
+	enum auth_result result =
+		token ? auth_check(h->config, token, bytes, time(NULL), grant) : AUTH_MISSING;
+
+	/* An Authorization that is no Bearer token is a malformed one, not a missing one. */
+	if (token == NULL && listener_find(r, "authorization").bytes > 0)
+		result = AUTH_INVALID;
+	free(token);
+	if (result != AUTH_OK) {
+		h->stats.refused_total++;
+		log_info("tunnel.refused reason=\"%s\"", auth_reason(result));
+	}
+	return result;
+}
+
+/* Is `name` in a comma-separated list? */
+static bool list_has(struct listener_text list, const char *name)
+{
+	const char *at = list.at, *end = list.at + list.bytes;
+	size_t bytes = strlen(name);
+
+	while (at < end) {
+		const char *stop = memchr(at, ',', (size_t)(end - at));
+		if (stop == NULL)
+			stop = end;
+		while (at < stop && (*at == ' ' || *at == '\t'))
+			at++;
+		const char *last = stop;
+		while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
+			last--;
+		if ((size_t)(last - at) == bytes && memcmp(at, name, bytes) == 0)
+			return true;
+		at = stop + 1;
+	}
+	return false;
+}
+
+/* 24 characters of base64 (RFC 6455 4.1). */
+static bool key_is_valid(struct listener_text key)
+{
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+
+	if (key.bytes != 24)
+		return false;
+	for (size_t i = 0; i < key.bytes; i++) {
+		if (key.at[i] == '\0' || strchr(alphabet, key.at[i]) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static void take_tunnel(void *ctx, int fd, void *take_state)
+{
+	struct front *front = ctx;
+	struct ws_handshake *handshake = take_state;
+
+	ws_adopt(front->ws, fd, handshake);
+	free(handshake);
+}
+
+static void open_tunnel(struct front *front, const struct listener_request *r,
+			struct listener_answer *out)
+{
+	struct listener_text key = listener_find(r, "sec-websocket-key");
+
+	if (!text_is(listener_find(r, "sec-websocket-version"), "13")) {
+		answer_json(out, 426, "{\"detail\":\"WebSocket version 13 is needed.\"}");
+		snprintf(out->headers, sizeof out->headers, "Sec-WebSocket-Version: 13\r\n");
+		return;
+	}
+	if (!key_is_valid(key) || r->extra.bytes > 0) {
+		answer_fail(out, FAIL_BAD_REQUEST);
+		return;
+	}
+	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
+	memcpy(handshake->key, key.at, key.bytes);
+	handshake->v2 = list_has(listener_find(r, "sec-websocket-protocol"), PIPEGATE_V2_PROTOCOL);
+	handshake->auth = authenticate(front->hub, r, &handshake->grant);
+	out->take = take_tunnel;
+	out->take_state = handshake;
+}
+
+/* --- everything --- */
+
+void front_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out)
+{
+	struct front *front = ctx;
+	bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+
+	if (r->websocket && text_is(r->path, "/"))
+		open_tunnel(front, r, out);
+	else if (r->websocket)
+		answer_fail(out, FAIL_UNSUPPORTED);
+	else if (get && text_is(r->path, "/healthz"))
+		answer_json(out, 200, "{\"status\":\"ok\"}");
+	else
+		answer_fail(out, FAIL_NOT_FOUND);
+}
+
+void front_on_admin_request(void *ctx, const struct listener_request *r,
+			    struct listener_answer *out)
+{
+	struct front *front = ctx;
+
+	if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/metrics")) {
+		out->status = 200;
+		out->content_type = "text/plain; version=0.0.4; charset=utf-8";
+		out->body = stats_text(&front->hub->stats, &out->body_bytes);
+	} else if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/healthz")) {
+		answer_json(out, 200, "{\"status\":\"ok\"}");
+	} else {
+		answer_fail(out, FAIL_NOT_FOUND);
+	}
+}

@@ -1,0 +1,235 @@
+/* broker/gate.c - see gate.h. */
+#include "broker/gate.h"
+
+#include "common/claim.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum {
+	HIGH_WATER_MESSAGES = 10000,
+	BUDGET_MESSAGES = 256, /* per gate_drain(): tunnels get their turn too */
+	LINGER_MS = 500,
+};
+
+struct gate {
+	void *context;
+	void *router;
+	struct hub *hub;
+	uv_poll_t *poll; /* libuv frees it late: see gate_destroy() */
+	char *socket_path; /* ipc only; removed at the end */
+};
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)poll; /* waking the loop is all: gate_drain() runs before every wait */
+	(void)status;
+	(void)events;
+}
+
+static int set_int(void *socket, int option, int value)
+{
+	return zmq_setsockopt(socket, option, &value, sizeof value);
+}
+
+static bool make_router(struct gate *g)
+{
+	int64_t most = GATE_MAX_MESSAGE_BYTES;
+
+	g->context = zmq_ctx_new();
+	if (g->context == NULL)
+		return false;
+	zmq_ctx_set(g->context, ZMQ_MAX_SOCKETS, 64);
+	g->router = zmq_socket(g->context, ZMQ_ROUTER);
+	return g->router != NULL && set_int(g->router, ZMQ_ROUTER_MANDATORY, 1) == 0 &&
+	       set_int(g->router, ZMQ_RCVHWM, HIGH_WATER_MESSAGES) == 0 &&
+	       set_int(g->router, ZMQ_SNDHWM, HIGH_WATER_MESSAGES) == 0 &&
+	       set_int(g->router, ZMQ_LINGER, LINGER_MS) == 0 &&
+	       zmq_setsockopt(g->router, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0;
+}
+
+static int complain(const struct config *c, const char *why)
+{
+	return config_complain("--gate (PIPEGATE_GATE)", why, c->gate);
+}
+
+/* ZeroMQ takes an ipc name away from whoever holds it, so claim it first: under the claim's lock a
+ * live holder is refused and a dead one removed; then ZeroMQ binds, with the file mode we want. */
+static int bind_ipc(struct gate *g, const struct config *c)
+{
+	const char *path = c->gate + strlen("ipc://");
+	char why[160];
+
+	struct claim claim;
+	if (claim_path(&claim, path, why, sizeof why) != 0)
+		return complain(c, why);
+	mode_t old = umask(0117); /* 0660 */
+	int result = zmq_bind(g->router, c->gate);
+	int bind_errno = errno;
+	umask(old);
+	if (result == 0)
+		result = claim_set_group(path, c->socket_group, why, sizeof why);
+	else
+		snprintf(why, sizeof why, "%s", zmq_strerror(bind_errno));
+	claim_release(&claim);
+	if (result != 0)
+		return complain(c, why);
+	g->socket_path = xstrdup(path);
+	return 0;
+}
+
+static int bind_gate(struct gate *g, const struct config *c)
+{
+	if (strncmp(c->gate, "ipc://", 6) == 0)
+		return bind_ipc(g, c);
+	if (zmq_bind(g->router, c->gate) != 0)
+		return complain(c, zmq_strerror(errno));
+	return 0;
+}
+
+struct gate *gate_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
+{
+	struct gate *g = xcalloc(1, sizeof *g);
+	int fd;
+	size_t fd_bytes = sizeof fd;
+
+	g->hub = hub;
+	g->poll = xcalloc(1, sizeof *g->poll);
+	if (!make_router(g))
+		config_complain("--gate (PIPEGATE_GATE)", zmq_strerror(errno), config->gate);
+	else if (bind_gate(g, config) == 0 &&
+		 zmq_getsockopt(g->router, ZMQ_FD, &fd, &fd_bytes) == 0 &&
+		 uv_poll_init(loop, g->poll, fd) == 0) {
+		uv_poll_start(g->poll, UV_READABLE, on_readable);
+		return g;
+	}
+	free(g->poll);
+	g->poll = NULL;
+	gate_destroy(&g);
+	return NULL;
+}
+
+static void free_poll(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+void gate_destroy(struct gate **gp)
+{
+	struct gate *g = *gp;
+
+	*gp = NULL;
+	if (g == NULL)
+		return;
+	if (g->poll != NULL)
+		uv_close((uv_handle_t *)g->poll, free_poll);
+	if (g->socket_path != NULL)
+		unlink(g->socket_path); /* while the socket is still ours */
+	if (g->router != NULL)
+		zmq_close(g->router);
+	if (g->context != NULL)
+		zmq_ctx_term(g->context);
+	free(g->socket_path);
+	free(g);
+}
+
+/* Receives one message: envelope frames up to the empty one, then the payload. 1: *payload is to be
+ * closed. 0: nothing is there. -1: it was malformed and is gone. */
+static int receive(struct gate *g, struct gate_peer *peer, zmq_msg_t *payload)
+{
+	size_t used = 0;
+	bool enveloped = false, good = true, have_payload = false;
+
+	*peer = (struct gate_peer){0};
+	for (;;) {
+		zmq_msg_t part;
+		zmq_msg_init(&part);
+		if (zmq_msg_recv(&part, g->router, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(&part);
+			return 0; /* the parts of a message come together: this is between two */
+		}
+		size_t bytes = zmq_msg_size(&part);
+		bool more = zmq_msg_more(&part);
+		if (enveloped && !have_payload && !more) {
+			zmq_msg_move(payload, &part);
+			have_payload = true;
+		} else if (!enveloped && bytes == 0) {
+			enveloped = true;
+		} else if (!enveloped && peer->parts < 4 && bytes <= 255 &&
+			   used + bytes <= sizeof peer->data) {
+			memcpy(peer->data + used, zmq_msg_data(&part), bytes);
+			peer->part_bytes[peer->parts++] = (uint8_t)bytes;
+			used += bytes;
+		} else {
+			good = false;
+		}
+		zmq_msg_close(&part);
+		if (!more)
+			return good && have_payload ? 1 : -1;
+	}
+}
+
+static bool drain_one(struct gate *g)
+{
+	struct gate_peer peer;
+	struct gate_msg m;
+	zmq_msg_t payload;
+
+	zmq_msg_init(&payload);
+	int got = receive(g, &peer, &payload);
+	if (got == 1 && gate_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m))
+		hub_on_gate(g->hub, &peer, &m);
+	else if (got != 0)
+		log_warn("gate.malformed bytes=%zu", zmq_msg_size(&payload));
+	zmq_msg_close(&payload);
+	return got != 0;
+}
+
+bool gate_drain(struct gate *g)
+{
+	for (int i = 0; i < BUDGET_MESSAGES; i++) {
+		if (!drain_one(g))
+			return false;
+	}
+	return true;
+}
+
+bool gate_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	struct gate *g = ctx;
+	size_t used = 0;
+	zmq_msg_t payload;
+
+	for (int i = 0; i < peer->parts; i++) {
+		if (zmq_send(g->router, peer->data + used, peer->part_bytes[i],
+			     ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+			return false; /* EHOSTUNREACH; only the first part can fail so */
+		used += peer->part_bytes[i];
+	}
+	if (zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+		return false;
+	if (zmq_msg_init_size(&payload, gate_encoded_bytes(m)) != 0)
+		return false;
+	gate_encode(m, zmq_msg_data(&payload));
+	if (zmq_msg_send(&payload, g->router, ZMQ_DONTWAIT) < 0) {
+		zmq_msg_close(&payload);
+		return false;
+	}
+	return true;
+}
+
+const char *gate_library_version(void)
+{
+	static char text[32];
+	int major, minor, patch;
+
+	zmq_version(&major, &minor, &patch);
+	snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
+	return text;
+}

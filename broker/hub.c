@@ -1,0 +1,241 @@
+/* broker/hub.c - see hub.h. The turn of the loop, deadlines, liveness of responders, the drain. */
+#include "broker/hub.h"
+
+#include "broker/tunnel.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+	PROCESS_SILENCE_MS = 10000, /* responders say ALIVE every 2 s */
+	GREETING_MS = 10000,	    /* for the HELLO of a v2 client */
+};
+
+/* A responder process that has exchanges here, or had some lately. */
+struct process {
+	UT_hash_handle hh;
+	uint64_t id;
+	int64_t heard_ms;
+};
+
+void hub_init(struct hub *h, const struct config *config, const struct hub_io *io, int64_t now_ms)
+{
+	*h = (struct hub){.config = config, .io = *io, .boot = id_random_u64()};
+	h->now_ms = h->started_ms = now_ms;
+	TAILQ_INIT(&h->idle_routes);
+	TAILQ_INIT(&h->tunnels);
+	TAILQ_INIT(&h->dirty);
+	TAILQ_INIT(&h->dirty_tunnels);
+	TAILQ_INIT(&h->dead_tunnels);
+	TAILQ_INIT(&h->holds);
+	TAILQ_INIT(&h->response_waits);
+	TAILQ_INIT(&h->idle_waits);
+	TAILQ_INIT(&h->offline_waits);
+}
+
+static void forget_process(struct hub *h, struct process *p)
+{
+	HASH_DEL(h->processes, p);
+	free(p);
+}
+
+void hub_fini(struct hub *h)
+{
+	struct process *p, *next;
+
+	hub_settle(h);
+	CHECK(TAILQ_EMPTY(&h->tunnels) && TAILQ_EMPTY(&h->dead_tunnels));
+	hub_end_all(h);
+	exchange_free_all(h);
+	route_free_all(h);
+	HASH_ITER(hh, h->processes, p, next)
+		forget_process(h, p);
+}
+
+void hub_set_now(struct hub *h, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+}
+
+bool hub_busy(const struct hub *h)
+{
+	return h->exchanges != NULL;
+}
+
+static void heard_from(struct hub *h, uint64_t id)
+{
+	struct process *p;
+
+	HASH_FIND(hh, h->processes, &id, sizeof id, p);
+	if (p == NULL) {
+		p = xcalloc(1, sizeof *p);
+		p->id = id;
+		HASH_ADD(hh, h->processes, id, sizeof p->id, p);
+	}
+	p->heard_ms = h->now_ms;
+}
+
+/* An answer to a message that names no exchange of ours. */
+static void reply_plain(struct hub *h, const struct gate_peer *peer, const struct gate_msg *to,
+			uint8_t kind, uint8_t flags, enum fail f)
+{
+	struct gate_msg m = {.kind = kind, .flags = flags, .fail = (uint8_t)f, .boot = h->boot};
+
+	memcpy(m.corr, to->corr, CORR_BYTES);
+	h->io.reply(h->io.ctx, peer, &m); /* false: it is gone, and nothing of it is left here */
+}
+
+void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	struct exchange *x;
+
+	if (m->process != 0)
+		heard_from(h, m->process);
+	switch (m->kind) {
+	case GATE_OPEN:
+		exchange_open(h, peer, m);
+		break;
+	case GATE_STEP:
+	case GATE_CANCEL:
+		x = m->boot == h->boot ? exchange_find(h, m->corr) : NULL;
+		if (x != NULL)
+			exchange_step(x, peer, m);
+		else
+			reply_plain(h, peer, m, GATE_REPLY,
+				    GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,
+				    FAIL_BROKER_UNAVAILABLE);
+		break;
+	case GATE_PING:
+		reply_plain(h, peer, m, GATE_PONG, 0, FAIL_NONE);
+		break;
+	case GATE_ALIVE:
+		break;
+	default:
+		log_warn("gate.unknown kind=%u", m->kind);
+		reply_plain(h, peer, m, GATE_REPLY, GATE_FAILED, FAIL_BAD_REQUEST);
+	}
+}
+
+void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f)
+{
+	h->stats.outcomes[f]++;
+	reply_plain(h, peer, m, GATE_REPLY, GATE_FAILED, f);
+}
+
+static void end_silent_processes(struct hub *h)
+{
+	struct process *p, *next_process;
+	struct exchange *x, *next;
+
+	HASH_ITER(hh, h->processes, p, next_process) {
+		if (h->now_ms - p->heard_ms < PROCESS_SILENCE_MS)
+			continue;
+		HASH_ITER(hh, h->exchanges, x, next) {
+			if (x->process == p->id)
+				exchange_abandon(x);
+		}
+		forget_process(h, p);
+	}
+}
+
+static void expire_exchanges(struct hub *h)
+{
+	struct deadline *d;
+
+	while ((d = deadline_take_due(&h->offline_waits, h->now_ms)) != NULL)
+		exchange_fail(OWNER_OF(d, struct exchange, offline), FAIL_TUNNEL_OFFLINE);
+	while ((d = deadline_take_due(&h->response_waits, h->now_ms)) != NULL)
+		exchange_fail(OWNER_OF(d, struct exchange, progress), FAIL_RESPONSE_TIMEOUT);
+	while ((d = deadline_take_due(&h->idle_waits, h->now_ms)) != NULL)
+		exchange_idle(OWNER_OF(d, struct exchange, progress));
+	while ((d = deadline_take_due(&h->holds, h->now_ms)) != NULL) {
+		struct exchange *x = OWNER_OF(d, struct exchange, hold);
+		x->hold_over = true;
+		exchange_touch(x);
+	}
+}
+
+static void expire_tunnels(struct hub *h)
+{
+	int64_t unix_s = time(NULL);
+	struct tunnel *t, *next;
+
+	for (t = TAILQ_FIRST(&h->tunnels); t != NULL; t = next) {
+		next = TAILQ_NEXT(t, all);
+		if (t->expires_s <= unix_s)
+			tunnel_kill(t, 1008, "Token expired");
+		else if (t->state == TUNNEL_GREETING && h->now_ms - t->opened_ms > GREETING_MS)
+			tunnel_kill(t, 1002, "no HELLO");
+	}
+}
+
+void hub_tick(struct hub *h)
+{
+	expire_exchanges(h);
+	expire_tunnels(h);
+	end_silent_processes(h);
+}
+
+static void reap_tunnels(struct hub *h)
+{
+	struct tunnel *t, *next;
+
+	for (t = TAILQ_FIRST(&h->dead_tunnels); t != NULL; t = next) {
+		next = TAILQ_NEXT(t, all);
+		if (t->socket == NULL)
+			tunnel_free(t);
+	}
+}
+
+void hub_settle(struct hub *h)
+{
+	struct exchange *x;
+	struct tunnel *t;
+
+	/* Replies can make room for more of an upload, and writes for more credit: so until both
+	 * lists are empty. */
+	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels)) {
+		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)
+			exchange_settle(x);
+		while ((t = TAILQ_FIRST(&h->dirty_tunnels)) != NULL) {
+			TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
+			t->dirty = false;
+			if (t->overrun)
+				tunnel_kill(t, 1008, "reads nothing");
+			else if (t->socket != NULL)
+				t->io->flush(t->socket);
+		}
+	}
+	reap_tunnels(h);
+	route_forget_idle(h);
+}
+
+void hub_drain(struct hub *h)
+{
+	struct tunnel *t;
+
+	h->draining = true;
+	TAILQ_FOREACH(t, &h->tunnels, all)
+		tunnel_say_goodbye(t);
+}
+
+void hub_end_all(struct hub *h)
+{
+	struct exchange *x, *next;
+
+	HASH_ITER(hh, h->exchanges, x, next)
+		exchange_fail(x, FAIL_SHUTTING_DOWN);
+}
+
+void hub_close_tunnels(struct hub *h)
+{
+	while (!TAILQ_EMPTY(&h->tunnels))
+		tunnel_kill(TAILQ_FIRST(&h->tunnels), 1001, "shutting down");
+}
+
+bool hub_has_tunnels(const struct hub *h)
+{
+	return !TAILQ_EMPTY(&h->tunnels) || !TAILQ_EMPTY(&h->dead_tunnels);
+}

@@ -1,0 +1,204 @@
+/* broker/hub.h - The broker's core: exchanges between responders (gate) and tunnels.
+ *
+ * An exchange is one public request and its answer: a request body stream up, a response head and
+ * body stream down, one responder on one side, at most one tunnel on the other, and exactly one end.
+ *
+ *   gate OPEN -> [queued at its route] -> [on a tunnel] -> head, body -> ended -> reply fetched, freed
+ *                      ^    (tunnel lost before a byte went) |
+ *                      `-------------------------------------'
+ *
+ * Knows no ZeroMQ, libwebsockets, JSON or libuv, and asks for no time: pure C, for unit tests. Nothing
+ * is freed inside a callback: functions mark exchanges and tunnels as dirty, hub_settle() does the
+ * rest once per turn of the loop, so that what came in one turn goes out in one message.
+ *
+ * This file is shared by hub.c, exchange.c, route.c, tunnel.c, v1.c, v2.c; others use hub_*(). */
+#ifndef PIPEGATE_HUB_H
+#define PIPEGATE_HUB_H
+
+#include "broker/config.h"
+#include "broker/deadline.h"
+#include "broker/stats.h"
+#include "common/buf.h"
+#include "common/frame.h"
+#include "common/gatemsg.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+/* The way back to one waiting worker: ZeroMQ envelope frames, opaque here. */
+struct gate_peer {
+	uint8_t parts;
+	uint8_t part_bytes[4];
+	uint8_t data[128];
+};
+
+/* What the hub needs from outside. */
+struct hub_io {
+	void *ctx;
+	/* Sends one reply. False: that worker is gone. Borrows all. */
+	bool (*reply)(void *ctx, const struct gate_peer *peer, const struct gate_msg *m);
+};
+
+struct tunnel;
+struct route;
+struct hub;
+
+struct exchange {
+	UT_hash_handle hh; /* hub->exchanges, by corr */
+	uint8_t corr[CORR_BYTES];
+	struct hub *hub;
+	uint64_t process; /* of the responder */
+	int64_t opened_ms;
+
+	/* Request. */
+	struct buf head;   /* emptied once it went down the tunnel */
+	struct buf up;	   /* body bytes not yet gone down */
+	bool up_end;	   /* `up` holds the last of it */
+	bool up_end_sent;  /* and that went down too */
+	int64_t up_bytes;  /* came so far */
+	int64_t body_total_bytes; /* declared; -1: unknown */
+
+	/* Response. */
+	struct buf answer_head; /* not yet given to the responder */
+	struct buf down;	/* body bytes not yet given */
+	bool head_came, head_given;
+	bool down_end; /* `down` holds the last of it */
+
+	/* The end, if it is a bad one. */
+	bool failed;
+	enum fail fail;
+	bool sent;	      /* a byte of it went down a tunnel */
+	bool surely_unserved; /* the client said that the app never saw it */
+	bool refused;	      /* never accepted: neither queued nor given to a tunnel */
+	bool gone;	      /* nobody will ask for it: hub_settle() frees it */
+
+	/* Where it is. */
+	struct route *route;	/* while queued */
+	struct tunnel *tunnel;	/* NULL: queued, or over on the tunnel side */
+	TAILQ_ENTRY(exchange) place; /* route->queue or tunnel->running */
+	bool queued;
+	bool stranger; /* queued for an id that never had a tunnel */
+	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
+	bool ready;
+	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
+	bool dirty;
+
+	/* v2 stream. */
+	UT_hash_handle stream_hh; /* tunnel->streams */
+	uint32_t stream;
+	int64_t send_window_bytes;
+	int64_t receive_window_bytes;
+	int64_t ungranted_bytes; /* consumed, not yet given back by WINDOW */
+
+	/* The waiting responder. */
+	bool reply_due;
+	bool wants_credit;   /* the reply goes out as soon as there is credit */
+	bool gave_no_credit; /* the last reply said 0 */
+	bool hold_over;
+	struct gate_peer peer;
+	struct deadline hold;	  /* reply_due: an empty reply goes out then */
+	struct deadline progress; /* response time-out, then idle time-out */
+	struct deadlines *progress_list; /* the one that `progress` is on */
+	struct deadline offline; /* queued without a tunnel */
+};
+
+TAILQ_HEAD(exchange_list, exchange);
+TAILQ_HEAD(tunnel_list, tunnel);
+
+/* One connection id: its tunnels and the requests that wait for one of them. */
+struct route {
+	UT_hash_handle hh;
+	struct hub *hub;
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	struct tunnel_list tunnels; /* in the order of their next turn */
+	struct exchange_list queue;
+	size_t queued;
+	bool seen; /* had a tunnel once: worth waiting for */
+	bool dispatching;
+	TAILQ_ENTRY(route) idle_link; /* hub->idle_routes: no tunnel, nothing queued */
+	bool idle;
+};
+
+struct process; /* hub.c */
+
+enum { FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024 }; /* leaves room in a frame */
+
+struct hub {
+	const struct config *config;
+	struct hub_io io;
+	struct stats stats;
+	uint64_t boot;
+	int64_t now_ms; /* set by the callers of hub_*() through hub_set_now() */
+	int64_t started_ms;
+	bool draining;
+
+	struct exchange *exchanges;
+	struct route *routes;
+	TAILQ_HEAD(, route) idle_routes; /* never seen ones first, then the longest idle */
+	size_t idle_route_count;
+	size_t strangers_held; /* queued exchanges of ids never seen */
+	struct tunnel_list tunnels;
+	struct exchange_list dirty;
+	struct tunnel_list dirty_tunnels;
+	struct tunnel_list dead_tunnels;
+	struct process *processes;
+	struct deadlines holds, response_waits, idle_waits, offline_waits;
+};
+
+void hub_init(struct hub *h, const struct config *config, const struct hub_io *io, int64_t now_ms);
+void hub_fini(struct hub *h); /* all tunnels must be closed */
+
+/* Each turn of the loop: hub_set_now(), then events, then hub_settle(). */
+void hub_set_now(struct hub *h, int64_t now_ms);
+void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
+void hub_tick(struct hub *h);	/* deadlines; call at least each 250 ms while hub_busy() */
+void hub_settle(struct hub *h); /* replies, writes, frees */
+
+bool hub_busy(const struct hub *h); /* any exchange in the table */
+void hub_drain(struct hub *h);	    /* SIGTERM: takes nothing new, says goodbye to the clients */
+void hub_end_all(struct hub *h);    /* the drain time is over: every exchange fails now */
+void hub_close_tunnels(struct hub *h); /* with 1001 */
+bool hub_has_tunnels(const struct hub *h); /* open ones, or sockets that still close */
+
+/* Answers an OPEN that made no exchange. */
+void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f);
+
+/* --- exchange.c --- */
+struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
+void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
+void exchange_step(struct exchange *x, const struct gate_peer *peer, const struct gate_msg *m);
+void exchange_touch(struct exchange *x); /* something changed: hub_settle() shall look at it */
+void exchange_settle(struct exchange *x); /* replies if there is something to say; may free it */
+void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
+int64_t exchange_credit_bytes(const struct exchange *x);
+
+/* Ends it badly; the first reason wins. Takes it off its route or tunnel; on the tunnel the stream
+ * is reset when it had begun. Frees nothing. */
+void exchange_fail(struct exchange *x, enum fail f);
+void exchange_abandon(struct exchange *x); /* its responder is gone: fails, then hub_settle() frees */
+void exchange_idle(struct exchange *x);	   /* its idle deadline has come */
+void exchange_free_all(struct hub *h);
+
+/* The tunnel side: what the codecs report. All mark the exchange dirty and free nothing. */
+void exchange_on_head(struct exchange *x, const void *head, size_t bytes);
+void exchange_on_data(struct exchange *x, const void *data, size_t bytes);
+void exchange_on_end(struct exchange *x); /* complete: leaves the tunnel */
+
+/* --- route.c --- */
+struct route *route_find(struct hub *h, const char *id, size_t bytes);
+struct route *route_get(struct hub *h, const char *id, size_t bytes); /* makes it if need be */
+
+/* A new exchange: to a tunnel, or into the queue. Otherwise says why not, and nothing has changed. */
+enum fail route_accept(struct route *r, struct exchange *x) MUST_CHECK;
+void route_requeue(struct route *r, struct exchange *x); /* at the front: its tunnel was lost */
+void route_dequeue(struct exchange *x);
+void route_dispatch(struct route *r);
+void route_add_tunnel(struct route *r, struct tunnel *t);
+void route_remove_tunnel(struct tunnel *t);
+void route_tunnel_left(struct route *r); /* one takes nothing new: those that wait may be alone now */
+void route_free_all(struct hub *h);
+void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
+
+#endif

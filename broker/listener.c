@@ -1,0 +1,450 @@
+/* broker/listener.c - see listener.h. */
+#include "broker/listener.h"
+
+#include "broker/config.h"
+#include "common/claim.h"
+#include "common/endpoint.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <http_parser.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	BACKLOG = 511,
+	ACCEPTS_PER_TURN = 64,
+	TICK_MS = 250,
+	LINGER_MS = 2000,	/* for the peer to take the answer */
+	HEADERS_MAX = 128,
+	RESERVED_DESCRIPTORS = 64, /* kept for the gate, the log and those who are in already */
+	COMPLAIN_EVERY_MS = 60000,
+};
+
+struct stranger {
+	TAILQ_ENTRY(stranger) link;
+	uv_poll_t poll;
+	struct listener *listener;
+	int fd;
+	uint64_t until_ms;
+	bool answered; /* waits for the peer to close */
+	void (*take)(void *ctx, int fd, void *take_state);
+	void *take_state;
+	char *head; /* LISTENER_HEAD_MAX_BYTES, once something came */
+	size_t head_bytes;
+};
+
+struct listener {
+	uv_loop_t *loop;
+	int fd;
+	char *unix_path;
+	uv_poll_t poll;
+	uv_timer_t tick;
+	bool paused, stopped;
+	int open_handles; /* poll, tick: closed before the memory goes */
+	listener_fn handler;
+	void *ctx;
+	TAILQ_HEAD(, stranger) strangers; /* the oldest first */
+	size_t count;
+	uint64_t complained_ms;
+	int descriptor_bound;
+	uv_timer_cb on_tick;
+};
+
+/* --- the parsed head --- */
+
+struct parsed {
+	struct listener_request request;
+	struct listener_text url;
+	struct listener_header headers[HEADERS_MAX];
+	bool too_many, in_value;
+};
+
+static struct parsed *parsed_of(http_parser *p)
+{
+	return p->data;
+}
+
+static void extend(struct listener_text *t, const char *at, size_t bytes)
+{
+	if (t->bytes == 0)
+		t->at = at;
+	t->bytes += bytes;
+}
+
+static int on_url(http_parser *p, const char *at, size_t bytes)
+{
+	extend(&parsed_of(p)->url, at, bytes);
+	return 0;
+}
+
+static int on_header_field(http_parser *p, const char *at, size_t bytes)
+{
+	struct parsed *x = parsed_of(p);
+
+	if (x->request.header_count == 0 || x->in_value) {
+		if (x->request.header_count == HEADERS_MAX) {
+			x->too_many = true;
+			return 1;
+		}
+		x->request.header_count++;
+	}
+	x->in_value = false;
+	extend(&x->headers[x->request.header_count - 1].name, at, bytes);
+	return 0;
+}
+
+static int on_header_value(http_parser *p, const char *at, size_t bytes)
+{
+	struct parsed *x = parsed_of(p);
+
+	x->in_value = true;
+	extend(&x->headers[x->request.header_count - 1].value, at, bytes);
+	return 0;
+}
+
+static int on_headers_complete(http_parser *p)
+{
+	(void)p;
+	return 2; /* no body is wanted, whatever the headers say */
+}
+
+struct listener_text listener_find(const struct listener_request *r, const char *name)
+{
+	for (size_t i = 0; i < r->header_count; i++) {
+		const struct listener_header *h = &r->headers[i];
+		if (h->name.bytes == strlen(name) &&
+		    strncasecmp(h->name.at, name, h->name.bytes) == 0)
+			return h->value;
+	}
+	return (struct listener_text){"", 0};
+}
+
+static bool text_is(struct listener_text t, const char *want)
+{
+	return t.bytes == strlen(want) && strncasecmp(t.at, want, t.bytes) == 0;
+}
+
+/* 0, or the HTTP status that refuses it. */
+static int parse_head(const char *text, size_t bytes, struct parsed *x)
+{
+	static const http_parser_settings settings = {
+		.on_url = on_url,
+		.on_header_field = on_header_field,
+		.on_header_value = on_header_value,
+		.on_headers_complete = on_headers_complete,
+	};
+	http_parser parser;
+
+	*x = (struct parsed){0};
+	http_parser_init(&parser, HTTP_REQUEST);
+	parser.data = x;
+	size_t used = http_parser_execute(&parser, &settings, text, bytes);
+	if (x->too_many)
+		return 431;
+	if (HTTP_PARSER_ERRNO(&parser) != HPE_OK || x->url.bytes == 0)
+		return 400;
+	const char *question = memchr(x->url.at, '?', x->url.bytes);
+	size_t path_bytes = question ? (size_t)(question - x->url.at) : x->url.bytes;
+	struct listener_request *r = &x->request;
+	r->method = http_method_str((enum http_method)parser.method);
+	r->path = (struct listener_text){x->url.at, path_bytes};
+	r->query = question ? (struct listener_text){question + 1, x->url.bytes - path_bytes - 1}
+			    : (struct listener_text){"", 0};
+	r->headers = x->headers;
+	r->websocket = parser.upgrade && parser.method == HTTP_GET &&
+		       text_is(listener_find(r, "upgrade"), "websocket");
+	r->extra = (struct listener_text){text + used, bytes - used};
+	return 0;
+}
+
+/* --- strangers --- */
+
+static void stranger_closed(uv_handle_t *handle)
+{
+	struct stranger *s = handle->data;
+
+	if (s->take != NULL)
+		s->take(s->listener->ctx, s->fd, s->take_state);
+	else
+		close(s->fd);
+	free(s->head);
+	free(s);
+}
+
+static void stranger_end(struct stranger *s)
+{
+	struct listener *l = s->listener;
+
+	TAILQ_REMOVE(&l->strangers, s, link);
+	l->count--;
+	uv_poll_stop(&s->poll);
+	uv_close((uv_handle_t *)&s->poll, stranger_closed);
+}
+
+static const char *reason_phrase(int status)
+{
+	const char *text = http_status_str((enum http_status)status);
+
+	return strcmp(text, "<unknown>") == 0 ? "Error" : text;
+}
+
+static void answer(struct stranger *s, const struct listener_answer *a)
+{
+	char head[640];
+	int head_bytes = snprintf(head, sizeof head,
+				  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+				  "Cache-Control: no-store\r\n%sConnection: close\r\n\r\n",
+				  a->status, reason_phrase(a->status),
+				  a->content_type ? a->content_type : "text/plain", a->body_bytes,
+				  a->headers);
+
+	/* An answer is smaller than any socket buffer; a peer that filled it before gets less. */
+	if (send(s->fd, head, (size_t)head_bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == head_bytes &&
+	    a->body_bytes > 0)
+		(void)!send(s->fd, a->body, a->body_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+	shutdown(s->fd, SHUT_WR);
+	s->answered = true;
+	s->until_ms = uv_now(s->listener->loop) + LINGER_MS;
+}
+
+static void refuse(struct stranger *s, int status)
+{
+	struct listener_answer a = {.status = status};
+
+	answer(s, &a);
+}
+
+static void judge(struct stranger *s)
+{
+	struct listener *l = s->listener;
+	struct listener_answer a = {.status = 404};
+	struct parsed x;
+	int status = parse_head(s->head, s->head_bytes, &x);
+
+	if (status != 0) {
+		refuse(s, status);
+		return;
+	}
+	l->handler(l->ctx, &x.request, &a);
+	if (a.take != NULL) {
+		s->take = a.take;
+		s->take_state = a.take_state;
+		stranger_end(s);
+	} else {
+		answer(s, &a);
+	}
+	free(a.body);
+}
+
+static void throw_away(struct stranger *s)
+{
+	char trash[4096];
+
+	if (recv(s->fd, trash, sizeof trash, MSG_DONTWAIT) == 0)
+		stranger_end(s);
+}
+
+static void on_stranger(uv_poll_t *poll, int status, int events)
+{
+	struct stranger *s = poll->data;
+
+	(void)events;
+	if (status < 0) {
+		stranger_end(s);
+		return;
+	}
+	if (s->answered) {
+		throw_away(s);
+		return;
+	}
+	if (s->head == NULL)
+		s->head = xmalloc(LISTENER_HEAD_MAX_BYTES);
+	ssize_t got = recv(s->fd, s->head + s->head_bytes, LISTENER_HEAD_MAX_BYTES - s->head_bytes,
+			   MSG_DONTWAIT);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got <= 0) {
+		stranger_end(s);
+		return;
+	}
+	s->head_bytes += (size_t)got;
+	if (memmem(s->head, s->head_bytes, "\r\n\r\n", 4) != NULL)
+		judge(s);
+	else if (s->head_bytes == LISTENER_HEAD_MAX_BYTES)
+		refuse(s, 431);
+}
+
+/* --- the listening socket --- */
+
+static void complain_now_and_then(struct listener *l, const char *event)
+{
+	uint64_t now_ms = uv_now(l->loop);
+
+	if (l->complained_ms != 0 && now_ms - l->complained_ms < COMPLAIN_EVERY_MS)
+		return;
+	l->complained_ms = now_ms;
+	log_warn("%s connections=%zu", event, l->count);
+}
+
+static void welcome(struct listener *l, int fd)
+{
+	if (fd >= l->descriptor_bound) {
+		complain_now_and_then(l, "listener.no_descriptors");
+		close(fd);
+		return;
+	}
+	if (l->count >= LISTENER_STRANGERS_MAX) {
+		complain_now_and_then(l, "listener.too_many_strangers");
+		stranger_end(TAILQ_FIRST(&l->strangers));
+	}
+	struct stranger *s = xcalloc(1, sizeof *s);
+	s->listener = l;
+	s->fd = fd;
+	s->until_ms = uv_now(l->loop) + LISTENER_HEAD_MS;
+	if (uv_poll_init(l->loop, &s->poll, fd) != 0) {
+		close(fd);
+		free(s);
+		return;
+	}
+	s->poll.data = s;
+	TAILQ_INSERT_TAIL(&l->strangers, s, link);
+	l->count++;
+	uv_poll_start(&s->poll, UV_READABLE, on_stranger);
+}
+
+static void on_acceptable(uv_poll_t *poll, int status, int events)
+{
+	struct listener *l = poll->data;
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			welcome(l, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			/* It would be readable at once again: look after the next tick. */
+			complain_now_and_then(l, "listener.no_descriptors");
+			uv_poll_stop(&l->poll);
+			l->paused = true;
+		}
+		break;
+	}
+	if (!uv_is_active((uv_handle_t *)&l->tick))
+		uv_timer_start(&l->tick, l->on_tick, TICK_MS, TICK_MS);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct listener *l = timer->data;
+	struct stranger *s, *next;
+
+	for (s = TAILQ_FIRST(&l->strangers); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->until_ms > uv_now(l->loop))
+			continue;
+		if (!s->answered)
+			complain_now_and_then(l, "listener.no_request_in_time");
+		stranger_end(s);
+	}
+	if (l->paused) {
+		l->paused = false;
+		uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
+	} else if (l->count == 0) {
+		uv_timer_stop(&l->tick);
+	}
+}
+
+static int descriptor_bound(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1 << 20)
+		return 1 << 20;
+	return (int)limit.rlim_cur - RESERVED_DESCRIPTORS;
+}
+
+static int open_socket(struct listener *l, const char *spec, const char *name, const char *what,
+		       const char *socket_group)
+{
+	char why[160], shown[ENDPOINT_TEXT_BYTES];
+
+	l->fd = endpoint_listen(spec, socket_group, BACKLOG, why, sizeof why);
+	if (l->fd < 0)
+		return config_complain(name, why, spec);
+	CHECK(fcntl(l->fd, F_SETFL, O_NONBLOCK) == 0);
+	if (strncmp(spec, "unix:", 5) == 0)
+		l->unix_path = xstrdup(spec + 5);
+	endpoint_show(l->fd, spec, shown);
+	log_info("listening what=%s address=%s", what, shown);
+	return 0;
+}
+
+struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name, const char *what,
+			      const char *socket_group, listener_fn handler, void *ctx)
+{
+	struct listener *l = xcalloc(1, sizeof *l);
+
+	l->loop = loop;
+	l->handler = handler;
+	l->ctx = ctx;
+	l->on_tick = on_tick;
+	l->descriptor_bound = descriptor_bound();
+	TAILQ_INIT(&l->strangers);
+	if (open_socket(l, spec, name, what, socket_group) != 0) {
+		free(l);
+		return NULL;
+	}
+	CHECK(uv_poll_init(loop, &l->poll, l->fd) == 0 && uv_timer_init(loop, &l->tick) == 0);
+	l->open_handles = 2;
+	l->poll.data = l->tick.data = l;
+	uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
+	return l;
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+	struct listener *l = handle->data;
+
+	l->open_handles--;
+}
+
+void listener_stop(struct listener *l)
+{
+	if (l == NULL || l->stopped)
+		return;
+	l->stopped = true;
+	while (!TAILQ_EMPTY(&l->strangers))
+		stranger_end(TAILQ_FIRST(&l->strangers));
+	uv_close((uv_handle_t *)&l->poll, handle_closed);
+	uv_close((uv_handle_t *)&l->tick, handle_closed);
+	if (l->unix_path != NULL)
+		unlink(l->unix_path); /* while the socket is still ours */
+	close(l->fd);
+}
+
+void listener_destroy(struct listener **lp)
+{
+	struct listener *l = *lp;
+
+	*lp = NULL;
+	if (l == NULL)
+		return;
+	CHECK(l->stopped && l->open_handles == 0);
+	free(l->unix_path);
+	free(l);
+}
+
+size_t listener_strangers(const struct listener *l)
+{
+	return l->count;
+}

@@ -1,0 +1,114 @@
+/* broker/main.c - pipegate-broker: options, then config, then broker_run(); nothing else. */
+#include "broker/auth.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/gate.h"
+#include "broker/ws.h"
+#include "common/log.h"
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <uv.h>
+
+static const char usage[] =
+	"usage: pipegate-broker [--listen ADDR:PORT|unix:PATH] [--gate ENDPOINT]\n"
+	"                       [--socket-group NAME] [--check]\n"
+	"Owns the WebSocket tunnels, and hands them the requests that pipegate-fcgi brings.\n"
+	"\n"
+	"      --listen SPEC        where tunnels connect (default: 127.0.0.1:8000)\n"
+	"      --gate ENDPOINT      ZeroMQ endpoint for responders\n"
+	"                           (default: ipc:///run/pipegate/gate.sock)\n"
+	"      --socket-group NAME  group of the unix sockets made (mode 0660)\n"
+	"      --check              check the configuration and exit\n"
+	"  -v, --verbose            log more\n"
+	"  -h, --help               this text\n"
+	"      --version            versions of the program and its libraries\n"
+	"\n"
+	"Environment: PIPEGATE_JWT_SECRET, PIPEGATE_JWT_ALGORITHMS (both required), and those of\n"
+	"pipegate-broker(8).\n";
+
+struct arguments {
+	const char *listen, *gate, *socket_group;
+	bool check;
+};
+
+static void print_version(void)
+{
+	printf("pipegate-broker %s (libwebsockets %s, libzmq %s, libuv %s, libjwt %s, jansson %s)\n",
+	       PIPEGATE_VERSION, ws_library_version(), gate_library_version(), uv_version_string(),
+	       auth_library_version(), JANSSON_VERSION);
+}
+
+/* -1: go on. Otherwise the exit code. */
+static int parse_arguments(int argc, char **argv, struct arguments *a)
+{
+	enum { OPT_LISTEN = 1000, OPT_GATE, OPT_GROUP, OPT_CHECK, OPT_VERSION };
+	static const struct option options[] = {
+		{"listen", required_argument, NULL, OPT_LISTEN},
+		{"gate", required_argument, NULL, OPT_GATE},
+		{"socket-group", required_argument, NULL, OPT_GROUP},
+		{"check", no_argument, NULL, OPT_CHECK},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, OPT_VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+		switch (option) {
+		case OPT_LISTEN:
+			a->listen = optarg;
+			break;
+		case OPT_GATE:
+			a->gate = optarg;
+			break;
+		case OPT_GROUP:
+			a->socket_group = optarg;
+			break;
+		case OPT_CHECK:
+			a->check = true;
+			break;
+		case 'v':
+			log_verbose = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case OPT_VERSION:
+			print_version();
+			return 0;
+		default:
+			return EXIT_USAGE; /* getopt_long has said why */
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "pipegate-broker: unexpected argument: \"%s\"\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {0};
+	struct config config;
+
+	config_program = "pipegate-broker";
+	int result = parse_arguments(argc, argv, &a);
+	if (result >= 0)
+		return result;
+	result = config_from_environment(&config, CONFIG_BROKER);
+	if (result != 0)
+		return result;
+	if (a.listen != NULL)
+		config.listen = a.listen;
+	if (a.gate != NULL)
+		config.gate = a.gate;
+	config.socket_group = a.socket_group;
+	result = config_check_endpoints(&config);
+	if (result != 0 || a.check)
+		return result;
+	return broker_run(&config);
+}

@@ -1,0 +1,264 @@
+/* broker/route.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
+ *
+ * A route exists while it has a tunnel or a waiting request, and afterwards for as long as there is
+ * room, so that a request for a name that was here before may wait for its client to come back. */
+#include "broker/hub.h"
+#include "broker/tunnel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	IDLE_ROUTES_MAX = 65536,
+	FRESH_MS = 60000,	 /* after a start any name may be one that is about to come back */
+	STRANGERS_HELD_MAX = 64, /* and so many requests for such names wait, so that a scan of ids
+				  * cannot take all the responder's workers */
+};
+
+struct route *route_find(struct hub *h, const char *id, size_t bytes)
+{
+	struct route *r;
+
+	HASH_FIND(hh, h->routes, id, bytes, r);
+	return r;
+}
+
+struct route *route_get(struct hub *h, const char *id, size_t bytes)
+{
+	struct route *r = route_find(h, id, bytes);
+
+	if (r != NULL)
+		return r;
+	CHECK(bytes <= CONNECTION_ID_MAX_BYTES);
+	r = xcalloc(1, sizeof *r);
+	r->hub = h;
+	memcpy(r->id, id, bytes);
+	TAILQ_INIT(&r->tunnels);
+	TAILQ_INIT(&r->queue);
+	HASH_ADD(hh, h->routes, id, bytes, r);
+	r->idle = true;
+	TAILQ_INSERT_HEAD(&h->idle_routes, r, idle_link);
+	h->idle_route_count++;
+	return r;
+}
+
+/* Is it on the idle list exactly when nothing uses it? Called after each change. */
+static void review(struct route *r)
+{
+	struct hub *h = r->hub;
+	bool idle = TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue);
+
+	if (idle == r->idle)
+		return;
+	r->idle = idle;
+	if (!idle) {
+		TAILQ_REMOVE(&h->idle_routes, r, idle_link);
+		h->idle_route_count--;
+		return;
+	}
+	if (r->seen)
+		TAILQ_INSERT_TAIL(&h->idle_routes, r, idle_link);
+	else
+		TAILQ_INSERT_HEAD(&h->idle_routes, r, idle_link);
+	h->idle_route_count++;
+}
+
+static void forget(struct route *r)
+{
+	struct hub *h = r->hub;
+
+	TAILQ_REMOVE(&h->idle_routes, r, idle_link);
+	h->idle_route_count--;
+	HASH_DEL(h->routes, r);
+	free(r);
+}
+
+void route_forget_idle(struct hub *h)
+{
+	struct route *r;
+
+	while ((r = TAILQ_FIRST(&h->idle_routes)) != NULL &&
+	       (!r->seen || h->idle_route_count > IDLE_ROUTES_MAX))
+		forget(r);
+}
+
+void route_free_all(struct hub *h)
+{
+	struct route *r;
+
+	while ((r = TAILQ_FIRST(&h->idle_routes)) != NULL)
+		forget(r);
+	CHECK(h->routes == NULL);
+}
+
+/* Fewest running first; among equals the one whose turn is longest ago. NULL: none has room, or
+ * every one refuses such a request, and then *refusal says why. */
+static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail *refusal)
+{
+	struct tunnel *t, *best = NULL;
+	bool one_could = false;
+
+	*refusal = FAIL_NONE;
+	TAILQ_FOREACH(t, &r->tunnels, siblings) {
+		if (t->state != TUNNEL_OPEN)
+			continue;
+		enum fail f = t->codec->refuses(t, x);
+		if (f != FAIL_NONE) {
+			*refusal = f;
+			continue;
+		}
+		one_could = true;
+		if (t->running_count < t->max_running &&
+		    (best == NULL || t->running_count < best->running_count))
+			best = t;
+	}
+	if (one_could)
+		*refusal = FAIL_NONE;
+	return best;
+}
+
+static void give(struct route *r, struct tunnel *t, struct exchange *x)
+{
+	TAILQ_REMOVE(&r->tunnels, t, siblings);
+	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
+	tunnel_take(t, x);
+}
+
+static bool has_open_tunnel(const struct route *r)
+{
+	const struct tunnel *t;
+
+	TAILQ_FOREACH(t, &r->tunnels, siblings) {
+		if (t->state == TUNNEL_OPEN)
+			return true;
+	}
+	return false;
+}
+
+static void wait_for_tunnel(struct exchange *x)
+{
+	struct hub *h = x->hub;
+
+	deadline_set(&h->offline_waits, &x->offline, h->now_ms + h->config->offline_wait_ms);
+}
+
+static void enqueue(struct route *r, struct exchange *x, bool at_front)
+{
+	if (at_front)
+		TAILQ_INSERT_HEAD(&r->queue, x, place);
+	else
+		TAILQ_INSERT_TAIL(&r->queue, x, place);
+	x->queued = true;
+	x->route = r;
+	x->stranger = !r->seen;
+	r->queued++;
+	r->hub->stats.queued++;
+	r->hub->strangers_held += x->stranger;
+	if (!has_open_tunnel(r))
+		wait_for_tunnel(x);
+	review(r);
+}
+
+void route_dequeue(struct exchange *x)
+{
+	struct route *r = x->route;
+
+	CHECK(x->queued);
+	TAILQ_REMOVE(&r->queue, x, place);
+	x->queued = false;
+	x->route = NULL;
+	r->queued--;
+	r->hub->stats.queued--;
+	r->hub->strangers_held -= x->stranger;
+	deadline_clear(&r->hub->offline_waits, &x->offline);
+	review(r);
+}
+
+enum fail route_accept(struct route *r, struct exchange *x)
+{
+	struct hub *h = r->hub;
+	enum fail refusal;
+	bool fresh = h->now_ms - h->started_ms < FRESH_MS;
+
+	if (TAILQ_EMPTY(&r->queue)) {
+		struct tunnel *t = pick(r, x, &refusal);
+		if (t != NULL) {
+			give(r, t, x);
+			return FAIL_NONE;
+		}
+		if (refusal != FAIL_NONE)
+			return refusal;
+	}
+	if (!has_open_tunnel(r)) {
+		if (!r->seen && (!fresh || h->strangers_held >= STRANGERS_HELD_MAX))
+			return FAIL_TUNNEL_UNKNOWN;
+		if (h->config->offline_wait_ms == 0)
+			return FAIL_TUNNEL_OFFLINE;
+	}
+	if (r->queued >= (size_t)h->config->max_queue_depth)
+		return FAIL_QUEUE_FULL;
+	enqueue(r, x, false);
+	return FAIL_NONE;
+}
+
+void route_requeue(struct route *r, struct exchange *x)
+{
+	enqueue(r, x, true);
+}
+
+void route_dispatch(struct route *r)
+{
+	struct exchange *x;
+
+	if (r->dispatching)
+		return; /* an exchange failed while it was given out: the loop below goes on */
+	r->dispatching = true;
+	while ((x = TAILQ_FIRST(&r->queue)) != NULL) {
+		enum fail refusal;
+		struct tunnel *t = pick(r, x, &refusal);
+		if (refusal != FAIL_NONE) {
+			exchange_fail(x, refusal);
+			continue;
+		}
+		if (t == NULL)
+			break;
+		route_dequeue(x);
+		give(r, t, x);
+	}
+	r->dispatching = false;
+}
+
+void route_add_tunnel(struct route *r, struct tunnel *t)
+{
+	struct exchange *x;
+
+	t->route = r;
+	r->seen = true;
+	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
+	review(r);
+	TAILQ_FOREACH(x, &r->queue, place)
+		deadline_clear(&r->hub->offline_waits, &x->offline);
+	route_dispatch(r);
+}
+
+void route_remove_tunnel(struct tunnel *t)
+{
+	struct route *r = t->route;
+
+	TAILQ_REMOVE(&r->tunnels, t, siblings);
+	t->route = NULL;
+	route_tunnel_left(r);
+	review(r);
+}
+
+void route_tunnel_left(struct route *r)
+{
+	struct exchange *x;
+
+	if (has_open_tunnel(r))
+		return;
+	TAILQ_FOREACH(x, &r->queue, place) {
+		if (x->offline.at_ms == 0)
+			wait_for_tunnel(x);
+	}
+}

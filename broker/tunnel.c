@@ -1,0 +1,195 @@
+/* broker/tunnel.c - see tunnel.h. What v1 and v2 tunnels have in common. */
+#include "broker/tunnel.h"
+
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *tunnel_state_name(enum tunnel_state s)
+{
+	static const char *const names[] = {
+#define X(name) [TUNNEL_##name] = #name,
+		TUNNEL_STATES(X)
+#undef X
+	};
+	return names[s];
+}
+
+/* The only door from state to state. */
+static void set_state(struct tunnel *t, enum tunnel_state to)
+{
+	static const bool legal[4][4] = {
+		[TUNNEL_GREETING] = {[TUNNEL_OPEN] = true, [TUNNEL_DEAD] = true},
+		[TUNNEL_OPEN] = {[TUNNEL_LEAVING] = true, [TUNNEL_DEAD] = true},
+		[TUNNEL_LEAVING] = {[TUNNEL_DEAD] = true},
+	};
+
+	CHECK(legal[t->state][to]);
+	log_debug("tunnel.state tunnel=%llu from=%s to=%s", (unsigned long long)t->number,
+		  tunnel_state_name(t->state), tunnel_state_name(to));
+	t->state = to;
+}
+
+struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct auth_grant *grant,
+			  const struct tunnel_io *io, void *socket)
+{
+	struct tunnel *t = xcalloc(1, sizeof *t);
+
+	t->hub = h;
+	t->codec = codec;
+	t->io = io;
+	t->socket = socket;
+	t->state = TUNNEL_GREETING;
+	t->number = ++h->stats.tunnels_total;
+	strcpy(t->id, grant->connection_id);
+	t->expires_s = grant->expires_s;
+	t->opened_ms = h->now_ms;
+	t->max_running = (size_t)h->config->max_concurrent;
+	TAILQ_INIT(&t->running);
+	TAILQ_INIT(&t->ready);
+	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
+	h->stats.tunnels++;
+	log_info("tunnel.open conn=%s tunnel=%llu protocol=%s", t->id, (unsigned long long)t->number,
+		 codec->name);
+	codec->start(t);
+	return t;
+}
+
+void tunnel_opened(struct tunnel *t)
+{
+	set_state(t, TUNNEL_OPEN);
+	route_add_tunnel(route_get(t->hub, t->id, strlen(t->id)), t);
+}
+
+void tunnel_leaving(struct tunnel *t)
+{
+	if (t->state != TUNNEL_OPEN)
+		return;
+	set_state(t, TUNNEL_LEAVING);
+	route_tunnel_left(t->route);
+}
+
+void tunnel_say_goodbye(struct tunnel *t)
+{
+	if (t->state != TUNNEL_DEAD)
+		t->codec->goodbye(t);
+}
+
+void tunnel_touch(struct tunnel *t)
+{
+	if (t->state == TUNNEL_DEAD)
+		return;
+	if (!t->dirty)
+		TAILQ_INSERT_TAIL(&t->hub->dirty_tunnels, t, dirty_link);
+	t->dirty = true;
+}
+
+void tunnel_ready(struct tunnel *t, struct exchange *x)
+{
+	if (!x->ready)
+		TAILQ_INSERT_TAIL(&t->ready, x, ready_link);
+	x->ready = true;
+	tunnel_touch(t);
+}
+
+void tunnel_unready(struct tunnel *t, struct exchange *x)
+{
+	if (x->ready)
+		TAILQ_REMOVE(&t->ready, x, ready_link);
+	x->ready = false;
+}
+
+void tunnel_take(struct tunnel *t, struct exchange *x)
+{
+	CHECK(x->tunnel == NULL && !x->queued);
+	x->tunnel = t;
+	TAILQ_INSERT_TAIL(&t->running, x, place);
+	t->running_count++;
+	t->hub->stats.running++;
+	exchange_touch(x); /* there may be credit now */
+	t->codec->more(t, x);
+}
+
+/* Takes it off without asking who might take the free place. */
+static void unlink_exchange(struct exchange *x)
+{
+	struct tunnel *t = x->tunnel;
+
+	t->codec->detach(t, x);
+	tunnel_unready(t, x);
+	TAILQ_REMOVE(&t->running, x, place);
+	t->running_count--;
+	t->hub->stats.running--;
+	x->tunnel = NULL;
+}
+
+void tunnel_detach(struct exchange *x)
+{
+	struct tunnel *t = x->tunnel;
+
+	unlink_exchange(x);
+	if (t->state == TUNNEL_OPEN)
+		route_dispatch(t->route);
+}
+
+void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
+{
+	struct hub *h = t->hub;
+	struct route *r = t->route;
+	struct exchange *x;
+
+	if (t->state == TUNNEL_DEAD)
+		return;
+	log_info("tunnel.closed conn=%s tunnel=%llu code=%d reason=\"%s\" running=%zu", t->id,
+		 (unsigned long long)t->number, ws_code, reason, t->running_count);
+	set_state(t, TUNNEL_DEAD);
+	t->close_code = ws_code;
+	snprintf(t->close_reason, sizeof t->close_reason, "%s", reason);
+	if (r != NULL)
+		route_remove_tunnel(t);
+	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
+		if (x->sent) {
+			exchange_fail(x, FAIL_TUNNEL_LOST);
+		} else { /* the client never saw it: somebody else may serve it */
+			unlink_exchange(x);
+			route_requeue(r, x);
+		}
+	}
+	if (r != NULL)
+		route_dispatch(r);
+	if (t->dirty)
+		TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
+	t->dirty = false;
+	TAILQ_REMOVE(&h->tunnels, t, all);
+	TAILQ_INSERT_TAIL(&h->dead_tunnels, t, all);
+	h->stats.tunnels--;
+	if (t->socket != NULL)
+		t->io->close(t->socket);
+}
+
+size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
+{
+	return t->state == TUNNEL_DEAD ? 0 : t->codec->pull(t, out, first, final);
+}
+
+void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes)
+{
+	if (t->state != TUNNEL_DEAD)
+		t->codec->receive(t, data, bytes);
+}
+
+void tunnel_on_closed(struct tunnel *t)
+{
+	t->socket = NULL;
+	tunnel_kill(t, 1006, "connection lost");
+}
+
+void tunnel_free(struct tunnel *t)
+{
+	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && t->running_count == 0);
+	TAILQ_REMOVE(&t->hub->dead_tunnels, t, all);
+	buf_fini(&t->out);
+	free(t);
+}

@@ -1,0 +1,119 @@
+/* broker/tunnel.h - One tunnel: the WebSocket of one client, as the hub sees it.
+ *
+ *   GREETING --HELLO--> OPEN --GOAWAY--> LEAVING --tunnel_kill() or the socket closed--> DEAD
+ *   (v1 starts in OPEN)
+ *
+ * ws.c drives it through tunnel_on_*() and tunnel_pull(), and lends it a struct tunnel_io. A DEAD tunnel
+ * has left its route and its exchanges; it is freed in hub_settle() once its socket is gone too. */
+#ifndef PIPEGATE_TUNNEL_H
+#define PIPEGATE_TUNNEL_H
+
+#include "broker/auth.h"
+#include "broker/hub.h"
+
+#define TUNNEL_STATES(X) X(GREETING) X(OPEN) X(LEAVING) X(DEAD)
+
+enum tunnel_state {
+#define X(name) TUNNEL_##name,
+	TUNNEL_STATES(X)
+#undef X
+};
+
+struct tunnel_io {
+	void (*flush)(void *socket); /* write now what tunnel_pull() gives, as far as it goes */
+	void (*close)(void *socket); /* close with tunnel->close_code and ->close_reason */
+};
+
+struct codec {
+	const char *name; /* "v1", "v2" */
+	void (*start)(struct tunnel *t); /* greets, or opens it at once */
+	/* FAIL_NONE, or why this tunnel cannot carry that request at all. */
+	enum fail (*refuses)(const struct tunnel *t, const struct exchange *x);
+	/* There is more of the request, or it has just been given to this tunnel. May fail it. */
+	void (*more)(struct tunnel *t, struct exchange *x);
+	/* How many more request body bytes are welcome. */
+	int64_t (*credit)(const struct tunnel *t, const struct exchange *x);
+	/* The responder took so many response body bytes. */
+	void (*consumed)(struct tunnel *t, struct exchange *x, size_t bytes);
+	/* The exchange leaves before its end; `f` says why. */
+	void (*cancel)(struct tunnel *t, struct exchange *x, enum fail f);
+	/* It leaves for any reason: forget what belongs to it. */
+	void (*detach)(struct tunnel *t, struct exchange *x);
+	/* One piece for the wire, see tunnel_pull(). */
+	size_t (*pull)(struct tunnel *t, uint8_t *out, bool *first, bool *final);
+	/* The broker will stop: tell the client, if the protocol can. */
+	void (*goodbye)(struct tunnel *t);
+	/* A complete message from the client. */
+	void (*receive)(struct tunnel *t, const uint8_t *data, size_t bytes);
+	size_t max_message_bytes;
+	bool text;
+};
+
+extern const struct codec codec_v1, codec_v2;
+
+enum { TUNNEL_PULL_BYTES = 192 * 1024 }; /* room that tunnel_pull() needs */
+
+struct tunnel {
+	struct hub *hub;
+	struct route *route; /* NULL when DEAD */
+	const struct codec *codec;
+	const struct tunnel_io *io;
+	void *socket; /* NULL: closed */
+	enum tunnel_state state;
+	uint64_t number; /* for the log */
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	int64_t expires_s; /* Unix time */
+	int64_t opened_ms;
+
+	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
+	TAILQ_ENTRY(tunnel) siblings; /* route->tunnels */
+	TAILQ_ENTRY(tunnel) dirty_link;
+	bool dirty;
+	bool overrun; /* more is waiting for it than a tunnel may have */
+
+	struct exchange_list running;
+	size_t running_count;
+	size_t max_running;
+	struct exchange_list ready; /* of `running`: something to go down, in turn */
+
+	int close_code;
+	char close_reason[64];
+
+	/* v1: the message under way, and how much of it went. v2: whole frames that go first. */
+	struct buf out;
+	bool out_begun;
+	/* v2 */
+	struct exchange *streams;
+	uint32_t last_stream;
+	int64_t peer_window_bytes;
+	char instance[33];
+};
+
+/* The owner is the hub; it lives until its socket closed and hub_settle() ran. */
+struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct auth_grant *grant,
+			  const struct tunnel_io *io, void *socket);
+
+/* Gives the exchange to this tunnel: it counts as running there. */
+void tunnel_take(struct tunnel *t, struct exchange *x);
+void tunnel_detach(struct exchange *x); /* the exchange leaves; both live on */
+void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
+void tunnel_unready(struct tunnel *t, struct exchange *x);
+void tunnel_touch(struct tunnel *t);   /* flush at the next hub_settle() */
+void tunnel_opened(struct tunnel *t);  /* GREETING -> OPEN */
+void tunnel_leaving(struct tunnel *t); /* the client wants nothing new */
+void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
+void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
+
+/* Idempotent; the first reason wins. Exchanges that had not begun go back to their route, the others
+ * fail as tunnel-lost. Frees nothing. `reason` is at most 60 bytes, shown to the peer. */
+void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
+
+/* Writes the next piece for the wire to `out` (TUNNEL_PULL_BYTES) and says whether it is the first
+ * and the last of its WebSocket message. 0: nothing to send. */
+size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final) MUST_CHECK;
+void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes);
+void tunnel_on_closed(struct tunnel *t); /* its socket is gone */
+
+const char *tunnel_state_name(enum tunnel_state s);
+
+#endif

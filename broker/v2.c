@@ -1,0 +1,393 @@
+/* broker/v2.c - The codec of tunnel protocol v2 (common/PROTOCOL.md, "Tunnel v2"), broker's side. */
+#include "broker/tunnel.h"
+#include "common/bytes.h"
+#include "common/frame.h"
+#include "common/head.h"
+#include "common/http.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	UP_BUFFER_BYTES = 128 * 1024, /* of one request body, here, on its way down */
+	MESSAGE_BYTES = 64 * 1024,    /* a message is closed once it holds so much */
+	GRANT_BYTES = FRAME_WINDOW_BYTES / 4, /* consumed bytes are given back in such lots */
+	CONTROL_MAX_BYTES = 1024 * 1024, /* a client that reads nothing gets no more than this */
+};
+
+static void put_frame(struct tunnel *t, uint8_t type, uint32_t stream, const void *payload,
+		      size_t bytes)
+{
+	uint8_t *at = buf_extend(&t->out, FRAME_HEADER_BYTES + bytes);
+
+	frame_put_header(at, type, 0, stream, bytes);
+	if (bytes)
+		memcpy(at + FRAME_HEADER_BYTES, payload, bytes);
+	t->overrun = buf_bytes(&t->out) > CONTROL_MAX_BYTES; /* hub_settle() ends it */
+	tunnel_touch(t);
+}
+
+static void start(struct tunnel *t)
+{
+	struct head hello = {0};
+	char number[24];
+
+	t->peer_window_bytes = FRAME_WINDOW_BYTES;
+	head_add(&hello, "version", "2");
+	snprintf(number, sizeof number, "%zu", t->max_running);
+	head_add(&hello, "max-streams", number);
+	snprintf(number, sizeof number, "%d", FRAME_WINDOW_BYTES);
+	head_add(&hello, "window", number);
+	head_add(&hello, "agent", "pipegate-broker/" PIPEGATE_VERSION);
+	put_frame(t, FRAME_HELLO, 0, hello.data, hello.bytes);
+	head_fini(&hello);
+}
+
+static void goodbye(struct tunnel *t)
+{
+	put_frame(t, FRAME_GOAWAY, 0, NULL, 0);
+}
+
+static enum fail refuses(const struct tunnel *t, const struct exchange *x)
+{
+	(void)t;
+	(void)x;
+	return FAIL_NONE;
+}
+
+/* --- the way down --- */
+
+static bool has_news(const struct exchange *x)
+{
+	if (!x->sent)
+		return true;
+	if (buf_bytes(&x->up) > 0)
+		return x->send_window_bytes > 0;
+	return x->up_end && !x->up_end_sent;
+}
+
+static void begin_stream(struct tunnel *t, struct exchange *x)
+{
+	struct exchange *other;
+
+	do { /* ids wrap after four thousand million exchanges */
+		t->last_stream++;
+		HASH_FIND(stream_hh, t->streams, &t->last_stream, sizeof t->last_stream, other);
+	} while (t->last_stream == 0 || other != NULL);
+	x->stream = t->last_stream;
+	x->send_window_bytes = t->peer_window_bytes;
+	x->receive_window_bytes = FRAME_WINDOW_BYTES;
+	x->ungranted_bytes = 0;
+	HASH_ADD(stream_hh, t->streams, stream, sizeof x->stream, x);
+}
+
+static void more(struct tunnel *t, struct exchange *x)
+{
+	if (x->stream == 0)
+		begin_stream(t, x);
+	if (has_news(x))
+		tunnel_ready(t, x);
+}
+
+static int64_t credit(const struct tunnel *t, const struct exchange *x)
+{
+	(void)t;
+	size_t held = buf_bytes(&x->up);
+	return held < UP_BUFFER_BYTES ? (int64_t)(UP_BUFFER_BYTES - held) : 0;
+}
+
+/* How much of its body may go now. */
+static size_t piece_bytes(const struct exchange *x)
+{
+	size_t bytes = buf_bytes(&x->up);
+
+	if (bytes > FRAME_DATA_BYTES)
+		bytes = FRAME_DATA_BYTES;
+	if ((int64_t)bytes > x->send_window_bytes)
+		bytes = x->send_window_bytes > 0 ? (size_t)x->send_window_bytes : 0;
+	return bytes;
+}
+
+/* Writes the next frame of one stream: OPEN, or DATA. */
+static size_t put_stream_frame(struct exchange *x, uint8_t *out)
+{
+	size_t bytes = piece_bytes(x);
+	size_t prefix = x->sent ? 0 : 4 + buf_bytes(&x->head);
+	bool end = x->up_end && bytes == buf_bytes(&x->up);
+	uint8_t *at = out + FRAME_HEADER_BYTES;
+
+	frame_put_header(out, x->sent ? FRAME_DATA : FRAME_OPEN, end ? FRAME_END : 0, x->stream,
+			 prefix + bytes);
+	if (!x->sent) {
+		put_be32(at, (uint32_t)buf_bytes(&x->head));
+		memcpy(at + 4, buf_first(&x->head), buf_bytes(&x->head));
+		buf_fini(&x->head);
+	}
+	if (bytes > 0) {
+		memcpy(at + prefix, buf_first(&x->up), bytes);
+		buf_consume(&x->up, bytes);
+		x->send_window_bytes -= (int64_t)bytes;
+		exchange_progress(x);
+	}
+	x->sent = true;
+	x->up_end_sent = end;
+	if (!x->up_end)
+		exchange_touch(x); /* there is room for more of the upload */
+	return FRAME_HEADER_BYTES + prefix + bytes;
+}
+
+static size_t stream_frame_max_bytes(const struct exchange *x)
+{
+	return FRAME_HEADER_BYTES + (x->sent ? 0 : 4 + buf_bytes(&x->head)) + FRAME_DATA_BYTES;
+}
+
+/* Whole control frames, as many as fit. */
+static size_t pull_control(struct tunnel *t, uint8_t *out)
+{
+	size_t used = 0, frame_bytes;
+	struct frame f;
+
+	while (buf_bytes(&t->out) > 0) {
+		CHECK(frame_get(buf_first(&t->out), buf_bytes(&t->out), &f, &frame_bytes) == 1);
+		if (used + frame_bytes > MESSAGE_BYTES)
+			break;
+		memcpy(out + used, buf_first(&t->out), frame_bytes);
+		buf_consume(&t->out, frame_bytes);
+		used += frame_bytes;
+	}
+	return used;
+}
+
+static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
+{
+	size_t used = pull_control(t, out);
+	struct exchange *x;
+
+	*first = *final = true;
+	while (used < MESSAGE_BYTES && (x = TAILQ_FIRST(&t->ready)) != NULL) {
+		if (used + stream_frame_max_bytes(x) > TUNNEL_PULL_BYTES)
+			break;
+		used += put_stream_frame(x, out + used);
+		tunnel_unready(t, x);
+		if (has_news(x))
+			tunnel_ready(t, x); /* behind the others */
+	}
+	return used;
+}
+
+static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
+{
+	uint8_t grant[4];
+
+	x->ungranted_bytes += (int64_t)bytes;
+	if (x->ungranted_bytes < GRANT_BYTES)
+		return;
+	put_be32(grant, (uint32_t)x->ungranted_bytes);
+	x->receive_window_bytes += x->ungranted_bytes;
+	x->ungranted_bytes = 0;
+	put_frame(t, FRAME_WINDOW, x->stream, grant, sizeof grant);
+}
+
+static void cancel(struct tunnel *t, struct exchange *x, enum fail f)
+{
+	uint8_t payload[2] = {(uint8_t)f, 1};
+
+	if (x->sent && t->state != TUNNEL_DEAD)
+		put_frame(t, FRAME_RESET, x->stream, payload, sizeof payload);
+}
+
+static void detach(struct tunnel *t, struct exchange *x)
+{
+	if (x->stream != 0)
+		HASH_DELETE(stream_hh, t->streams, x);
+	x->stream = 0;
+}
+
+/* --- the way up --- */
+
+static struct exchange *find_stream(struct tunnel *t, uint32_t stream)
+{
+	struct exchange *x;
+
+	HASH_FIND(stream_hh, t->streams, &stream, sizeof stream, x);
+	return x != NULL && x->sent ? x : NULL;
+}
+
+static void take_number(const struct frame *f, const char *name, int64_t least, int64_t most,
+			int64_t *out)
+{
+	struct head_field field;
+	long long value;
+
+	if (head_find(f->payload, f->payload_bytes, name, &field) &&
+	    http_length_parse(field.value, field.value_bytes, &value) && value >= least)
+		*out = value < most ? value : most;
+}
+
+static void replace_own_earlier(struct tunnel *t)
+{
+	struct tunnel *other, *next;
+
+	for (other = TAILQ_FIRST(&t->hub->tunnels); other != NULL; other = next) {
+		next = TAILQ_NEXT(other, all);
+		if (other != t && strcmp(other->id, t->id) == 0 &&
+		    strcmp(other->instance, t->instance) == 0)
+			tunnel_kill(other, 1000, "replaced");
+	}
+}
+
+static void on_hello(struct tunnel *t, const struct frame *f)
+{
+	struct head_field field;
+	int64_t max_streams = (int64_t)t->max_running;
+
+	if (!head_valid(f->payload, f->payload_bytes) ||
+	    !head_find(f->payload, f->payload_bytes, "version", &field) ||
+	    field.value_bytes != 1 || *field.value != '2') {
+		tunnel_kill(t, 1002, "HELLO of version 2 expected");
+		return;
+	}
+	take_number(f, "max-streams", 1, (int64_t)t->max_running, &max_streams);
+	t->max_running = (size_t)max_streams;
+	take_number(f, "window", 65536, 16 << 20, &t->peer_window_bytes);
+	if (head_find(f->payload, f->payload_bytes, "instance", &field) &&
+	    field.value_bytes == sizeof t->instance - 1) {
+		memcpy(t->instance, field.value, field.value_bytes);
+		replace_own_earlier(t);
+	}
+	tunnel_opened(t);
+}
+
+/* Body bytes of HEAD or DATA. False: the stream is over. */
+static bool take_data(struct exchange *x, const struct frame *f, const uint8_t *data, size_t bytes)
+{
+	if ((int64_t)bytes > x->receive_window_bytes) {
+		exchange_fail(x, FAIL_BAD_RESPONSE);
+		return false;
+	}
+	x->receive_window_bytes -= (int64_t)bytes;
+	if (bytes > 0)
+		exchange_on_data(x, data, bytes);
+	if (f->flags & FRAME_END)
+		exchange_on_end(x);
+	return true;
+}
+
+static void on_head(struct exchange *x, const struct frame *f)
+{
+	const uint8_t *head, *body;
+	size_t head_bytes, body_bytes;
+
+	if (x->head_came || !frame_split_head(f, &head, &head_bytes, &body, &body_bytes) ||
+	    head_bytes == 0 || head_bytes > FRAME_REQUEST_HEAD_MAX_BYTES) {
+		exchange_fail(x, FAIL_BAD_RESPONSE);
+		return;
+	}
+	exchange_on_head(x, head, head_bytes);
+	(void)take_data(x, f, body, body_bytes);
+}
+
+static void on_data(struct exchange *x, const struct frame *f)
+{
+	if (!x->head_came)
+		exchange_fail(x, FAIL_BAD_RESPONSE);
+	else
+		(void)take_data(x, f, f->payload, f->payload_bytes);
+}
+
+static void on_window(struct tunnel *t, struct exchange *x, const struct frame *f)
+{
+	int64_t bytes = f->payload_bytes == 4 ? (int64_t)get_be32(f->payload) : INT64_MAX / 2;
+
+	if (bytes > INT32_MAX - x->send_window_bytes) {
+		exchange_fail(x, FAIL_BAD_RESPONSE);
+		return;
+	}
+	x->send_window_bytes += bytes;
+	if (has_news(x))
+		tunnel_ready(t, x);
+}
+
+static void on_reset(struct exchange *x, const struct frame *f)
+{
+	enum fail why = FAIL_TARGET_UNREACHABLE;
+
+	if (f->payload_bytes >= 1) {
+		switch (f->payload[0]) {
+		case FAIL_BAD_RESPONSE:
+		case FAIL_UNSUPPORTED:
+		case FAIL_RESPONSE_TIMEOUT:
+		case FAIL_BODY_TOO_LARGE:
+			why = (enum fail)f->payload[0];
+			break;
+		default:
+			break;
+		}
+	}
+	x->surely_unserved = f->payload_bytes >= 2 && f->payload[1] == 0 && !x->head_came;
+	tunnel_detach(x); /* it is over there: no RESET goes back */
+	exchange_fail(x, why);
+}
+
+static void on_stream_frame(struct tunnel *t, const struct frame *f)
+{
+	struct exchange *x = find_stream(t, f->stream);
+
+	if (x == NULL)
+		return; /* over here already, while the frame was under way */
+	switch (f->type) {
+	case FRAME_HEAD:
+		on_head(x, f);
+		break;
+	case FRAME_DATA:
+		on_data(x, f);
+		break;
+	case FRAME_WINDOW:
+		on_window(t, x, f);
+		break;
+	case FRAME_RESET:
+		on_reset(x, f);
+		break;
+	default: /* of a later version */
+		break;
+	}
+}
+
+static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
+{
+	struct frame f;
+	size_t used;
+
+	while (bytes > 0 && t->state != TUNNEL_DEAD) {
+		if (frame_get(data, bytes, &f, &used) != 1) {
+			tunnel_kill(t, 1002, "malformed frame");
+			return;
+		}
+		if (t->state == TUNNEL_GREETING && f.type != FRAME_HELLO)
+			tunnel_kill(t, 1002, "HELLO expected");
+		else if (t->state == TUNNEL_GREETING)
+			on_hello(t, &f);
+		else if (f.type == FRAME_GOAWAY)
+			tunnel_leaving(t);
+		else
+			on_stream_frame(t, &f);
+		data += used;
+		bytes -= used;
+	}
+}
+
+const struct codec codec_v2 = {
+	.name = "v2",
+	.start = start,
+	.goodbye = goodbye,
+	.refuses = refuses,
+	.more = more,
+	.credit = credit,
+	.consumed = consumed,
+	.cancel = cancel,
+	.detach = detach,
+	.pull = pull,
+	.receive = receive,
+	.max_message_bytes = FRAME_MAX_MESSAGE_BYTES,
+};

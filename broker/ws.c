@@ -1,0 +1,311 @@
+/* broker/ws.c - see ws.h. */
+#include "broker/ws.h"
+
+#include "broker/tunnel.h"
+#include "common/frame.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <libwebsockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+enum {
+	RX_BYTES = 64 * 1024,
+	MESSAGES_PER_FLUSH = 32,      /* then others get their turn */
+	NOT_SENT_LOW_WATER = 128 * 1024, /* unsent bytes in the kernel: what is urgent must not wait */
+	PING_AFTER_S = 20,
+	HANG_UP_AFTER_S = 30,
+	CLOSE_WAIT_S = 5,
+};
+
+static const char V1_NAME[] = "pipegate.v1"; /* never offered or named on the wire */
+
+struct ws {
+	struct lws_context *context;
+	struct lws_vhost *vhost;
+	struct hub *hub;
+	uint8_t *out; /* LWS_PRE and TUNNEL_PULL_BYTES */
+	/* While ws_adopt() runs: the first callbacks come from within it. */
+	struct ws_socket *adopting;
+};
+
+/* What we keep beside one WebSocket; libwebsockets holds the pointer as its opaque user data. */
+struct ws_socket {
+	struct ws *ws;
+	struct lws *wsi;
+	struct ws_handshake handshake;
+	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
+	struct buf in;	       /* a message that has not come whole */
+	bool closing;	       /* say close_code at the next chance */
+	int close_code;
+	const char *close_reason;
+};
+
+static int close_now(struct ws_socket *s)
+{
+	lws_close_reason(s->wsi, (enum lws_close_status)s->close_code,
+			 (unsigned char *)s->close_reason, strlen(s->close_reason));
+	return -1;
+}
+
+static void start_closing(struct ws_socket *s, int code, const char *reason)
+{
+	s->closing = true;
+	s->close_code = code;
+	s->close_reason = reason;
+	lws_callback_on_writable(s->wsi);
+	/* A peer that reads nothing never lets us write. */
+	lws_set_timeout(s->wsi, PENDING_TIMEOUT_USER_REASON_BASE, CLOSE_WAIT_S);
+}
+
+/* --- tunnel_io --- */
+
+static void io_close(void *socket)
+{
+	struct ws_socket *s = socket;
+
+	start_closing(s, s->tunnel->close_code, s->tunnel->close_reason);
+}
+
+static int write_flags(const struct tunnel *t, bool first, bool final)
+{
+	return lws_write_ws_flags(t->codec->text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first, final);
+}
+
+/* Writes until there is nothing more or the kernel takes no more. libwebsockets keeps the rest of
+ * one message (a copy, at most TUNNEL_PULL_BYTES) and tells when it is gone. -1: the socket is dead. */
+static int flush(struct ws_socket *s)
+{
+	struct ws *w = s->ws;
+
+	for (int i = 0; i < MESSAGES_PER_FLUSH; i++) {
+		bool first, final;
+		if (lws_partial_buffered(s->wsi))
+			break;
+		size_t bytes = tunnel_pull(s->tunnel, w->out + LWS_PRE, &first, &final);
+		if (bytes == 0)
+			return 0;
+		if (lws_write(s->wsi, w->out + LWS_PRE, bytes,
+			      (enum lws_write_protocol)write_flags(s->tunnel, first, final)) < 0)
+			return -1;
+	}
+	lws_callback_on_writable(s->wsi);
+	return 0;
+}
+
+static void io_flush(void *socket)
+{
+	struct ws_socket *s = socket;
+
+	if (!s->closing && flush(s) != 0)
+		start_closing(s, 1011, "write failed");
+}
+
+static const struct tunnel_io tunnel_io = {.flush = io_flush, .close = io_close};
+
+/* --- callbacks --- */
+
+static void set_socket_options(int fd)
+{
+	int on = 1, low_water = NOT_SENT_LOW_WATER;
+
+	/* Both fail on unix sockets, where neither is needed. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, sizeof low_water);
+}
+
+static int on_established(struct ws_socket *s)
+{
+	struct hub *h = s->ws->hub;
+
+	/* We may be inside ws_adopt() still, where libwebsockets cannot close: so at the next chance. */
+	if (s->handshake.auth != AUTH_OK) {
+		start_closing(s, 1008, auth_reason(s->handshake.auth));
+		return 0;
+	}
+	if (h->draining) {
+		start_closing(s, 1001, "shutting down");
+		return 0;
+	}
+	set_socket_options(lws_get_socket_fd(s->wsi));
+	s->tunnel = tunnel_new(h, s->handshake.v2 ? &codec_v2 : &codec_v1, &s->handshake.grant,
+			       &tunnel_io, s);
+	return 0;
+}
+
+/* One piece of a message. A message that came in one piece is used where it lies. */
+static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
+{
+	bool final = lws_is_final_fragment(s->wsi) && lws_remaining_packet_payload(s->wsi) == 0;
+
+	if (s->closing || s->tunnel == NULL)
+		return 0;
+	if (buf_bytes(&s->in) + bytes > s->tunnel->codec->max_message_bytes) {
+		tunnel_kill(s->tunnel, 1009, "message too big");
+		buf_fini(&s->in);
+		return 0;
+	}
+	if (final && buf_bytes(&s->in) == 0) {
+		tunnel_on_message(s->tunnel, data, bytes);
+		return 0;
+	}
+	buf_append(&s->in, data, bytes);
+	if (final) {
+		tunnel_on_message(s->tunnel, buf_first(&s->in), buf_bytes(&s->in));
+		buf_consume(&s->in, buf_bytes(&s->in));
+	}
+	return 0;
+}
+
+static int on_writable(struct ws_socket *s)
+{
+	if (s->closing)
+		return close_now(s);
+	return s->tunnel != NULL ? flush(s) : 0;
+}
+
+static void on_gone(struct ws_socket *s)
+{
+	lws_set_opaque_user_data(s->wsi, NULL);
+	if (s->tunnel != NULL)
+		tunnel_on_closed(s->tunnel);
+	buf_fini(&s->in);
+	free(s);
+}
+
+/* What is beside this WebSocket. The first callbacks of a new one come from within ws_adopt(), and its
+ * opaque pointer is reset once more after LWS_CALLBACK_WSI_CREATE. */
+static struct ws_socket *socket_of(struct lws *wsi, enum lws_callback_reasons reason)
+{
+	struct ws *w = lws_context_user(lws_get_context(wsi));
+	struct ws_socket *s = lws_get_opaque_user_data(wsi);
+
+	if (s == NULL && w->adopting != NULL && reason != LWS_CALLBACK_WSI_CREATE) {
+		s = w->adopting;
+		w->adopting = NULL;
+		s->wsi = wsi;
+		lws_set_opaque_user_data(wsi, s);
+	}
+	return s;
+}
+
+static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+		    size_t bytes)
+{
+	struct ws_socket *s = socket_of(wsi, reason);
+
+	(void)user;
+	if (s == NULL)
+		return 0;
+	switch (reason) {
+	case LWS_CALLBACK_ESTABLISHED:
+		return on_established(s);
+	case LWS_CALLBACK_RECEIVE:
+		return on_receive(s, in, bytes);
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+		return on_writable(s);
+	case LWS_CALLBACK_WSI_DESTROY: /* comes however it ends, and last */
+		on_gone(s);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static void on_library_log(int level, const char *line)
+{
+	size_t bytes = strcspn(line, "\n");
+	char text[400];
+
+	log_quote(text, sizeof text, line, bytes);
+	(void)level; /* it calls much an error that is a peer's everyday behaviour */
+	log_debug("websockets.note text=\"%s\"", text);
+}
+
+struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
+{
+	static const struct lws_protocols protocols[] = {
+		{V1_NAME, callback, 0, RX_BYTES, 0, NULL, TUNNEL_PULL_BYTES},
+		{PIPEGATE_V2_PROTOCOL, callback, 0, RX_BYTES, 0, NULL, TUNNEL_PULL_BYTES},
+		{0},
+	};
+	static const lws_retry_bo_t keep_alive = {
+		.secs_since_valid_ping = PING_AFTER_S,
+		.secs_since_valid_hangup = HANG_UP_AFTER_S,
+	};
+	void *loops[1] = {loop};
+	struct ws *w = xcalloc(1, sizeof *w);
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
+		.protocols = protocols,
+		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+		.foreign_loops = loops,
+		.pt_serv_buf_size = RX_BYTES,
+		.user = w,
+		.gid = (gid_t)-1,
+		.uid = (uid_t)-1,
+	};
+
+	lws_set_log_level(LLL_ERR | LLL_WARN, on_library_log);
+	w->hub = hub;
+	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
+	w->context = lws_create_context(&info);
+	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
+	info.vhost_name = "tunnels";
+	info.retry_and_idle_policy = &keep_alive;
+	w->vhost = w->context ? lws_create_vhost(w->context, &info) : NULL;
+	if (w->vhost == NULL) {
+		log_error("websockets.start_failed");
+		ws_destroy(&w);
+	}
+	return w;
+}
+
+void ws_destroy(struct ws **wp)
+{
+	struct ws *w = *wp;
+
+	*wp = NULL;
+	if (w == NULL)
+		return;
+	if (w->context != NULL)
+		lws_context_destroy(w->context);
+	free(w->out);
+	free(w);
+}
+
+void ws_adopt(struct ws *w, int fd, const struct ws_handshake *handshake)
+{
+	char head[512];
+	struct ws_socket *s = xcalloc(1, sizeof *s);
+
+	/* libwebsockets sees a head of our making: nothing that a stranger wrote but the key, whose
+	 * form listener.c has checked. */
+	int bytes = snprintf(head, sizeof head,
+			     "GET / HTTP/1.1\r\nHost: tunnel\r\nUpgrade: websocket\r\n"
+			     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+			     "Sec-WebSocket-Key: %s\r\n%s\r\n",
+			     handshake->key,
+			     handshake->v2 ? "Sec-WebSocket-Protocol: " PIPEGATE_V2_PROTOCOL "\r\n" : "");
+	s->ws = w;
+	s->handshake = *handshake;
+	w->adopting = s;
+	struct lws *wsi = lws_adopt_socket_vhost_readbuf(w->vhost, fd, head, (size_t)bytes);
+	if (w->adopting == NULL)
+		return; /* taken: and perhaps gone again, see on_gone() */
+	if (wsi != NULL)
+		(void)socket_of(wsi, LWS_CALLBACK_USER);
+	else
+		free(s);
+	w->adopting = NULL;
+}
+
+const char *ws_library_version(void)
+{
+	return lws_get_library_version();
+}

@@ -1,0 +1,29 @@
+/* common/buf.h - A byte FIFO. Bounded by its user: it grows with what is appended. */
+#ifndef PIPEGATE_BUF_H
+#define PIPEGATE_BUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zero-initialise; end with buf_fini(). */
+struct buf {
+	uint8_t *data;
+	size_t start, end, capacity;
+};
+
+static inline size_t buf_bytes(const struct buf *b)
+{
+	return b->end - b->start;
+}
+
+static inline const uint8_t *buf_first(const struct buf *b)
+{
+	return b->data + b->start;
+}
+
+void buf_append(struct buf *b, const void *data, size_t bytes);
+uint8_t *buf_extend(struct buf *b, size_t bytes); /* room at the end, counted as appended */
+void buf_consume(struct buf *b, size_t bytes);	  /* at most buf_bytes(); an empty one gives memory back */
+void buf_fini(struct buf *b);
+
+#endif

@@ -1,0 +1,41 @@
+/* common/check.c - see check.h. */
+#include "common/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Noreturn void check_fail(const char *expr, const char *file, int line, const char *func)
+{
+	fprintf(stderr, "bug: %s:%d: %s: CHECK(%s) failed\n", file, line, func, expr);
+	abort();
+}
+
+static void *need(void *memory)
+{
+	if (memory == NULL) {
+		fputs("out of memory\n", stderr);
+		abort();
+	}
+	return memory;
+}
+
+void *xcalloc(size_t count, size_t bytes)
+{
+	return need(calloc(count, bytes));
+}
+
+void *xmalloc(size_t bytes)
+{
+	return need(malloc(bytes ? bytes : 1));
+}
+
+void *xrealloc(void *old, size_t bytes)
+{
+	return need(realloc(old, bytes ? bytes : 1));
+}
+
+char *xstrdup(const char *text)
+{
+	return need(strdup(text));
+}

@@ -1,0 +1,28 @@
+/* common/claim.h - Taking the name of a unix socket: a dead one of the same name is replaced, one that
+ * a live process holds is refused (contract section 1). */
+#ifndef PIPEGATE_CLAIM_H
+#define PIPEGATE_CLAIM_H
+
+#include "common/check.h"
+
+#include <stddef.h>
+
+/* While held, no other program of ours can claim a name in the same directory. */
+struct claim {
+	int directory_fd;
+};
+
+/* Locks the directory, checks that nobody listens at `path` and removes what a dead process left
+ * there. 0: bind now, then claim_release(). -1: `why` says why not, and nothing is held. */
+int claim_path(struct claim *c, const char *path, char *why, size_t why_bytes) MUST_CHECK;
+void claim_release(struct claim *c);
+
+/* Gives the file to a group by name. `group` NULL: leaves the process's own. 0, or -1 and `why`. */
+int claim_set_group(const char *path, const char *group, char *why, size_t why_bytes) MUST_CHECK;
+
+/* All of it: a listening stream socket of mode 0660 at `path`, close-on-exec. The descriptor, or -1
+ * and `why`. */
+int claim_listen(const char *path, const char *group, int backlog, char *why,
+		 size_t why_bytes) MUST_CHECK;
+
+#endif

@@ -1,0 +1,108 @@
+/* common/endpoint.c - see endpoint.h. */
+#include "common/endpoint.h"
+
+#include "common/claim.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Splits "host:port" or "[v6]:port". False: it is neither. */
+static bool split(const char *spec, char host[128], char port[8])
+{
+	const char *colon = strrchr(spec, ':');
+
+	if (colon == NULL || colon == spec || strlen(colon + 1) < 1 || strlen(colon + 1) > 5)
+		return false;
+	if (strspn(colon + 1, "0123456789") != strlen(colon + 1))
+		return false;
+	size_t bytes = (size_t)(colon - spec);
+	if (*spec == '[' && spec[bytes - 1] == ']') {
+		spec++;
+		bytes -= 2;
+	} else if (memchr(spec, ':', bytes) != NULL) {
+		return false;
+	}
+	if (bytes == 0 || bytes >= 128)
+		return false;
+	memcpy(host, spec, bytes);
+	host[bytes] = '\0';
+	strcpy(port, colon + 1);
+	return atol(port) <= 65535;
+}
+
+bool endpoint_valid(const char *spec)
+{
+	char host[128], port[8];
+
+	if (strncmp(spec, "unix:", 5) == 0)
+		return spec[5] != '\0' && strlen(spec + 5) < 108;
+	return split(spec, host, port);
+}
+
+static int listen_at(const struct addrinfo *a, int backlog)
+{
+	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, backlog) != 0) {
+		int error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+int endpoint_listen(const char *spec, const char *socket_group, int backlog, char *why,
+		    size_t why_bytes)
+{
+	struct addrinfo hints = {.ai_family = AF_UNSPEC,
+				 .ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+	struct addrinfo *found;
+	char host[128], port[8];
+
+	if (strncmp(spec, "unix:", 5) == 0)
+		return claim_listen(spec + 5, socket_group, backlog, why, why_bytes);
+	if (!split(spec, host, port)) {
+		snprintf(why, why_bytes, "neither ADDR:PORT nor unix:PATH");
+		return -1;
+	}
+	int error = getaddrinfo(host, port, &hints, &found);
+	if (error != 0) {
+		snprintf(why, why_bytes, "%s", gai_strerror(error));
+		return -1;
+	}
+	int fd = listen_at(found, backlog);
+	if (fd < 0)
+		snprintf(why, why_bytes, "cannot listen: %s", strerror(errno));
+	freeaddrinfo(found);
+	return fd;
+}
+
+void endpoint_show(int fd, const char *spec, char out[ENDPOINT_TEXT_BYTES])
+{
+	struct sockaddr_storage address;
+	socklen_t bytes = sizeof address;
+	char host[64], port[8];
+
+	if (strncmp(spec, "unix:", 5) != 0 &&
+	    getsockname(fd, (struct sockaddr *)&address, &bytes) == 0 &&
+	    getnameinfo((struct sockaddr *)&address, bytes, host, sizeof host, port, sizeof port,
+			NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+		bool v6 = strchr(host, ':') != NULL;
+		snprintf(out, ENDPOINT_TEXT_BYTES, "%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "",
+			 port);
+		return;
+	}
+	snprintf(out, ENDPOINT_TEXT_BYTES, "%s", spec);
+}

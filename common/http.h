@@ -1,0 +1,23 @@
+/* common/http.h - The few rules of HTTP that both ends of a tunnel need (RFC 9110). */
+#ifndef PIPEGATE_HTTP_H
+#define PIPEGATE_HTTP_H
+
+#include "common/head.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+bool http_token_valid(const char *text, size_t bytes);	     /* RFC 9110 5.6.2: methods, names */
+bool http_value_valid(const char *text, size_t bytes);	     /* no control characters but tab */
+
+/* Hop-by-hop by itself: RFC 9110 7.6.1, and Proxy-Connection, Keep-Alive, TE, Trailer, Upgrade,
+ * Transfer-Encoding, Proxy-Authenticate, Proxy-Authorization. */
+bool http_hop_by_hop(const struct head_field *f);
+
+/* Is `f` named in one of the Connection values of this head? */
+bool http_named_by_connection(const void *head, size_t head_bytes, const struct head_field *f);
+
+/* "123" -> 123. False: not all digits, empty, or over INT64_MAX. */
+bool http_length_parse(const char *text, size_t bytes, long long *out);
+
+#endif

@@ -1,0 +1,48 @@
+/* common/id.c - see id.h. */
+#include "common/id.h"
+
+#include "common/check.h"
+#include "common/gatemsg.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+void id_random(void *out, size_t bytes)
+{
+	CHECK(bytes <= 256); /* up to there getrandom() is never short or interrupted */
+	CHECK(getrandom(out, bytes, 0) == (ssize_t)bytes);
+}
+
+uint64_t id_random_u64(void)
+{
+	uint64_t value;
+
+	do
+		id_random(&value, sizeof value);
+	while (value == 0);
+	return value;
+}
+
+void id_to_hex(const uint8_t *bytes, size_t count, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < count; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	out[2 * count] = '\0';
+}
+
+bool connection_id_valid(const char *id, size_t bytes)
+{
+	if (bytes < 1 || bytes > CONNECTION_ID_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < bytes; i++) {
+		char c = id[i];
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+		      c == '_' || c == '-'))
+			return false;
+	}
+	return !(bytes == 7 && memcmp(id, "healthz", 7) == 0);
+}

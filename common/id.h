@@ -1,0 +1,17 @@
+/* common/id.h - Random identifiers and the grammar of connection ids. */
+#ifndef PIPEGATE_ID_H
+#define PIPEGATE_ID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void id_random(void *out, size_t bytes); /* from the kernel; never fails */
+uint64_t id_random_u64(void);		 /* never 0 */
+
+void id_to_hex(const uint8_t *bytes, size_t count, char *out); /* 2 * count digits, and a NUL */
+
+/* 1 to 64 of A-Z a-z 0-9 _ - ; "healthz" is reserved (contract section 2). */
+bool connection_id_valid(const char *id, size_t bytes);
+
+#endif
