@@ -2,6 +2,7 @@
 #include "broker/ws.h"
 
 #include "broker/tunnel.h"
+#include "common/bytes.h"
 #include "common/frame.h"
 #include "common/log.h"
 
@@ -42,15 +43,28 @@ struct ws_socket {
 	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
 	struct buf in;	       /* a message that has not come whole */
 	bool closing;	       /* say close_code at the next chance */
+	bool close_said;
 	int close_code;
 	const char *close_reason;
 };
 
-static int close_now(struct ws_socket *s)
+/* Says Close and waits for the peer's, for CLOSE_WAIT_S at most (RFC 6455 7.1.2). We write the frame
+ * ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of sending the reason
+ * given to lws_close_reason(). */
+static int say_close(struct ws_socket *s)
 {
-	lws_close_reason(s->wsi, (enum lws_close_status)s->close_code,
-			 (unsigned char *)s->close_reason, strlen(s->close_reason));
-	return -1;
+	uint8_t frame[LWS_PRE + 4 + 123];
+	uint8_t *at = frame + LWS_PRE;
+	size_t bytes = strlen(s->close_reason);
+
+	if (s->close_said)
+		return 0;
+	s->close_said = true;
+	at[0] = 0x88; /* FIN, opcode 8; a server's frame is not masked (RFC 6455 5.2) */
+	at[1] = (uint8_t)(2 + bytes);
+	put_be16(at + 2, (uint16_t)s->close_code);
+	memcpy(at + 4, s->close_reason, bytes);
+	return lws_write(s->wsi, at, 4 + bytes, LWS_WRITE_RAW) < 0 ? -1 : 0;
 }
 
 static void start_closing(struct ws_socket *s, int code, const char *reason)
@@ -165,7 +179,7 @@ static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 static int on_writable(struct ws_socket *s)
 {
 	if (s->closing)
-		return close_now(s);
+		return say_close(s);
 	return s->tunnel != NULL ? flush(s) : 0;
 }
 
