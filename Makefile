@@ -1,5 +1,8 @@
-# PipeGate. make [V=1] [SAN=address,undefined] | deps | test | unit | integration | lint | install | clean
+# PipeGate. make [V=1] [SAN=address,undefined] | demo [TARGET=URL] [PORT=8080] [ADDRESS=127.0.0.1]
+#   | test | unit | replay | fuzz [SECONDS=60] [FUZZ=NAMES] | integration | browser | lint | deps
+#   | bench [PEERS="rathole bore ..."] [GROWTH=1] | install [DESTDIR=] [PREFIX=/usr/local] | uninstall | clean
 PREFIX  ?= /usr/local
+SECONDS ?= 60
 CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
 
@@ -11,6 +14,7 @@ LIBS_token  := -lm
 PKGS_fcgi   := libzmq
 LIBS_fcgi   := -lfcgi -pthread
 PKGS_client := jansson libwebsockets libuv libcurl
+LIBS_client := -lhttp_parser
 
 comma := ,
 B     := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
@@ -27,7 +31,8 @@ PROGS       := $(foreach p,broker token fcgi client,$(if $(SRCS_$p),$p))
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 libs = $(shell pkg-config --libs $(PKGS_$(1)) $(PKGS_common)) $(LIBS_$(1))
 
-override CPPFLAGS += -D_GNU_SOURCE -DPIPEGATE_VERSION='"$(VERSION)"' -I. -MMD -MP
+PLAIN := -D_GNU_SOURCE -DPIPEGATE_VERSION='"$(VERSION)"' -I.
+override CPPFLAGS += $(PLAIN) -MMD -MP
 override CFLAGS   += -std=c11 -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wstrict-prototypes \
                      -Wmissing-prototypes -fstack-protector-strong $(SAN:%=-fsanitize=%) \
                      $(if $(CI),-Werror)
@@ -42,33 +47,107 @@ $(B)/pipegate-$(1): $(call objs,$(SRCS_$(1))) $(B)/libcommon.a
 endef
 $(foreach p,$(PROGS),$(eval $(call PROGRAM,$p)))
 
-# A unit test links every object of its directory except those with main().
-define UNITS
+# A test links what it needs of its directory, without what has a main(); functions that it defines itself
+# stand in for those of the directory. Fuzzing: tests/fuzz/fuzz_DIRECTORY_WHAT.c.
+define TESTS
 UNITS_$(1) := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/$(1)/test_*.c))
-$$(UNITS_$(1)): %: %.o $(filter-out %/main.o %_main.o,$(call objs,$(SRCS_$(1)))) $(B)/libcommon.a
+FUZZ_$(1)  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_$(1)_*.c))
+$$(UNITS_$(1)): %: %.o $(B)/lib$(1).a $(B)/libcommon.a
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(call libs,$(1)) -lcmocka
+$$(FUZZ_$(1)): %: %.o $(ENGINE) $(B)/lib$(1).a $(B)/libcommon.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS) $(if $(FUZZER),-fsanitize=fuzzer) -o $$@ $$^ $$(call libs,$(1))
+$(B)/lib$(1).a: $(filter-out %/main.o %_main.o,$(call objs,$(SRCS_$(1))))
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
 unit: $$(UNITS_$(1))
+replay harnesses: $$(FUZZ_$(1))
 endef
-$(foreach d,common broker fcgi client,$(eval $(call UNITS,$d)))
+ENGINE := $(if $(FUZZER),,$(B)/tests/fuzz/replay_main.o)
+$(foreach d,common broker fcgi client,$(eval $(call TESTS,$d)))
 
-$(B)/libcommon.a: $(call objs,$(SRCS_common))
-	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 unit: ; $(Q)for t in $^; do $$t || exit 1; done
+# What fuzzing has found before, once more, with any compiler.
+replay:
+	$(Q)for t in $^; do \
+		UBSAN_OPTIONS=halt_on_error=1 $$t tests/fuzz/corpus/$${t##*/fuzz_} 2>$$t.log || { tail -n 60 $$t.log; exit 1; }; \
+	done
+# New finds: SECONDS for each harness, or for those of FUZZ="common_head broker_v2".
+harnesses:
+fuzz:
+	$(Q)tests/install-deps build fuzz
+	$(Q)$(MAKE) --no-print-directory CC=clang B=build-fuzz FUZZER=1 \
+		SAN=fuzzer-no-link,address,undefined CFLAGS='-O1 -g -fno-sanitize-recover=all' harnesses
+	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(SECONDS) $(FUZZ)
+integration: all
+	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration
+browser: all
+	$(Q)tests/install-deps build test browser
+	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/browser
+test: deps-test
+	$(Q)$(MAKE) all unit replay $(if $(wildcard tests/integration),integration)
+demo:
+	$(Q)tests/install-deps build demo
+	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory all
+	$(Q)tests/demo/run $(B)
+# Tunables: tests/bench/README.md. They reach it by the environment.
+export PEERS GROWTH ROUNDS SECONDS MIB IDLE TUNNEL
+bench:
+	$(Q)tests/install-deps build bench
+	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory -s all
+	$(Q)BUILD=$(B) /usr/bin/python3 tests/bench/run.py
 deps:
 	$(Q)tests/install-deps build
 deps-test:
 	$(Q)tests/install-deps build test
-test: deps-test
-	$(Q)$(MAKE) all unit
+
+MAN     := broker/pipegate-broker.8 broker/pipegate-token.1 fcgi/pipegate-fcgi.8 client/pipegate-client.1
+C_FILES := $(wildcard */*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
+# uthash, and && that guards a pointer, are beyond gcc 12's analyzer.
+NO_NOISE := -Wno-analyzer-malloc-leak -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference
+SCRIPTS := .ci/run tests/install-deps tests/fuzz/run tests/demo/run tests/demo/app/echo.cgi
+lint:
+	$(Q)tests/install-deps build test lint
+	clang-format --dry-run -Werror $(C_FILES)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --library=tests/lint/macros.cfg $(PLAIN) $(filter %.c,$(C_FILES))
+	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c11 $(PLAIN)
+	set -e; for f in $(filter-out tests/%,$(filter %.c,$(C_FILES))); do $(CC) -std=c11 $(PLAIN) -O1 -Werror \
+		-fanalyzer $(NO_NOISE) -c -o /dev/null $$f; done
+	mandoc -T lint -W warning $(MAN)
+	shellcheck $(SCRIPTS)
+
+# All that `install` puts below PREFIX, conf/ in share/pipegate apart.
+DEST      := $(DESTDIR)$(PREFIX)
+UNITS     := $(notdir $(wildcard conf/systemd/*.service conf/systemd/*.socket))
+INSTALLED := $(PROGS:%=bin/pipegate-%) $(addprefix lib/systemd/system/,$(UNITS)) \
+             lib/sysusers.d/pipegate.conf lib/tmpfiles.d/pipegate.conf \
+             $(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $m))/$(notdir $m))
+install: all
+	install -d $(sort $(dir $(INSTALLED:%=$(DEST)/%))) $(DEST)/share/pipegate/apache/examples \
+		$(DEST)/share/pipegate/lighttpd/examples
+	install -m 755 $(PROGS:%=$(B)/pipegate-%) $(DEST)/bin
+	install -m 644 $(filter %.1,$(MAN)) $(DEST)/share/man/man1
+	install -m 644 $(filter %.8,$(MAN)) $(DEST)/share/man/man8
+	install -m 644 conf/pipegate.env.example $(DEST)/share/pipegate
+	set -e; for d in apache apache/examples lighttpd lighttpd/examples; do \
+		install -m 644 conf/$$d/*.conf $(DEST)/share/pipegate/$$d; done
+	install -m 644 conf/systemd/sysusers.conf $(DEST)/lib/sysusers.d/pipegate.conf
+	install -m 644 conf/systemd/tmpfiles.conf $(DEST)/lib/tmpfiles.d/pipegate.conf
+	install -m 644 $(UNITS:%=conf/systemd/%) $(DEST)/lib/systemd/system
+	sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|' $(UNITS:%=$(DEST)/lib/systemd/system/%)
+uninstall:
+	rm -f $(INSTALLED:%=$(DEST)/%)
+	rm -rf $(DEST)/share/pipegate
+
 clean: ; $(Q)rm -rf build build-*
 
-.PHONY: all unit deps deps-test test clean
+.PHONY: all unit replay harnesses fuzz integration browser bench test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -10,7 +10,8 @@ enum { KEEP_BYTES = 4096 }; /* an empty buffer larger than this gives its memory
 
 uint8_t *buf_extend(struct buf *b, size_t bytes)
 {
-	if (b->capacity - b->end < bytes && b->start > 0) {
+	/* Only over a gap as large as what is moved: else a queue that stays long would be moved for each piece. */
+	if (b->capacity - b->end < bytes && b->start > 0 && b->start >= b->end - b->start) {
 		memmove(b->data, b->data + b->start, b->end - b->start);
 		b->end -= b->start;
 		b->start = 0;
@@ -31,6 +32,13 @@ void buf_append(struct buf *b, const void *data, size_t bytes)
 {
 	if (bytes)
 		memcpy(buf_extend(b, bytes), data, bytes);
+}
+
+void buf_shrink(struct buf *b, size_t bytes)
+{
+	CHECK(bytes <= buf_bytes(b));
+	b->end -= bytes;
+	buf_consume(b, 0); /* gives memory back if that was all */
 }
 
 void buf_consume(struct buf *b, size_t bytes)

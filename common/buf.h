@@ -18,12 +18,14 @@ static inline size_t buf_bytes(const struct buf *b)
 
 static inline const uint8_t *buf_first(const struct buf *b)
 {
-	return b->data + b->start;
+	return b->start > 0 ? b->data + b->start : b->data; /* NULL + 0 would be undefined in C */
 }
 
 void buf_append(struct buf *b, const void *data, size_t bytes);
 uint8_t *buf_extend(struct buf *b, size_t bytes); /* room at the end, counted as appended */
-void buf_consume(struct buf *b, size_t bytes);	  /* at most buf_bytes(); an empty one gives memory back */
+void buf_consume(struct buf *b,
+		 size_t bytes); /* at most buf_bytes(); an empty one gives memory back */
+void buf_shrink(struct buf *b, size_t bytes); /* takes the last `bytes` off again */
 void buf_fini(struct buf *b);
 
 #endif

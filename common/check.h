@@ -11,7 +11,7 @@
 #define CHECK(expr) ((expr) ? (void)0 : check_fail(#expr, __FILE__, __LINE__, __func__))
 _Noreturn void check_fail(const char *expr, const char *file, int line, const char *func);
 
-#define MUST_CHECK            __attribute__((warn_unused_result))
+#define MUST_CHECK	      __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, arg) __attribute__((format(printf, fmt, arg)))
 
 /* Allocations of a size we chose ourselves: a failure ends the process with one line. Sizes that a

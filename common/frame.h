@@ -15,10 +15,10 @@
 
 enum {
 	FRAME_HEADER_BYTES = 12,
-	FRAME_DATA_BYTES = 16 * 1024,	     /* largest body piece our senders put in one frame */
-	FRAME_MAX_PAYLOAD_BYTES = 128 * 1024,/* a receiver closes the tunnel (1009) over this */
-	FRAME_MAX_MESSAGE_BYTES = 256 * 1024,/* likewise, for the whole WebSocket message */
-	FRAME_WINDOW_BYTES = 256 * 1024,     /* initial window per stream and direction */
+	FRAME_DATA_BYTES = 16 * 1024,	      /* largest body piece our senders put in one frame */
+	FRAME_MAX_PAYLOAD_BYTES = 128 * 1024, /* a receiver closes the tunnel (1009) over this */
+	FRAME_MAX_MESSAGE_BYTES = 256 * 1024, /* likewise, for the whole WebSocket message */
+	FRAME_WINDOW_BYTES = 256 * 1024,      /* initial window per stream and direction */
 };
 
 enum frame_type {

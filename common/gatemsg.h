@@ -36,13 +36,13 @@ enum gate_kind {
 };
 
 enum gate_flags {
-	GATE_BODY_END = 1,    /* OPEN, STEP: the request body ends with this piece */
-	GATE_HAS_HEAD = 2,    /* REPLY: the head is the response head (once per exchange) */
-	GATE_RESPONSE_END = 4,/* REPLY: the response is complete with this piece; exchange over */
-	GATE_FAILED = 8,      /* REPLY: the exchange ended as `fail` says; exchange over */
-	GATE_ACCEPTED = 16,   /* REPLY+FAILED: the exchange had been accepted before (see fail.h) */
+	GATE_BODY_END = 1,     /* OPEN, STEP: the request body ends with this piece */
+	GATE_HAS_HEAD = 2,     /* REPLY: the head is the response head (once per exchange) */
+	GATE_RESPONSE_END = 4, /* REPLY: the response is complete with this piece; exchange over */
+	GATE_FAILED = 8,       /* REPLY: the exchange ended as `fail` says; exchange over */
+	GATE_ACCEPTED = 16, /* REPLY+FAILED: the exchange had been accepted before (see fail.h) */
 	GATE_MAYBE_DELIVERED = 32, /* REPLY+FAILED: the local app may have seen the request */
-	GATE_HAS_LENGTH = 64, /* OPEN: `body_total_bytes` is the declared Content-Length */
+	GATE_HAS_LENGTH = 64,	   /* OPEN: `body_total_bytes` is the declared Content-Length */
 };
 
 struct gate_msg {
@@ -53,7 +53,7 @@ struct gate_msg {
 	 * REPLY: how many more request body bytes it takes now. */
 	uint32_t number;
 	uint8_t corr[CORR_BYTES];
-	uint64_t boot;	  /* the broker's random boot id: in REPLY and PONG; echoed in STEP, CANCEL */
+	uint64_t boot; /* the broker's random boot id: in REPLY and PONG; echoed in STEP, CANCEL */
 	uint64_t process; /* the responder process's random id: OPEN, STEP, CANCEL, ALIVE */
 	uint64_t body_total_bytes;
 	/* These point into the decoded message, or at what is to be encoded. */

@@ -43,6 +43,12 @@ void head_add(struct head *h, const char *name, const char *value)
 	head_add_bytes(h, name, strlen(name), value, strlen(value));
 }
 
+void head_append(struct head *h, const struct head *other)
+{
+	if (other->bytes > 0)
+		memcpy(grow(h, other->bytes), other->data, other->bytes);
+}
+
 void head_clear(struct head *h)
 {
 	h->bytes = 0;

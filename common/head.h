@@ -14,7 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEAD_MAX_BYTES (64 * 1024) /* contract section 3: a larger response head is a bad response */
+#define HEAD_MAX_BYTES                                                                             \
+	(64 * 1024) /* contract section 3: a larger response head is a bad response */
 
 /* A head under construction. Zero-initialise; end with head_fini(). */
 struct head {
@@ -26,7 +27,8 @@ struct head {
 void head_add(struct head *h, const char *name, const char *value);
 void head_add_bytes(struct head *h, const char *name, size_t name_bytes, const void *value,
 		    size_t value_bytes);
-void head_clear(struct head *h); /* empties it and keeps the memory */
+void head_append(struct head *h, const struct head *other); /* all its fields */
+void head_clear(struct head *h);			    /* empties it and keeps the memory */
 void head_fini(struct head *h);
 
 /* One field. Points into the head it was read from; neither part ends in NUL. */
@@ -52,7 +54,7 @@ bool head_valid(const void *data, size_t bytes); /* head_next() reaches the end 
 /* The first field of that name (ASCII case ignored). False: none, or the head is malformed. */
 bool head_find(const void *data, size_t bytes, const char *name, struct head_field *out);
 
-bool field_is(const struct head_field *f, const char *name);	   /* ASCII case ignored */
+bool field_is(const struct head_field *f, const char *name);	       /* ASCII case ignored */
 bool field_has_prefix(const struct head_field *f, const char *prefix); /* likewise */
 
 #endif

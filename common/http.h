@@ -7,15 +7,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-bool http_token_valid(const char *text, size_t bytes);	     /* RFC 9110 5.6.2: methods, names */
-bool http_value_valid(const char *text, size_t bytes);	     /* no control characters but tab */
+bool http_token_valid(const char *text, size_t bytes); /* RFC 9110 5.6.2: methods, names */
+bool http_value_valid(const char *text, size_t bytes); /* no control characters but tab */
 
 /* Hop-by-hop by itself: RFC 9110 7.6.1, and Proxy-Connection, Keep-Alive, TE, Trailer, Upgrade,
  * Transfer-Encoding, Proxy-Authenticate, Proxy-Authorization. */
 bool http_hop_by_hop(const struct head_field *f);
 
+/* One that the public host makes itself, or that means nothing beyond it: a caller's own never passes. */
+bool http_is_forwarding(const struct head_field *f);
+
+/* Is `f` one of the comma-separated names in the value of `list`? */
+bool http_list_names(const struct head_field *list, const struct head_field *f);
+
 /* Is `f` named in one of the Connection values of this head? */
 bool http_named_by_connection(const void *head, size_t head_bytes, const struct head_field *f);
+
+const char *http_reason(int status); /* the registered phrase, or "Status" */
+
+/* True: no segment of the raw path is ".." once percent-decoded, segments being split at '/', '\\',
+ * %2F and %5C, and no control character is in it (contract section 3). */
+bool http_path_is_plain(const char *path, size_t bytes);
 
 /* "123" -> 123. False: not all digits, empty, or over INT64_MAX. */
 bool http_length_parse(const char *text, size_t bytes, long long *out);

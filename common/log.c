@@ -44,17 +44,20 @@ const char *log_quote(char *out, size_t out_bytes, const void *text, size_t text
 	size_t used = 0;
 
 	for (size_t i = 0; i < text_bytes; i++) {
-		bool plain = in[i] > 0x20 && in[i] < 0x7f && in[i] != '\\' && in[i] != '"';
-		size_t need_bytes = plain ? 1 : 4;
+		bool printable = in[i] >= 0x20 && in[i] < 0x7f;
+		bool escaped = in[i] == '\\' || in[i] == '"';
+		size_t need_bytes = !printable ? 4 : escaped ? 2 : 1;
 		if (used + need_bytes + sizeof "..." > out_bytes) {
 			memcpy(out + used, "...", 3);
 			used += 3;
 			break;
 		}
-		if (plain)
-			out[used] = (char)in[i];
-		else
+		if (!printable)
 			snprintf(out + used, 5, "\\x%02x", in[i]);
+		else if (escaped)
+			out[used] = '\\';
+		if (printable)
+			out[used + need_bytes - 1] = (char)in[i];
 		used += need_bytes;
 	}
 	out[used] = '\0';

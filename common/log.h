@@ -17,8 +17,8 @@ void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* Copies bytes into out as printable ASCII, \xNN for the rest, cut with "..." where they do not fit.
- * Returns out, always NUL-terminated. */
+/* Copies bytes into out as printable ASCII fit to stand in quotes, \xNN for the rest, cut with "..." where
+ * they do not fit. Returns out, always NUL-terminated. */
 const char *log_quote(char *out, size_t out_bytes, const void *text, size_t text_bytes);
 
 #endif

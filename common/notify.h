@@ -3,6 +3,7 @@
 #ifndef PIPEGATE_NOTIFY_H
 #define PIPEGATE_NOTIFY_H
 
-void notify_service_manager(const char *state); /* "READY=1"; nothing happens without NOTIFY_SOCKET */
+void notify_service_manager(
+	const char *state); /* "READY=1"; nothing happens without NOTIFY_SOCKET */
 
 #endif

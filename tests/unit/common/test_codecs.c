@@ -51,11 +51,18 @@ static void head_refuses_every_cut(void **state)
 
 static void gate_round_trip(void **state)
 {
-	struct gate_msg in = {.kind = GATE_OPEN, .flags = GATE_BODY_END, .number = 10000,
-			      .boot = 1, .process = 2, .body_total_bytes = 3,
-			      .id = "abc", .id_bytes = 3,
-			      .head = (const uint8_t *)"hd", .head_bytes = 2,
-			      .body = (const uint8_t *)"body", .body_bytes = 4};
+	struct gate_msg in = {.kind = GATE_OPEN,
+			      .flags = GATE_BODY_END,
+			      .number = 10000,
+			      .boot = 1,
+			      .process = 2,
+			      .body_total_bytes = 3,
+			      .id = "abc",
+			      .id_bytes = 3,
+			      .head = (const uint8_t *)"hd",
+			      .head_bytes = 2,
+			      .body = (const uint8_t *)"body",
+			      .body_bytes = 4};
 	struct gate_msg out;
 	uint8_t wire[256];
 	size_t bytes = gate_encoded_bytes(&in);
@@ -99,7 +106,8 @@ static void frame_bounds(void **state)
 
 static void base64_strict(void **state)
 {
-	static const char *const bad[] = {"A", "AA", "AAA", "A A=", "AA=A", "====", "AAA\n", "é==="};
+	static const char *const bad[] = {
+		"A", "AA", "AAA", "A A=", "AA=A", "====", "AAA\n", "é==="};
 	size_t bytes;
 
 	(void)state;

@@ -1,0 +1,318 @@
+/* common/response.c - see response.h. */
+#include "common/response.h"
+
+#include "common/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static void put(struct buf *out, const char *text)
+{
+	buf_append(out, text, strlen(text));
+}
+
+static void put_line(struct buf *out, const struct head_field *f, const char *value,
+		     size_t value_bytes)
+{
+	buf_append(out, f->name, f->name_bytes);
+	put(out, ": ");
+	buf_append(out, value, value_bytes);
+	put(out, "\r\n");
+}
+
+/* What web servers take as orders to themselves, and our own names. */
+static bool is_forbidden(const struct head_field *f)
+{
+	return field_is(f, "status") || field_is(f, "x-sendfile") || field_is(f, "x-sendfile2") ||
+	       field_is(f, "x-send-file") || field_has_prefix(f, "x-accel-") ||
+	       field_has_prefix(f, "x-lighttpd-") || field_has_prefix(f, "x-pipegate-");
+}
+
+/* --- public names for local ones --- */
+
+static bool starts_with(const char *text, size_t bytes, const char *prefix)
+{
+	size_t prefix_bytes = strlen(prefix);
+
+	return bytes >= prefix_bytes && memcmp(text, prefix, prefix_bytes) == 0;
+}
+
+/* Does a path stand at or below the public prefix? */
+static bool below_prefix(const char *path, size_t bytes, const char *prefix)
+{
+	size_t prefix_bytes = strlen(prefix);
+
+	return starts_with(path, bytes, prefix) &&
+	       (bytes == prefix_bytes || strchr("/?#", path[prefix_bytes]) != NULL);
+}
+
+/* The length of `origin` at the start of a URL, scheme and host compared without case; 0: another. */
+static size_t origin_bytes(const char *url, size_t bytes, const char *origin, size_t length)
+{
+	if (length == 0 || bytes < length || strncasecmp(url, origin, length) != 0)
+		return 0;
+	if (bytes > length && strchr("/?#", url[length]) == NULL)
+		return 0; /* a longer host or port */
+	return length;
+}
+
+struct names {
+	const struct public_name *q;
+	struct head_field local; /* ":origin"; value_bytes 0 where the client said none */
+};
+
+/* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. */
+static void put_url(struct buf *out, const struct names *n, const char *url, size_t bytes,
+		    bool absolute)
+{
+	const struct public_name *q = n->q;
+	size_t origin = origin_bytes(url, bytes, q->origin, strlen(q->origin));
+	bool path = bytes > 0 && url[0] == '/' && !(bytes > 1 && (url[1] == '/' || url[1] == '\\'));
+
+	if (origin == 0 && *q->origin != '\0')
+		origin = origin_bytes(url, bytes, n->local.value, n->local.value_bytes);
+	if (!path && origin == 0) {
+		buf_append(out, url, bytes);
+		return;
+	}
+	if (origin > 0 || absolute)
+		put(out, q->origin);
+	const char *rest = url + origin;
+	size_t rest_bytes = bytes - origin;
+	if (!below_prefix(rest, rest_bytes, q->prefix)) {
+		put(out, q->prefix);
+		if (*q->prefix != '\0' && (rest_bytes == 0 || *rest != '/'))
+			put(out, "/");
+	}
+	buf_append(out, rest, rest_bytes);
+}
+
+/* A 200 with "Location: /path" is an order to Apache and other CGI gateways: answer from there instead
+ * (RFC 3875 6.2.2). So that the app cannot reach behind the access rules, it becomes a whole URL. */
+static bool would_redirect_inside(int status, const struct head_field *f)
+{
+	return status == 200 && field_is(f, "location");
+}
+
+static void put_location(struct buf *out, const struct names *n, int status,
+			 const struct head_field *f)
+{
+	struct buf url = {0};
+	bool inside = would_redirect_inside(status, f);
+
+	put_url(&url, n, f->value, f->value_bytes, inside);
+	/* "//host/x", and any path where the caller named no host, would still be such an order. */
+	if (!(inside && buf_bytes(&url) > 0 && *buf_first(&url) == '/'))
+		put_line(out, f, (const char *)buf_first(&url), buf_bytes(&url));
+	buf_fini(&url);
+}
+
+/* Refresh: 5; url=/path */
+static void put_refresh(struct buf *out, const struct names *n, const struct head_field *f)
+{
+	const char *end = f->value + f->value_bytes;
+	const char *at = memchr(f->value, ';', f->value_bytes);
+	struct buf value = {0};
+
+	while (at != NULL && at < end && (*at == ';' || *at == ' ' || *at == '\t'))
+		at++;
+	if (at == NULL || end - at < 4 || strncasecmp(at, "url=", 4) != 0) {
+		put_line(out, f, f->value, f->value_bytes);
+		return;
+	}
+	at += 4;
+	bool quoted = at < end && (*at == '"' || *at == '\'');
+	at += quoted;
+	const char *stop = quoted ? memchr(at, at[-1], (size_t)(end - at)) : NULL;
+	if (stop == NULL)
+		stop = end;
+	buf_append(&value, f->value, (size_t)(at - f->value));
+	put_url(&value, n, at, (size_t)(stop - at), false);
+	buf_append(&value, stop, (size_t)(end - stop));
+	put_line(out, f, (const char *)buf_first(&value), buf_bytes(&value));
+	buf_fini(&value);
+}
+
+/* The host of ":origin" without its port. */
+static struct head_field local_host(const struct names *n)
+{
+	struct head_field host = {0};
+	const char *at = memmem(n->local.value, n->local.value_bytes, "://", 3);
+
+	if (at == NULL)
+		return host;
+	host.value = at + 3;
+	host.value_bytes = (size_t)(n->local.value + n->local.value_bytes - host.value);
+	for (size_t i = 0; i < host.value_bytes; i++) {
+		if (host.value[i] == ':' || host.value[i] == '/')
+			host.value_bytes = i;
+	}
+	return host;
+}
+
+/* One attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. */
+static void put_cookie_part(struct buf *out, const struct names *n, const char *part, size_t bytes)
+{
+	const char *at = part + 1, *end = part + bytes;
+	const char *prefix = n->q->prefix;
+
+	while (at < end && (*at == ' ' || *at == '\t'))
+		at++;
+	size_t left = (size_t)(end - at);
+	if (left > 5 && strncasecmp(at, "path=", 5) == 0 && at[5] == '/' &&
+	    !below_prefix(at + 5, left - 5, prefix)) {
+		buf_append(out, part, (size_t)(at + 5 - part));
+		put(out, prefix);
+		buf_append(out, at + 5, left - 5);
+		return;
+	}
+	if (left > 7 && strncasecmp(at, "domain=", 7) == 0) {
+		struct head_field host = local_host(n);
+		const char *domain = at + 7;
+		size_t domain_bytes = left - 7;
+		if (*domain == '.') {
+			domain++;
+			domain_bytes--;
+		}
+		while (domain_bytes > 0 && domain[domain_bytes - 1] == ' ')
+			domain_bytes--;
+		if (host.value_bytes > 0 && domain_bytes == host.value_bytes &&
+		    strncasecmp(domain, host.value, domain_bytes) == 0)
+			return; /* it names the app's own machine: the caller's browser would drop it */
+	}
+	buf_append(out, part, bytes);
+}
+
+static void put_cookie(struct buf *out, const struct names *n, const struct head_field *f)
+{
+	const char *at = f->value, *end = at + f->value_bytes;
+	struct buf value = {0};
+
+	for (bool first = true; at < end || first; first = false) {
+		const char *stop =
+			at < end ? memchr(at + !first, ';', (size_t)(end - at - !first)) : NULL;
+		if (stop == NULL)
+			stop = end;
+		if (first)
+			buf_append(&value, at, (size_t)(stop - at));
+		else
+			put_cookie_part(&value, n, at, (size_t)(stop - at));
+		at = stop;
+	}
+	put_line(out, f, (const char *)buf_first(&value), buf_bytes(&value));
+	buf_fini(&value);
+}
+
+/* --- the head --- */
+
+static bool read_status(const void *head, size_t bytes, bool is_upgrade, int *out)
+{
+	struct head_field f;
+	long long status;
+
+	if (!head_find(head, bytes, ":status", &f) || f.value_bytes != 3 ||
+	    !http_length_parse(f.value, 3, &status) || status > 599 ||
+	    (status < 200 && !(is_upgrade && status == 101)))
+		return false;
+	*out = (int)status;
+	return true;
+}
+
+static bool fields_are_valid(const void *head, size_t bytes)
+{
+	struct head_reader reader;
+	struct head_field f;
+	int more;
+
+	head_reader_init(&reader, head, bytes);
+	while ((more = head_next(&reader, &f)) == 1) {
+		bool pseudo = f.name[0] == ':';
+		if (!http_value_valid(f.value, f.value_bytes) ||
+		    !http_token_valid(f.name + pseudo, f.name_bytes - pseudo))
+			return false;
+	}
+	return more == 0;
+}
+
+/* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look behind them. */
+static void trim(struct head_field *f)
+{
+	while (f->value_bytes > 0 && (*f->value == ' ' || *f->value == '\t')) {
+		f->value++;
+		f->value_bytes--;
+	}
+	while (f->value_bytes > 0 &&
+	       (f->value[f->value_bytes - 1] == ' ' || f->value[f->value_bytes - 1] == '\t'))
+		f->value_bytes--;
+}
+
+/* The declared length: all Content-Length fields must agree (RFC 9110 8.6). */
+static bool read_length(struct response *r, const struct head_field *f)
+{
+	long long length;
+
+	if (!http_length_parse(f->value, f->value_bytes, &length) ||
+	    (r->has_length && r->length_bytes != length))
+		return false;
+	r->has_length = true;
+	r->length_bytes = length;
+	return true;
+}
+
+static bool put_field(struct response *r, const struct names *n, const void *head,
+		      size_t head_bytes, const struct head_field *f, struct buf *out)
+{
+	bool below = *n->q->prefix != '\0';
+
+	if (f->name[0] == ':' || is_forbidden(f) || http_hop_by_hop(f) ||
+	    http_named_by_connection(head, head_bytes, f))
+		return true;
+	if (field_is(f, "content-length")) {
+		bool again = r->has_length;
+		if (!read_length(r, f))
+			return false;
+		if (!again && r->status != 204 && r->status != 101)
+			put_line(out, f, f->value, f->value_bytes);
+	} else if ((below && (field_is(f, "location") || field_is(f, "content-location"))) ||
+		   would_redirect_inside(r->status, f)) {
+		put_location(out, n, r->status, f);
+	} else if (below && field_is(f, "refresh")) {
+		put_refresh(out, n, f);
+	} else if (below && field_is(f, "set-cookie")) {
+		put_cookie(out, n, f);
+	} else {
+		put_line(out, f, f->value, f->value_bytes);
+	}
+	return true;
+}
+
+bool response_write(struct response *r, const struct public_name *q, const char *status_line,
+		    const void *head, size_t head_bytes, struct buf *out)
+{
+	struct names names = {.q = q};
+	struct head_reader reader;
+	struct head_field f;
+	char line[96];
+
+	*r = (struct response){0};
+	if (head_bytes > HEAD_MAX_BYTES || !fields_are_valid(head, head_bytes) ||
+	    !read_status(head, head_bytes, q->is_upgrade, &r->status))
+		return false;
+	if (!head_find(head, head_bytes, ":origin", &names.local))
+		names.local = (struct head_field){.value = ""};
+	r->bodiless = q->is_head || r->status == 101 || r->status == 204 || r->status == 304;
+
+	snprintf(line, sizeof line, "%s %d %s\r\n", status_line, r->status, http_reason(r->status));
+	put(out, line);
+	head_reader_init(&reader, head, head_bytes);
+	while (head_next(&reader, &f) == 1) {
+		trim(&f);
+		if (!put_field(r, &names, head, head_bytes, &f, out))
+			return false;
+	}
+	snprintf(line, sizeof line, "x-pipegate-correlation-id: %s\r\n", q->corr_hex);
+	put(out, line);
+	return true;
+}

@@ -1,0 +1,176 @@
+/* What a tunnel client says of a response, and what the web server gets to see of it. */
+#include "common/head.h"
+#include "common/response.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+static const struct public_name below = {"/abc", "https://pub.example", "00ff", false, false};
+static const struct public_name bare = {"", "https://pub.example", "00ff", false, false};
+
+/* The lines for a head of ":status" and one field; NULL: refused. The caller frees it. */
+static char *lines(const struct public_name *n, const char *status, const char *name,
+		   const char *value)
+{
+	struct head h = {0};
+	struct buf out = {0};
+	struct response r;
+	char *text = NULL;
+
+	head_add(&h, ":status", status);
+	head_add(&h, ":origin", "http://localhost:3000");
+	if (name != NULL)
+		head_add(&h, name, value);
+	if (response_write(&r, n, "Status:", h.data, h.bytes, &out))
+		text = strndup((const char *)buf_first(&out), buf_bytes(&out));
+	head_fini(&h);
+	buf_fini(&out);
+	return text;
+}
+
+static void expect_line(const struct public_name *n, const char *status, const char *name,
+			const char *value, const char *line)
+{
+	char *text = lines(n, status, name, value);
+
+	if (text == NULL)
+		fail_msg("%s: %s was refused", name, value);
+	else if (strstr(text, line) == NULL)
+		fail_msg("%s: %s became\n%s", name, value, text);
+	free(text);
+}
+
+static void test_names(void **state)
+{
+	static const char *const rows[][3] = {
+		{"Location", "/login?x", "Location: /abc/login?x\r\n"},
+		{"Location", "/abc/login", "Location: /abc/login\r\n"},
+		{"Location", "/abcd", "Location: /abc/abcd\r\n"},
+		{"Location", "http://localhost:3000/x", "Location: https://pub.example/abc/x\r\n"},
+		{"Location", "http://LOCALHOST:3000", "Location: https://pub.example/abc/\r\n"},
+		{"Location", "https://pub.example/x", "Location: https://pub.example/abc/x\r\n"},
+		{"Location", "https://pub.example/abc/x",
+		 "Location: https://pub.example/abc/x\r\n"},
+		{"Location", "https://pub.example.evil/x",
+		 "Location: https://pub.example.evil/x\r\n"},
+		{"Location", "//elsewhere/x", "Location: //elsewhere/x\r\n"},
+		{"Location", "relative", "Location: relative\r\n"},
+		{"Content-Location", "/x", "Content-Location: /abc/x\r\n"},
+		{"Refresh", "5; url=/x", "Refresh: 5; url=/abc/x\r\n"},
+		{"Refresh", "5;URL='/x'", "Refresh: 5;URL='/abc/x'\r\n"},
+		{"Refresh", "5", "Refresh: 5\r\n"},
+		{"Set-Cookie", "a=b; Path=/; Secure", "Set-Cookie: a=b; Path=/abc/; Secure\r\n"},
+		{"Set-Cookie", "a=b; path=/x", "Set-Cookie: a=b; path=/abc/x\r\n"},
+		{"Set-Cookie", "a=b;Path=/abc/x", "Set-Cookie: a=b;Path=/abc/x\r\n"},
+		{"Set-Cookie", "a=b; Domain=localhost; HttpOnly", "Set-Cookie: a=b; HttpOnly\r\n"},
+		{"Set-Cookie", "a=b; Domain=.other.example",
+		 "Set-Cookie: a=b; Domain=.other.example\r\n"},
+		{"Set-Cookie", "path=/x", "Set-Cookie: path=/x\r\n"},
+		{"X-Any", "", "X-Any: \r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		expect_line(&below, "302", rows[i][0], rows[i][1], rows[i][2]);
+	expect_line(&bare, "302", "Location", "/login", "Location: /login\r\n");
+	expect_line(&bare, "302", "Set-Cookie", "a=b; Path=/", "Set-Cookie: a=b; Path=/\r\n");
+	/* a CGI gateway would answer from /login itself */
+	expect_line(&bare, "200", "Location", "/login", "Location: https://pub.example/login\r\n");
+}
+
+/* A 200 whose Location is a path makes CGI gateways answer from that path of the web server. */
+static void test_no_redirect_inside(void **state)
+{
+	static const struct public_name nameless = {"/abc", "", "00ff", false, false};
+	static const struct public_name *const callers[] = {&below, &bare, &nameless};
+	static const char *const values[] = {"/private",  "//private",	 "/\\private",
+					     " /private", "\t//private", " \t /private"};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t j = 0; j < sizeof values / sizeof values[0]; j++) {
+			char *text = lines(callers[i], "200", "Location", values[j]);
+			assert_non_null(text);
+			const char *at = strstr(text, "Location:");
+			if (at != NULL && at[9 + strspn(at + 9, " \t")] == '/')
+				fail_msg("\"%s\" became\n%s", values[j], text);
+			free(text);
+		}
+	}
+	expect_line(&bare, "200", "Location", " /login", "Location: https://pub.example/login\r\n");
+	expect_line(&below, "302", "Location", " /login\t", "Location: /abc/login\r\n");
+	expect_line(&below, "302", "Location", "//elsewhere/x", "Location: //elsewhere/x\r\n");
+}
+
+static void test_dropped(void **state)
+{
+	static const char *const names[] = {
+		"Status",
+		"X-Sendfile",
+		"X-Accel-Redirect",
+		"X-LIGHTTPD-send-file",
+		"x-pipegate-error",
+		"X-PipeGate-Correlation-Id",
+		"Connection",
+		"Keep-Alive",
+		"Transfer-Encoding",
+		"Upgrade",
+		"Trailer",
+		"TE",
+		"Proxy-Authenticate",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		char *text = lines(&below, "200", names[i], "tell-tale");
+		assert_non_null(text);
+		if (strstr(text, "tell-tale") != NULL)
+			fail_msg("%s got through", names[i]);
+		free(text);
+	}
+}
+
+static void test_impossible(void **state)
+{
+	static const char *const rows[][3] = {
+		{"199", NULL, NULL},
+		{"600", NULL, NULL},
+		{"1000", NULL, NULL},
+		{"2x0", NULL, NULL},
+		{"-20", NULL, NULL},
+		{"200", "A b", "x"},
+		{"200", "", "x"},
+		{"200", "A:", "x"},
+		{"200", "A", "x\r\nB: y"},
+		{"200", "A", "x\ny"},
+		{"200", "A", "\x01"},
+		{"200", "A\r\nB", "x"},
+		{"200", "Content-Length", "-1"},
+		{"200", "Content-Length", "1, 2"},
+		{"200", "Content-Length", "99999999999999999999"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char *text = lines(&below, rows[i][0], rows[i][1], rows[i][2]);
+		if (text != NULL)
+			fail_msg("row %zu got through:\n%s", i, text);
+	}
+	expect_line(&below, "200", "A", "x\ty", "A: x\ty\r\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_no_redirect_inside),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_impossible),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
