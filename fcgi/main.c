@@ -1,0 +1,260 @@
+/* fcgi/main.c - pipegate-fcgi: options, the listening socket, the link to the broker, the workers. */
+#include "common/cli.h"
+#include "common/endpoint.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "fcgi/cgi.h"
+#include "fcgi/mux.h"
+#include "fcgi/pool.h"
+#include "fcgi/serve.h"
+#include "fcgi/share.h"
+
+#include <getopt.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	THREADS_STANDARD = 512,
+	THREADS_MAX = 4096,
+	DRAIN_MS = 10000,
+	BACKLOG = 1024,
+	LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
+};
+
+static const char usage[] =
+	"usage: pipegate-fcgi [--listen unix:PATH|ADDR:PORT] [--gate ENDPOINT]\n"
+	"                     [--socket-group NAME] [--threads N]\n"
+	"FastCGI responder: brings public requests from the web server to pipegate-broker.\n"
+	"\n"
+	"      --listen SPEC        where the web server connects (default: the socket on\n"
+	"                           descriptor 0, or the one that systemd hands over)\n"
+	"      --gate ENDPOINT      ZeroMQ endpoint of the broker\n"
+	"                           (default: ipc:///run/pipegate/gate.sock)\n"
+	"      --socket-group NAME  group of the unix socket made (mode 0660)\n"
+	"      --threads N          most requests at one time (default: 512)\n"
+	"  -v, --verbose            log more\n"
+	"  -h, --help               this text\n"
+	"      --version            versions of the program and its libraries\n"
+	"\n"
+	"Environment: PIPEGATE_GATE, PIPEGATE_MAX_BODY_BYTES. Without a socket, and with\n"
+	"GATEWAY_INTERFACE set, it serves the one request of a CGI program.\n";
+
+struct settings {
+	const char *listen; /* NULL: a descriptor that we were given */
+	const char *gate;
+	const char *socket_group;
+	int64_t threads;
+	int64_t max_body_bytes;
+};
+
+/* -1: go on. Otherwise the exit code. */
+static int parse_arguments(int argc, char **argv, struct settings *s)
+{
+	enum { OPT_LISTEN = 1000, OPT_GATE, OPT_GROUP, OPT_THREADS, OPT_VERSION };
+	static const struct option options[] = {
+		{"listen", required_argument, NULL, OPT_LISTEN},
+		{"gate", required_argument, NULL, OPT_GATE},
+		{"socket-group", required_argument, NULL, OPT_GROUP},
+		{"threads", required_argument, NULL, OPT_THREADS},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, OPT_VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+		switch (option) {
+		case OPT_LISTEN:
+			s->listen = optarg;
+			break;
+		case OPT_GATE:
+			s->gate = optarg;
+			break;
+		case OPT_GROUP:
+			s->socket_group = optarg;
+			break;
+		case OPT_THREADS:
+			if (!cli_parse_number(optarg, 1, THREADS_MAX, &s->threads)) {
+				cli_complain("--threads", "not a whole number from 1 to 4096",
+					     optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case 'v':
+			log_verbose = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case OPT_VERSION:
+			printf("pipegate-fcgi %s (libfcgi, libzmq %s)\n", PIPEGATE_VERSION,
+			       mux_library_version());
+			return 0;
+		default:
+			return EXIT_USAGE; /* getopt_long has said why */
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "pipegate-fcgi: unexpected argument: \"%s\"\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+/* 0 or EXIT_CONFIG. */
+static int check(struct settings *s)
+{
+	const char *fault;
+
+	if (s->gate == NULL)
+		s->gate = getenv("PIPEGATE_GATE");
+	if (s->gate == NULL)
+		s->gate = "ipc:///run/pipegate/gate.sock";
+	fault = cli_gate_fault(s->gate);
+	if (fault != NULL)
+		return cli_complain("--gate (PIPEGATE_GATE)", fault, s->gate);
+	if (s->listen != NULL && !endpoint_valid(s->listen))
+		return cli_complain("--listen", "neither unix:PATH nor ADDR:PORT", s->listen);
+	if (s->socket_group != NULL && getgrnam(s->socket_group) == NULL)
+		return cli_complain("--socket-group", "no such group", s->socket_group);
+	return cli_number_variable("PIPEGATE_MAX_BODY_BYTES", 10485760, 0, INT64_MAX,
+				   &s->max_body_bytes);
+}
+
+static bool is_listening(int fd)
+{
+	int value = 0;
+	socklen_t bytes = sizeof value;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &bytes) == 0 && value;
+}
+
+static bool is_socket(int fd)
+{
+	int value = 0;
+	socklen_t bytes = sizeof value;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &bytes) == 0;
+}
+
+static bool has_systemd_socket(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *count = getenv("LISTEN_FDS");
+
+	return pid != NULL && count != NULL && strtol(pid, NULL, 10) == getpid() &&
+	       strcmp(count, "1") == 0 && is_listening(LISTEN_FDS_START);
+}
+
+/* The listening socket; -1 after one line on stderr. */
+static int take_socket(const struct settings *s)
+{
+	char why[160];
+
+	if (s->listen != NULL) {
+		int fd = endpoint_listen(s->listen, s->socket_group, BACKLOG, why, sizeof why);
+		if (fd < 0)
+			cli_complain("--listen", why, s->listen);
+		return fd;
+	}
+	if (has_systemd_socket())
+		return LISTEN_FDS_START;
+	if (is_listening(STDIN_FILENO))
+		return STDIN_FILENO;
+	cli_complain("--listen", "not given, and descriptor 0 is no listening socket", NULL);
+	return -1;
+}
+
+static void show_start(const struct settings *s, int listen_fd)
+{
+	char where[ENDPOINT_TEXT_BYTES] = "inherited";
+
+	if (s->listen != NULL)
+		endpoint_show(listen_fd, s->listen, where);
+	log_info("responder.start listen=%s gate=%s threads=%lld", where, s->gate,
+		 (long long)s->threads);
+	notify_service_manager("READY=1");
+}
+
+static int serve_until_told(const struct settings *s, struct mux *mux, int listen_fd,
+			    const sigset_t *end_signals)
+{
+	struct pool *pool = pool_new(listen_fd, mux, (size_t)s->threads, s->max_body_bytes);
+	int number;
+
+	show_start(s, listen_fd);
+	sigwait(end_signals, &number);
+	log_info("responder.stop signal=%d", number);
+	notify_service_manager("STOPPING=1");
+	if (s->listen != NULL && strncmp(s->listen, "unix:", 5) == 0)
+		unlink(s->listen + 5);
+	if (s->listen != NULL)
+		shutdown(listen_fd,
+			 SHUT_RD); /* nobody else has it: new connections are refused at once */
+	if (!pool_stop(pool, DRAIN_MS))
+		_exit(0); /* the web server sees those that are left cut */
+	pool_destroy(&pool);
+	return 0;
+}
+
+/* Plain CGI: one request, by the same code. */
+static int serve_one(const struct settings *s, struct mux *mux)
+{
+	struct share *share = share_new(1);
+	struct ask *ask = ask_new(mux, 0);
+	struct cgi *cgi = cgi_new_plain();
+
+	if (cgi_accept(cgi) == 1)
+		serve(cgi, ask, share, s->max_body_bytes);
+	cgi_destroy(&cgi);
+	ask_destroy(&ask);
+	share_destroy(&share);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct settings s = {.threads = THREADS_STANDARD};
+	sigset_t end_signals;
+	char why[160];
+	int listen_fd = -1;
+
+	cli_program = "pipegate-fcgi";
+	int result = parse_arguments(argc, argv, &s);
+	if (result >= 0)
+		return result;
+	result = check(&s);
+	if (result != 0)
+		return result;
+	bool plain = s.listen == NULL && getenv("GATEWAY_INTERFACE") != NULL &&
+		     !is_socket(STDIN_FILENO) && !has_systemd_socket();
+	if (!plain && (listen_fd = take_socket(&s)) < 0)
+		return EXIT_CONFIG;
+
+	cgi_init();
+	/* After libfcgi's own handlers; before any thread, so that all inherit it. */
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&end_signals);
+	sigaddset(&end_signals, SIGTERM);
+	sigaddset(&end_signals, SIGINT);
+	sigaddset(&end_signals, SIGUSR1); /* the FastCGI way to ask for an end */
+	if (plain) {
+		signal(SIGTERM, SIG_DFL);
+		signal(SIGUSR1, SIG_DFL);
+	} else {
+		pthread_sigmask(SIG_BLOCK, &end_signals, NULL);
+	}
+
+	struct mux *mux = mux_new(s.gate, plain ? 1 : (size_t)s.threads, why, sizeof why);
+	if (mux == NULL)
+		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);
+	result = plain ? serve_one(&s, mux) : serve_until_told(&s, mux, listen_fd, &end_signals);
+	mux_destroy(&mux);
+	return result;
+}

@@ -1,0 +1,510 @@
+/* fcgi/mux.c - see mux.h.
+ *
+ *   worker --REQ--inproc--> ROUTER [mux thread] DEALER --ipc--> ROUTER of the broker
+ *
+ * A message that has been handed to the DEALER may have reached the local app; one that has not, cannot.
+ * So while the link is down nothing is handed over: a new request waits for the link (a broker that is
+ * being restarted costs nobody a request), and is then answered as surely not delivered. */
+#include "fcgi/mux.h"
+
+#include "common/id.h"
+#include "common/log.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zmq.h>
+
+enum {
+	PARK_MS = 1500,	 /* how long a new request waits for the broker */
+	ALIVE_MS = 2000, /* see GATE_ALIVE */
+	HEARTBEAT_MS = 300,
+	HEARTBEAT_TIMEOUT_MS = 1000, /* a broker that is stopped, not dead */
+	RECONNECT_MS = 50,
+	RECONNECT_MAX_MS = 1000,
+	REPLY_MAX_MS = 30000, /* broker's longest hold is 10 s: beyond this something is broken */
+};
+
+static const char FRONT[] = "inproc://workers";
+static const char MONITOR[] = "inproc://monitor";
+
+/* What the mux knows of one worker. */
+struct seat {
+	enum { SEAT_FREE, SEAT_PARKED, SEAT_WAITING } state;
+	bool exchange_open;	  /* an OPEN went over and no reply has ended it */
+	uint8_t corr[CORR_BYTES]; /* of the message it waits for */
+	zmq_msg_t parked;	  /* SEAT_PARKED: not handed over yet */
+	int64_t until_ms;	  /* SEAT_PARKED */
+};
+
+struct mux {
+	void *context;
+	void *front, *back, *monitor;
+	pthread_t thread;
+	uint64_t process;
+	size_t seat_count;
+	struct seat *seats;
+	size_t parked, open;
+	bool connected;
+	int64_t alive_ms; /* when the next ALIVE is due */
+};
+
+struct ask {
+	struct mux *mux;
+	void *socket;
+	uint16_t worker;
+	uint64_t boot; /* of the broker that has our exchange */
+	zmq_msg_t reply;
+};
+
+/* A worker's number as a ZeroMQ routing id, which must not begin with a zero byte. */
+static uint32_t worker_to_wire(uint16_t worker)
+{
+	return htobe32(0x01000000u | worker);
+}
+
+static uint16_t worker_from_wire(uint32_t wire)
+{
+	return (uint16_t)(be32toh(wire) & 0xffff);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* --- towards the workers --- */
+
+static void send_to_worker(struct mux *m, uint16_t worker, zmq_msg_t *payload)
+{
+	uint32_t wire = worker_to_wire(worker);
+
+	if (zmq_send(m->front, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+	    zmq_send(m->front, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+	    zmq_msg_send(payload, m->front, ZMQ_DONTWAIT) < 0)
+		zmq_msg_close(payload); /* the worker is gone */
+}
+
+/* Answers a worker in the broker's place. */
+static void answer_unavailable(struct mux *m, uint16_t worker, uint8_t flags)
+{
+	struct seat *s = &m->seats[worker];
+	struct gate_msg reply = {.kind = GATE_REPLY,
+				 .flags = (uint8_t)(GATE_FAILED | flags),
+				 .fail = FAIL_BROKER_UNAVAILABLE};
+	zmq_msg_t payload;
+
+	memcpy(reply.corr, s->corr, CORR_BYTES);
+	CHECK(zmq_msg_init_size(&payload, gate_encoded_bytes(&reply)) == 0);
+	gate_encode(&reply, zmq_msg_data(&payload));
+	s->state = SEAT_FREE;
+	m->open -= s->exchange_open;
+	s->exchange_open = false;
+	send_to_worker(m, worker, &payload);
+}
+
+/* --- towards the broker --- */
+
+/* True: handed over, `payload` is gone. False: the link is down, nothing has happened. */
+static bool hand_over(struct mux *m, uint16_t worker, uint8_t kind, zmq_msg_t *payload)
+{
+	struct seat *s = &m->seats[worker];
+	uint32_t wire = worker_to_wire(worker);
+
+	if (!m->connected || zmq_send(m->back, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+		return false;
+	/* The first part was taken, so the pipe takes the others. */
+	CHECK(zmq_send(m->back, "", 0, ZMQ_SNDMORE) >= 0 && zmq_msg_send(payload, m->back, 0) >= 0);
+	s->state = SEAT_WAITING;
+	if (kind == GATE_OPEN && !s->exchange_open) {
+		s->exchange_open = true;
+		m->open++;
+	}
+	return true;
+}
+
+static void park(struct mux *m, struct seat *s, zmq_msg_t *payload)
+{
+	zmq_msg_init(&s->parked);
+	zmq_msg_move(&s->parked, payload);
+	s->state = SEAT_PARKED;
+	s->until_ms = now_ms() + PARK_MS;
+	m->parked++;
+}
+
+static void from_worker(struct mux *m, uint16_t worker, zmq_msg_t *payload)
+{
+	struct seat *s = &m->seats[worker];
+	struct gate_msg g;
+
+	CHECK(gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g));
+	memcpy(s->corr, g.corr, CORR_BYTES);
+	if (hand_over(m, worker, g.kind, payload))
+		return;
+	if (g.kind == GATE_OPEN || g.kind == GATE_PING) {
+		park(m, s, payload);
+		return;
+	}
+	zmq_msg_close(payload); /* its exchange went down with the broker */
+	answer_unavailable(m, worker, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+/* Receives [worker][""][payload]. 1: done. 0: nothing there. -1: something else, thrown away. */
+static int receive(void *socket, uint16_t *worker, zmq_msg_t *payload)
+{
+	uint32_t wire = 0;
+	bool good = true;
+
+	for (int part = 0;; part++) {
+		zmq_msg_t m;
+		zmq_msg_init(&m);
+		if (zmq_msg_recv(&m, socket, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(&m);
+			return 0;
+		}
+		bool more = zmq_msg_more(&m);
+		if (part == 0 && zmq_msg_size(&m) == sizeof wire)
+			memcpy(&wire, zmq_msg_data(&m), sizeof wire);
+		else if (part == 0 || (part == 1 && zmq_msg_size(&m) != 0) || part > 2)
+			good = false;
+		if (part == 2)
+			zmq_msg_move(payload, &m);
+		zmq_msg_close(&m);
+		if (!more) {
+			*worker = worker_from_wire(wire);
+			return good && part == 2 ? 1 : -1;
+		}
+	}
+}
+
+static void drain_workers(struct mux *m)
+{
+	uint16_t worker = 0;
+	zmq_msg_t payload;
+	int got;
+
+	do {
+		zmq_msg_init(&payload);
+		got = receive(m->front, &worker, &payload);
+		if (got == 1 && worker < m->seat_count)
+			from_worker(m, worker, &payload);
+		else
+			zmq_msg_close(&payload);
+	} while (got != 0);
+}
+
+static void from_broker(struct mux *m, uint16_t worker, zmq_msg_t *payload)
+{
+	struct seat *s = &m->seats[worker];
+	struct gate_msg g;
+
+	if (s->state != SEAT_WAITING ||
+	    !gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
+	    memcmp(g.corr, s->corr, CORR_BYTES) != 0) {
+		log_warn("gate.reply_ignored worker=%u", worker);
+		zmq_msg_close(payload);
+		return;
+	}
+	if (s->exchange_open && (g.flags & (GATE_FAILED | GATE_RESPONSE_END))) {
+		s->exchange_open = false;
+		m->open--;
+	}
+	s->state = SEAT_FREE;
+	send_to_worker(m, worker, payload);
+}
+
+static void drain_broker(struct mux *m)
+{
+	uint16_t worker = 0;
+	zmq_msg_t payload;
+	int got;
+
+	do {
+		zmq_msg_init(&payload);
+		got = receive(m->back, &worker, &payload);
+		if (got == 1 && worker < m->seat_count)
+			from_broker(m, worker, &payload);
+		else
+			zmq_msg_close(&payload);
+	} while (got != 0);
+}
+
+/* --- the link --- */
+
+static void retry_parked(struct mux *m, bool give_up_due)
+{
+	int64_t now = now_ms();
+
+	for (uint16_t i = 0; m->parked > 0 && i < m->seat_count; i++) {
+		struct seat *s = &m->seats[i];
+		struct gate_msg g;
+		if (s->state != SEAT_PARKED)
+			continue;
+		CHECK(gate_decode(zmq_msg_data(&s->parked), zmq_msg_size(&s->parked), &g));
+		if (hand_over(m, i, g.kind, &s->parked)) {
+			m->parked--;
+		} else if (give_up_due && now >= s->until_ms) {
+			zmq_msg_close(&s->parked);
+			m->parked--;
+			answer_unavailable(m, i, 0);
+		}
+	}
+}
+
+static void link_lost(struct mux *m)
+{
+	drain_broker(m); /* what it said before it went */
+	m->connected = false;
+	log_warn("gate.lost");
+	for (uint16_t i = 0; i < m->seat_count; i++) {
+		struct seat *s = &m->seats[i];
+		if (s->state == SEAT_WAITING)
+			answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	}
+}
+
+static void on_monitor(struct mux *m)
+{
+	for (;;) {
+		zmq_msg_t event;
+		uint16_t number = 0;
+		zmq_msg_init(&event);
+		if (zmq_msg_recv(&event, m->monitor, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(&event);
+			return;
+		}
+		if (zmq_msg_size(&event) >= sizeof number)
+			memcpy(&number, zmq_msg_data(&event), sizeof number);
+		bool more = zmq_msg_more(&event);
+		zmq_msg_close(&event);
+		if (more) { /* the address */
+			zmq_msg_init(&event);
+			zmq_msg_recv(&event, m->monitor, 0);
+			zmq_msg_close(&event);
+		}
+		if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+			m->connected = true;
+			log_info("gate.connected");
+			retry_parked(m, false);
+		} else if (number == ZMQ_EVENT_DISCONNECTED && m->connected) {
+			link_lost(m);
+		}
+	}
+}
+
+static void say_alive(struct mux *m)
+{
+	struct gate_msg g = {.kind = GATE_ALIVE, .process = m->process};
+	uint8_t wire[GATE_CONTROL_BYTES];
+	int64_t now = now_ms();
+
+	if (m->open == 0 || !m->connected || now < m->alive_ms)
+		return;
+	m->alive_ms = now + ALIVE_MS;
+	gate_encode(&g, wire);
+	if (zmq_send(m->back, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
+		zmq_send(m->back, wire, sizeof wire, 0);
+}
+
+static long poll_timeout_ms(const struct mux *m)
+{
+	if (m->parked > 0)
+		return 20;
+	return m->open > 0 ? ALIVE_MS / 4 : -1;
+}
+
+static void *run(void *arg)
+{
+	struct mux *m = arg;
+
+	for (;;) {
+		zmq_pollitem_t items[] = {
+			{m->front, 0, ZMQ_POLLIN, 0},
+			{m->back, 0, ZMQ_POLLIN, 0},
+			{m->monitor, 0, ZMQ_POLLIN, 0},
+		};
+		if (zmq_poll(items, 3, poll_timeout_ms(m)) < 0 && errno == ETERM)
+			break;
+		if (items[1].revents)
+			drain_broker(m);
+		if (items[2].revents)
+			on_monitor(m);
+		if (items[0].revents)
+			drain_workers(m);
+		if (m->parked > 0)
+			retry_parked(m, true);
+		say_alive(m);
+	}
+	for (size_t i = 0; i < m->seat_count; i++) {
+		if (m->seats[i].state == SEAT_PARKED)
+			zmq_msg_close(&m->seats[i].parked);
+	}
+	zmq_close(m->front);
+	zmq_close(m->back);
+	zmq_close(m->monitor);
+	return NULL;
+}
+
+/* --- start and end --- */
+
+static int set_int(void *socket, int option, int value)
+{
+	return zmq_setsockopt(socket, option, &value, sizeof value);
+}
+
+static bool open_back(struct mux *m, const char *endpoint)
+{
+	int64_t most = GATE_MAX_MESSAGE_BYTES;
+
+	m->back = zmq_socket(m->context, ZMQ_DEALER);
+	return m->back != NULL && set_int(m->back, ZMQ_IMMEDIATE, 1) == 0 &&
+	       set_int(m->back, ZMQ_LINGER, 0) == 0 &&
+	       set_int(m->back, ZMQ_RECONNECT_IVL, RECONNECT_MS) == 0 &&
+	       set_int(m->back, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) == 0 &&
+	       set_int(m->back, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) == 0 &&
+	       set_int(m->back, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) == 0 &&
+	       zmq_setsockopt(m->back, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 &&
+	       zmq_socket_monitor(m->back, MONITOR,
+				  ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) == 0 &&
+	       (m->monitor = zmq_socket(m->context, ZMQ_PAIR)) != NULL &&
+	       set_int(m->monitor, ZMQ_LINGER, 0) == 0 && zmq_connect(m->monitor, MONITOR) == 0 &&
+	       zmq_connect(m->back, endpoint) == 0;
+}
+
+static bool open_front(struct mux *m)
+{
+	m->front = zmq_socket(m->context, ZMQ_ROUTER);
+	return m->front != NULL && set_int(m->front, ZMQ_ROUTER_HANDOVER, 1) == 0 &&
+	       set_int(m->front, ZMQ_LINGER, 0) == 0 && zmq_bind(m->front, FRONT) == 0;
+}
+
+static void destroy(struct mux *m)
+{
+	free(m->seats);
+	free(m);
+}
+
+struct mux *mux_new(const char *endpoint, size_t workers_max, char *why, size_t why_bytes)
+{
+	struct mux *m = xcalloc(1, sizeof *m);
+
+	m->process = id_random_u64();
+	m->seat_count = workers_max;
+	m->seats = xcalloc(workers_max, sizeof *m->seats);
+	m->context = zmq_ctx_new();
+	CHECK(m->context != NULL);
+	zmq_ctx_set(m->context, ZMQ_MAX_SOCKETS, (int)workers_max + 16);
+	if (open_front(m) && open_back(m, endpoint) &&
+	    pthread_create(&m->thread, NULL, run, m) == 0)
+		return m;
+	snprintf(why, why_bytes, "%s", zmq_strerror(errno));
+	if (m->front != NULL)
+		zmq_close(m->front);
+	if (m->monitor != NULL)
+		zmq_close(m->monitor);
+	if (m->back != NULL)
+		zmq_close(m->back);
+	zmq_ctx_term(m->context);
+	destroy(m);
+	return NULL;
+}
+
+void mux_stop(struct mux *m)
+{
+	zmq_ctx_shutdown(m->context);
+}
+
+void mux_destroy(struct mux **mp)
+{
+	struct mux *m = *mp;
+
+	*mp = NULL;
+	if (m == NULL)
+		return;
+	mux_stop(m);
+	pthread_join(m->thread, NULL);
+	zmq_ctx_term(m->context);
+	destroy(m);
+}
+
+static void open_socket(struct ask *a)
+{
+	uint32_t wire = worker_to_wire(a->worker);
+
+	a->socket = zmq_socket(a->mux->context, ZMQ_REQ);
+	CHECK(a->socket != NULL);
+	CHECK(zmq_setsockopt(a->socket, ZMQ_ROUTING_ID, &wire, sizeof wire) == 0);
+	CHECK(set_int(a->socket, ZMQ_LINGER, 0) == 0 &&
+	      set_int(a->socket, ZMQ_RCVTIMEO, REPLY_MAX_MS) == 0);
+	CHECK(zmq_connect(a->socket, FRONT) == 0);
+}
+
+struct ask *ask_new(struct mux *m, uint16_t worker)
+{
+	struct ask *a = xcalloc(1, sizeof *a);
+
+	CHECK(worker < m->seat_count);
+	a->mux = m;
+	a->worker = worker;
+	zmq_msg_init(&a->reply);
+	open_socket(a);
+	return a;
+}
+
+void ask_destroy(struct ask **ap)
+{
+	struct ask *a = *ap;
+
+	*ap = NULL;
+	if (a == NULL)
+		return;
+	zmq_msg_close(&a->reply);
+	zmq_close(a->socket);
+	free(a);
+}
+
+void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
+{
+	zmq_msg_t payload;
+
+	m->process = a->mux->process;
+	m->boot = a->boot;
+	CHECK(zmq_msg_init_size(&payload, gate_encoded_bytes(m)) == 0);
+	gate_encode(m, zmq_msg_data(&payload));
+	zmq_msg_close(&a->reply);
+	zmq_msg_init(&a->reply);
+	if (zmq_msg_send(&payload, a->socket, 0) >= 0 &&
+	    zmq_msg_recv(&a->reply, a->socket, 0) >= 0 &&
+	    gate_decode(zmq_msg_data(&a->reply), zmq_msg_size(&a->reply), reply)) {
+		a->boot = reply->boot;
+		return;
+	}
+	bool stopped = errno == ETERM;
+	*reply = (struct gate_msg){
+		.kind = GATE_REPLY,
+		.flags = GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,
+		.fail = stopped ? FAIL_SHUTTING_DOWN : FAIL_BROKER_UNAVAILABLE,
+	};
+	if (stopped)
+		return;
+	log_error("gate.no_reply why=\"%s\"", zmq_strerror(errno));
+	zmq_close(a->socket); /* a REQ socket that waits for a reply can do nothing else */
+	open_socket(a);
+}
+
+const char *mux_library_version(void)
+{
+	static char text[32];
+	int major, minor, patch;
+
+	zmq_version(&major, &minor, &patch);
+	snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
+	return text;
+}

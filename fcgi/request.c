@@ -1,0 +1,376 @@
+/* fcgi/request.c - see request.h.
+ *
+ * The web server's access rules have judged the normalised path; the local app gets the raw one. So that
+ * nobody walks around a rule on /t/private with /t/private/%2e%2e/x, the two must not part: the raw path
+ * must begin, byte for byte, with the mount and the id of the normalised one, and hold no "..". */
+#include "fcgi/request.h"
+
+#include "common/http.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { NAME_MAX_BYTES = 256 };
+
+static const char *get(const struct request_parameters *p, const char *name)
+{
+	const char *value = p->get(p->ctx, name);
+
+	return value ? value : "";
+}
+
+static void refuse(struct request *r, enum fail f)
+{
+	r->kind = REQUEST_REFUSED;
+	r->fail = f;
+}
+
+/* --- which tunnel --- */
+
+struct target {
+	const char *raw; /* REQUEST_URI */
+	size_t path_bytes;
+	const char *query; /* with its '?'; "" without */
+	char *normal;	   /* owned: what the web server's rules saw */
+};
+
+static char *join(const char *a, const char *b)
+{
+	char *text = xmalloc(strlen(a) + strlen(b) + 1);
+
+	strcpy(text, a);
+	return strcat(text, b);
+}
+
+static void target_init(struct target *t, const struct request_parameters *p)
+{
+	t->raw = get(p, "REQUEST_URI");
+	t->path_bytes = strcspn(t->raw, "?");
+	t->query = t->raw + t->path_bytes;
+	t->normal = join(get(p, "SCRIPT_NAME"), get(p, "PATH_INFO"));
+	if (*t->normal == '\0') { /* a gateway that says neither judges the raw path */
+		free(t->normal);
+		t->normal = strndup(t->raw, t->path_bytes);
+		CHECK(t->normal != NULL);
+	}
+}
+
+/* "/mount/id" of the normalised path. False: not below the mount, or no id there. */
+static bool find_id(const struct target *t, const char *mount, struct request *r,
+		    size_t *prefix_bytes)
+{
+	size_t mount_bytes = strlen(mount);
+
+	if (strncmp(t->normal, mount, mount_bytes) != 0 || t->normal[mount_bytes] != '/')
+		return false;
+	const char *id = t->normal + mount_bytes + 1;
+	size_t id_bytes = strcspn(id, "/");
+	if (!connection_id_valid(id, id_bytes))
+		return false;
+	memcpy(r->id, id, id_bytes);
+	*prefix_bytes = mount_bytes + 1 + id_bytes;
+	return true;
+}
+
+static bool is_healthz(const struct target *t, const char *mount)
+{
+	size_t mount_bytes = strlen(mount);
+
+	return strncmp(t->normal, mount, mount_bytes) == 0 &&
+	       strcmp(t->normal + mount_bytes, "/healthz") == 0;
+}
+
+static bool mount_is_valid(const char *mount)
+{
+	size_t bytes = strlen(mount);
+
+	return bytes == 0 || (mount[0] == '/' && mount[bytes - 1] != '/' && bytes < 1024);
+}
+
+/* By path, perhaps below a mount. Sets *stripped, the bytes to take off the raw path. */
+static void route_by_path(struct request *r, const struct target *t, const char *mount,
+			  size_t *stripped)
+{
+	size_t prefix_bytes;
+
+	if (is_healthz(t, mount)) {
+		r->kind = REQUEST_HEALTHZ;
+		return;
+	}
+	if (!find_id(t, mount, r, &prefix_bytes)) {
+		refuse(r, FAIL_NOT_FOUND);
+		return;
+	}
+	bool same = t->path_bytes >= prefix_bytes && memcmp(t->raw, t->normal, prefix_bytes) == 0 &&
+		    (t->path_bytes == prefix_bytes || t->raw[prefix_bytes] == '/');
+	if (!same) {
+		refuse(r, FAIL_BAD_PATH);
+		return;
+	}
+	free(r->prefix);
+	r->prefix = strndup(t->raw, prefix_bytes);
+	CHECK(r->prefix != NULL);
+	*stripped = prefix_bytes;
+	if (t->path_bytes == prefix_bytes) {
+		char *slashed = join(r->prefix, "/");
+		r->location = join(slashed, t->query);
+		free(slashed);
+		r->kind = REQUEST_REDIRECT;
+	}
+}
+
+/* The label before the suffix: "my-app" of "my-app.t.example.org:8080". */
+static void route_by_host(struct request *r, const char *host, const char *suffix)
+{
+	size_t host_bytes = strcspn(host, ":");
+	size_t suffix_bytes = strlen(suffix);
+
+	if (suffix_bytes < 2 || suffix[0] != '.') {
+		log_error("request.bad_parameter name=PIPEGATE_HOST_SUFFIX");
+		refuse(r, FAIL_NOT_FOUND);
+		return;
+	}
+	if (host_bytes > 0 && host[host_bytes - 1] == '.')
+		host_bytes--; /* a fully qualified name */
+	size_t id_bytes = host_bytes > suffix_bytes ? host_bytes - suffix_bytes : 0;
+	if (id_bytes == 0 || id_bytes >= sizeof r->id ||
+	    strncasecmp(host + id_bytes, suffix, suffix_bytes) != 0) {
+		refuse(r, FAIL_NOT_FOUND);
+		return;
+	}
+	for (size_t i = 0; i < id_bytes; i++)
+		r->id[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] + 32 : host[i]);
+	if (!connection_id_valid(r->id, id_bytes))
+		refuse(r, FAIL_NOT_FOUND);
+}
+
+static void route(struct request *r, const struct request_parameters *p, const struct target *t,
+		  size_t *stripped)
+{
+	const char *id = get(p, "PIPEGATE_CONNECTION_ID");
+	const char *suffix = get(p, "PIPEGATE_HOST_SUFFIX");
+	const char *mount = get(p, "PIPEGATE_MOUNT");
+
+	*stripped = 0;
+	r->kind = REQUEST_TUNNEL;
+	if (t->raw[0] != '/') {
+		refuse(r, FAIL_NOT_FOUND);
+	} else if (*id != '\0') {
+		if (connection_id_valid(id, strlen(id))) {
+			strcpy(r->id, id);
+		} else {
+			log_error("request.bad_parameter name=PIPEGATE_CONNECTION_ID");
+			refuse(r, FAIL_NOT_FOUND);
+		}
+	} else if (*suffix != '\0') {
+		route_by_host(r, get(p, "HTTP_HOST"), suffix);
+	} else if (strcmp(mount, "/") == 0) {
+		route_by_path(r, t, "", stripped);
+	} else if (mount_is_valid(mount)) {
+		route_by_path(r, t, mount, stripped);
+	} else {
+		log_error("request.bad_parameter name=PIPEGATE_MOUNT");
+		refuse(r, FAIL_NOT_FOUND);
+	}
+	if (r->kind != REQUEST_TUNNEL && r->kind != REQUEST_REDIRECT)
+		return;
+	if (!http_path_is_plain(t->raw, t->path_bytes))
+		refuse(r, FAIL_BAD_PATH);
+	else if (!http_value_valid(t->raw, strlen(t->raw)) || strchr(t->raw, ' ') != NULL)
+		refuse(r, FAIL_BAD_REQUEST); /* nor may the query end a line, of Location either */
+}
+
+/* --- the head for the local app --- */
+
+/* Apache joins two Cookie lines with ", ", which makes one broken line of them; only where a new pair
+ * begins does the comma stand for "; " (RFC 6265 5.4). */
+static char *repair_cookie(const char *value)
+{
+	char *fixed = xmalloc(strlen(value) + 1);
+	size_t used = 0;
+
+	for (const char *at = value; *at;) {
+		size_t name = 0;
+		if (at[0] == ',' && at[1] == ' ') {
+			while (at[2 + name] != '\0' && http_token_valid(at + 2 + name, 1))
+				name++;
+		}
+		fixed[used++] = name > 0 && at[2 + name] == '=' ? ';' : *at;
+		at++;
+	}
+	fixed[used] = '\0';
+	return fixed;
+}
+
+/* HTTP_X_SOME_NAME -> x-some-name. False: no header, or too long a name. */
+static bool header_name(const char *entry, size_t name_bytes, char out[NAME_MAX_BYTES])
+{
+	if (name_bytes <= 5 || strncmp(entry, "HTTP_", 5) != 0 || name_bytes - 5 >= NAME_MAX_BYTES)
+		return false;
+	for (size_t i = 5; i < name_bytes; i++) {
+		char c = entry[i];
+		if (c >= 'A' && c <= 'Z')
+			c = (char)(c + 32);
+		out[i - 5] = c == '_' ? '-' : c;
+	}
+	out[name_bytes - 5] = '\0';
+	return http_token_valid(out, name_bytes - 5);
+}
+
+/* Those that are made here, or mean nothing beyond the web server. */
+static bool is_ours(const struct head_field *f)
+{
+	static const char *const names[] = {
+		"host",
+		"content-length",
+		"content-type",
+		"expect",
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (field_is(f, names[i]))
+			return true;
+	}
+	return http_is_forwarding(f);
+}
+
+static void add_header(struct request *r, const char *name, const char *value,
+		       const struct head_field *connection)
+{
+	struct head_field f = {name, strlen(name), value, strlen(value)};
+
+	if (is_ours(&f) || http_hop_by_hop(&f) || http_list_names(connection, &f) ||
+	    !http_value_valid(value, f.value_bytes))
+		return;
+	if (field_is(&f, "cookie")) {
+		char *fixed = repair_cookie(value);
+		head_add(&r->head, name, fixed);
+		free(fixed);
+	} else {
+		head_add(&r->head, name, value);
+	}
+}
+
+static void add_headers(struct request *r, const struct request_parameters *p)
+{
+	const char *list = get(p, "HTTP_CONNECTION");
+	const struct head_field connection = {"connection", 10, list, strlen(list)};
+	const char *entry;
+
+	for (size_t i = 0; (entry = p->entry(p->ctx, i)) != NULL; i++) {
+		size_t name_bytes = strcspn(entry, "=");
+		char name[NAME_MAX_BYTES];
+		if (entry[name_bytes] == '=' && header_name(entry, name_bytes, name))
+			add_header(r, name, entry + name_bytes + 1, &connection);
+	}
+}
+
+static bool is_https(const struct request_parameters *p)
+{
+	const char *https = get(p, "HTTPS");
+
+	return strcasecmp(https, "on") == 0 || strcmp(https, "1") == 0 ||
+	       strcasecmp(get(p, "REQUEST_SCHEME"), "https") == 0;
+}
+
+static void add_if(struct head *h, const char *name, const char *value)
+{
+	if (*value != '\0' && http_value_valid(value, strlen(value)))
+		head_add(h, name, value);
+}
+
+static void add_forwarded(struct request *r, const struct request_parameters *p, const char *host)
+{
+	head_add(&r->head, "x-pipegate-correlation-id", r->corr_hex);
+	add_if(&r->head, "x-forwarded-for", get(p, "REMOTE_ADDR"));
+	head_add(&r->head, "x-forwarded-proto", is_https(p) ? "https" : "http");
+	add_if(&r->head, "x-forwarded-host", host);
+	add_if(&r->head, "x-forwarded-prefix", r->prefix);
+}
+
+/* The body's declared length. False: it is no number. */
+static bool read_length(struct request *r, const struct request_parameters *p)
+{
+	const char *text = get(p, "CONTENT_LENGTH");
+	long long length;
+
+	/* RFC 3875 4.1.2: absent means no body; but Apache leaves it out for chunked bodies too. */
+	if (*text == '\0') {
+		bool chunked = *get(p, "HTTP_TRANSFER_ENCODING") != '\0';
+		r->has_length = !chunked;
+		return true;
+	}
+	if (!http_length_parse(text, strlen(text), &length))
+		return false;
+	r->has_length = true;
+	r->length_bytes = length;
+	return true;
+}
+
+/* No body: did the caller say so? lighttpd gives CONTENT_LENGTH=0 either way. */
+static bool says_zero_length(const struct request_parameters *p, const char *method)
+{
+	return *get(p, "HTTP_CONTENT_LENGTH") != '\0' || strcmp(method, "POST") == 0 ||
+	       strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
+}
+
+static void build_head(struct request *r, const struct request_parameters *p,
+		       const struct target *t, size_t stripped)
+{
+	const char *method = get(p, "REQUEST_METHOD");
+	const char *host = get(p, "HTTP_HOST");
+	char number[24];
+
+	if (!http_token_valid(method, strlen(method)) || !read_length(r, p)) {
+		refuse(r, FAIL_BAD_REQUEST);
+		return;
+	}
+	head_add(&r->head, ":method", method);
+	head_add(&r->head, ":target", t->raw + stripped);
+	if (r->has_length && (r->length_bytes > 0 || says_zero_length(p, method))) {
+		snprintf(number, sizeof number, "%lld", (long long)r->length_bytes);
+		head_add(&r->head, ":length", number);
+	}
+	add_if(&r->head, "host", host);
+	add_headers(r, p);
+	add_if(&r->head, "content-type", get(p, "CONTENT_TYPE"));
+	if (strcasecmp(get(p, "HTTP_EXPECT"), "100-continue") == 0)
+		head_add(&r->head, "expect", "100-continue");
+	add_forwarded(r, p, host);
+}
+
+void request_read(struct request *r, const struct request_parameters *p)
+{
+	struct target t;
+	size_t stripped;
+	const char *host = get(p, "HTTP_HOST");
+
+	*r = (struct request){.prefix = xstrdup("")};
+	id_random(r->corr, sizeof r->corr);
+	id_to_hex(r->corr, sizeof r->corr, r->corr_hex);
+	bool is_head = strcmp(get(p, "REQUEST_METHOD"), "HEAD") == 0;
+	if (*host != '\0' && http_value_valid(host, strlen(host)))
+		r->origin = join(is_https(p) ? "https://" : "http://", host);
+	else
+		r->origin = xstrdup("");
+
+	target_init(&t, p);
+	route(r, p, &t, &stripped);
+	if (r->kind == REQUEST_TUNNEL)
+		build_head(r, p, &t, stripped);
+	r->to = (struct answer_to){"Status:", r->corr_hex, get(p, "HTTP_ACCEPT"), is_head};
+	r->public = (struct public_name){r->prefix, r->origin, r->corr_hex, is_head, false};
+	free(t.normal);
+}
+
+void request_fini(struct request *r)
+{
+	head_fini(&r->head);
+	free(r->location);
+	free(r->prefix);
+	free(r->origin);
+}

@@ -1,0 +1,48 @@
+/* fcgi/request.h - What the web server says about a public request, judged: which tunnel it is for, and
+ * the head that the local app shall see (contract section 3). Pure: no FastCGI, no sockets. */
+#ifndef PIPEGATE_REQUEST_H
+#define PIPEGATE_REQUEST_H
+
+#include "common/answer.h"
+#include "common/fail.h"
+#include "common/gatemsg.h"
+#include "common/head.h"
+#include "common/response.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The parameters of one request. Both borrow for the life of the request. */
+struct request_parameters {
+	void *ctx;
+	const char *(*get)(void *ctx, const char *name); /* NULL: not there */
+	const char *(*entry)(void *ctx, size_t index);	 /* "NAME=value"; NULL after the last */
+};
+
+enum request_kind {
+	REQUEST_TUNNEL, /* id and head are set */
+	REQUEST_HEALTHZ,
+	REQUEST_REDIRECT, /* 308 to `location` */
+	REQUEST_REFUSED,  /* `fail` */
+};
+
+struct request {
+	enum request_kind kind;
+	enum fail fail;
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	char corr_hex[2 * CORR_BYTES + 1];
+	uint8_t corr[CORR_BYTES];
+	bool has_length;
+	int64_t length_bytes;  /* declared; has_length */
+	struct head head;      /* for the client */
+	char *location;	       /* REQUEST_REDIRECT */
+	char *prefix, *origin; /* owned; what `public` shows */
+	struct public_name public;
+	struct answer_to to; /* for answers of our own */
+};
+
+/* Always succeeds: what is wrong with the request is in *r. End with request_fini(). */
+void request_read(struct request *r, const struct request_parameters *p);
+void request_fini(struct request *r);
+
+#endif

@@ -1,0 +1,82 @@
+/* fcgi/share.c - see share.h. */
+#include "fcgi/share.h"
+
+#include "common/gatemsg.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+enum { SHARE_FACTOR = 3 };
+
+struct holder {
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	size_t workers;
+	UT_hash_handle hh;
+};
+
+struct share {
+	pthread_mutex_t lock;
+	size_t workers_max, workers_busy;
+	struct holder *holders; /* those with any */
+};
+
+struct share *share_new(size_t workers_max)
+{
+	struct share *s = xcalloc(1, sizeof *s);
+
+	s->workers_max = workers_max;
+	CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
+	return s;
+}
+
+void share_destroy(struct share **sp)
+{
+	struct share *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	CHECK(s->holders == NULL);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+bool share_take(struct share *s, const char *id)
+{
+	struct holder *h;
+	size_t have, free_workers;
+
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND_STR(s->holders, id, h);
+	have = h != NULL ? h->workers : 0;
+	free_workers = s->workers_max - s->workers_busy;
+	bool granted = have < SHARE_FACTOR * free_workers;
+	if (granted && h == NULL) {
+		h = xcalloc(1, sizeof *h);
+		strcpy(h->id, id);
+		HASH_ADD_STR(s->holders, id, h);
+	}
+	if (granted) {
+		h->workers++;
+		s->workers_busy++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return granted;
+}
+
+void share_give(struct share *s, const char *id)
+{
+	struct holder *h;
+
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND_STR(s->holders, id, h);
+	CHECK(h != NULL);
+	s->workers_busy--;
+	if (--h->workers == 0) {
+		HASH_DEL(s->holders, h);
+		free(h);
+	}
+	pthread_mutex_unlock(&s->lock);
+}

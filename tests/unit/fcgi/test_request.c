@@ -1,0 +1,288 @@
+/* Which tunnel a request is for, and what its head becomes (contract section 3). */
+#include "common/answer.h"
+#include "common/head.h"
+#include "fcgi/request.h"
+#include "fcgi/share.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+static const char *get(void *ctx, const char *name)
+{
+	const char *const *entries = ctx;
+
+	for (size_t bytes = strlen(name); *entries; entries++) {
+		if (strncmp(*entries, name, bytes) == 0 && (*entries)[bytes] == '=')
+			return *entries + bytes + 1;
+	}
+	return NULL;
+}
+
+static const char *entry(void *ctx, size_t index)
+{
+	return ((const char *const *)ctx)[index];
+}
+
+/* `entries` ends in NULL. */
+static void read_entries(struct request *r, const char *const *entries)
+{
+	struct request_parameters p = {.ctx = (void *)entries, .get = get, .entry = entry};
+
+	request_read(r, &p);
+}
+
+static void read_uri(struct request *r, const char *uri, const char *normal, const char *more)
+{
+	char uri_entry[512], normal_entry[512];
+	const char *entries[] = {"REQUEST_METHOD=GET",	  uri_entry, normal_entry,
+				 "HTTP_HOST=pub.example", more,	     NULL};
+
+	snprintf(uri_entry, sizeof uri_entry, "REQUEST_URI=%s", uri);
+	snprintf(normal_entry, sizeof normal_entry, "SCRIPT_NAME=%s", normal);
+	read_entries(r, entries);
+}
+
+static void test_routes(void **state)
+{
+	static const struct {
+		const char *uri, *normal, *more;
+		enum request_kind kind;
+		enum fail fail;
+		const char *id, *target;
+	} rows[] = {
+		{"/abc/x?y=1&y=", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x?y=1&y="},
+		{"/abc/", "/abc/", NULL, REQUEST_TUNNEL, 0, "abc", "/"},
+		{"/abc//x%2F%3F", "/abc/x/?", NULL, REQUEST_TUNNEL, 0, "abc", "//x%2F%3F"},
+		{"/abc", "/abc", NULL, REQUEST_REDIRECT, 0, "abc", NULL},
+		{"/healthz", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
+		{"/healthz?x", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
+		{"/healthz/x", "/healthz/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+		{"/", "/", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+		{"/a.b/x", "/a.b/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+		{"*", "*", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+		/* raw and normalised part */
+		{"/abc/p/%2e%2e/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/abc/p/..%2fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/abc/p%5c..%5cx", "/abc/p\\..\\x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL,
+		 NULL},
+		{"/abc/p\\..", "/abc/p\\..", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"//abc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/%61bc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/x/../abc/y", "/abc/y", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/abc%2Fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/abc/...", "/abc/...", NULL, REQUEST_TUNNEL, 0, "abc", "/..."},
+		{"/abc/x..y", "/abc/x..y", NULL, REQUEST_TUNNEL, 0, "abc", "/x..y"},
+		/* what would end a line of a head, or a request line */
+		{"/abc/x?\r\nx: y", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
+		{"/abc?\r\nx: y", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
+		{"/abc?a b", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
+		{"/abc\x01", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		/* other ways to name the tunnel */
+		{"/t/abc/x", "/t/abc/x", "PIPEGATE_MOUNT=/t", REQUEST_TUNNEL, 0, "abc", "/x"},
+		{"/t/healthz", "/t/healthz", "PIPEGATE_MOUNT=/t", REQUEST_HEALTHZ, 0, NULL, NULL},
+		{"/abc/x", "/abc/x", "PIPEGATE_MOUNT=/t", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
+		 NULL},
+		{"/tabc/x", "/tabc/x", "PIPEGATE_MOUNT=/t", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
+		 NULL},
+		{"/healthz", "/healthz", "PIPEGATE_CONNECTION_ID=my-app", REQUEST_TUNNEL, 0,
+		 "my-app", "/healthz"},
+		{"/a/../b", "/b", "PIPEGATE_CONNECTION_ID=my-app", REQUEST_REFUSED, FAIL_BAD_PATH,
+		 NULL, NULL},
+		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=.example", REQUEST_TUNNEL, 0, "pub", "/x"},
+		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=.other", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
+		 NULL},
+		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=pub.example", REQUEST_REFUSED, FAIL_NOT_FOUND,
+		 NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct request r;
+		struct head_field f;
+		read_uri(&r, rows[i].uri, rows[i].normal, rows[i].more);
+		if (r.kind != rows[i].kind || (r.kind == REQUEST_REFUSED && r.fail != rows[i].fail))
+			fail_msg("%s: kind %d, fail %d", rows[i].uri, r.kind, r.fail);
+		if (rows[i].id != NULL)
+			assert_string_equal(r.id, rows[i].id);
+		if (rows[i].target != NULL) {
+			assert_true(head_find(r.head.data, r.head.bytes, ":target", &f));
+			assert_int_equal(f.value_bytes, strlen(rows[i].target));
+			assert_memory_equal(f.value, rows[i].target, f.value_bytes);
+		}
+		request_fini(&r);
+	}
+}
+
+/* Hosts have no case, connection ids have: the label becomes lower case, and then is judged. */
+static void test_wildcard_host(void **state)
+{
+	static const struct {
+		const char *host, *id; /* NULL: 404 */
+	} rows[] = {
+		{"my-app.t.example", "my-app"},
+		{"My-App.T.EXAMPLE:8080", "my-app"},
+		{"my-app.t.example.", "my-app"},
+		{"healthz.t.example", NULL},
+		{"HealthZ.t.example", NULL},
+		{"a.b.t.example", NULL},
+		{".t.example", NULL},
+		{"t.example", NULL},
+		{"my-app.t.example.evil", NULL},
+		{"", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char host[64];
+		const char *entries[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/x", host,
+					 "PIPEGATE_HOST_SUFFIX=.t.example", NULL};
+		struct request r;
+		snprintf(host, sizeof host, "HTTP_HOST=%s", rows[i].host);
+		read_entries(&r, entries);
+		if (rows[i].id == NULL) {
+			if (r.kind != REQUEST_REFUSED || r.fail != FAIL_NOT_FOUND)
+				fail_msg("%s got through as %s", rows[i].host, r.id);
+		} else {
+			assert_int_equal(r.kind, REQUEST_TUNNEL);
+			assert_string_equal(r.id, rows[i].id);
+		}
+		request_fini(&r);
+	}
+}
+
+static void test_redirect_keeps_the_query(void **state)
+{
+	struct request r;
+
+	(void)state;
+	read_uri(&r, "/t/abc?a=%2F&b", "/t/abc", "PIPEGATE_MOUNT=/t");
+	assert_int_equal(r.kind, REQUEST_REDIRECT);
+	assert_string_equal(r.location, "/t/abc/?a=%2F&b");
+	request_fini(&r);
+}
+
+static void expect_field(const struct request *r, const char *name, const char *value)
+{
+	struct head_field f;
+
+	if (!head_find(r->head.data, r->head.bytes, name, &f)) {
+		if (value != NULL)
+			fail_msg("no %s", name);
+		return;
+	}
+	if (value == NULL || strlen(value) != f.value_bytes ||
+	    memcmp(value, f.value, f.value_bytes))
+		fail_msg("%s is %.*s", name, (int)f.value_bytes, f.value);
+}
+
+static void test_headers(void **state)
+{
+	const char *entries[] = {"REQUEST_METHOD=POST",
+				 "REQUEST_URI=/abc/x",
+				 "SCRIPT_NAME=/abc/x",
+				 "HTTP_HOST=pub.example:8443",
+				 "HTTPS=on",
+				 "REMOTE_ADDR=192.0.2.7",
+				 "CONTENT_LENGTH=12",
+				 "CONTENT_TYPE=text/x",
+				 "HTTP_CONTENT_LENGTH=99",
+				 "HTTP_CONNECTION=close, X-Hop",
+				 "HTTP_X_HOP=1",
+				 "HTTP_TE=trailers",
+				 "HTTP_UPGRADE=h2c",
+				 "HTTP_KEEP_ALIVE=5",
+				 "HTTP_COOKIE=a=1, b=2; c=\"x, y\"",
+				 "HTTP_X_FORWARDED_FOR=6.6.6.6",
+				 "HTTP_X_FORWARDED_HOST=evil",
+				 "HTTP_X_FORWARDED_PREFIX=/evil",
+				 "HTTP_X_PIPEGATE_CORRELATION_ID=mine",
+				 "HTTP_PROXY=evil",
+				 "HTTP_ACCEPT_ENCODING=gzip",
+				 "HTTP_X_EMPTY=",
+				 "HTTP_AUTHORIZATION=Basic eA==",
+				 NULL};
+	struct request r;
+
+	(void)state;
+	read_entries(&r, entries);
+	assert_int_equal(r.kind, REQUEST_TUNNEL);
+	assert_true(r.has_length);
+	assert_int_equal(r.length_bytes, 12);
+	expect_field(&r, ":method", "POST");
+	expect_field(&r, ":length", "12");
+	expect_field(&r, "host", "pub.example:8443");
+	expect_field(&r, "content-type", "text/x");
+	expect_field(&r, "content-length", NULL);
+	expect_field(&r, "connection", NULL);
+	expect_field(&r, "x-hop", NULL);
+	expect_field(&r, "te", NULL);
+	expect_field(&r, "upgrade", NULL);
+	expect_field(&r, "keep-alive", NULL);
+	expect_field(&r, "cookie", "a=1; b=2; c=\"x, y\"");
+	expect_field(&r, "x-forwarded-for", "192.0.2.7");
+	expect_field(&r, "x-forwarded-proto", "https");
+	expect_field(&r, "x-forwarded-host", "pub.example:8443");
+	expect_field(&r, "x-forwarded-prefix", "/abc");
+	expect_field(&r, "x-pipegate-correlation-id", r.corr_hex);
+	expect_field(&r, "accept-encoding", "gzip");
+	expect_field(&r, "x-empty", "");
+	expect_field(&r, "authorization", "Basic eA==");
+	assert_string_equal(r.public.origin, "https://pub.example:8443");
+	request_fini(&r);
+}
+
+static void test_accept(void **state)
+{
+	(void)state;
+	assert_false(answer_prefers_html(""));
+	assert_false(answer_prefers_html("*/*"));
+	assert_false(answer_prefers_html("application/json"));
+	assert_true(answer_prefers_html("text/html,application/xhtml+xml,*/*;q=0.8"));
+	assert_false(answer_prefers_html("text/html;q=0.2, application/json;q=0.9"));
+	assert_false(answer_prefers_html("text/html;q=0"));
+}
+
+/* One greedy id gets three quarters; a second one always finds something. */
+static void test_share(void **state)
+{
+	struct share *s = share_new(64);
+	size_t first = 0, second = 0;
+
+	(void)state;
+	while (share_take(s, "greedy"))
+		first++;
+	assert_int_equal(first, 48);
+	while (share_take(s, "other"))
+		second++;
+	assert_true(second >= 12 && first + second < 64);
+	assert_true(share_take(s, "third"));
+	share_give(s, "third");
+	while (first-- > 0)
+		share_give(s, "greedy");
+	while (second-- > 0)
+		share_give(s, "other");
+	share_destroy(&s);
+	s = share_new(1);
+	assert_true(share_take(s, "a"));
+	share_give(s, "a");
+	share_destroy(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_wildcard_host),
+		cmocka_unit_test(test_redirect_keeps_the_query),
+		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_share),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
