@@ -86,7 +86,8 @@ static bool text_is(const json_t *value, const char *want)
 {
 	const char *text = json_string_value(value);
 
-	return text != NULL && strcmp(text, want) == 0;
+	return text != NULL && json_string_length(value) == strlen(want) &&
+	       memcmp(text, want, strlen(want)) == 0;
 }
 
 /* "aud" is one string or a list of them (RFC 7519 4.1.3). */

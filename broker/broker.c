@@ -9,6 +9,7 @@
 #include "broker/gate.h"
 #include "broker/hub.h"
 #include "broker/listener.h"
+#include "broker/upgrade.h"
 #include "broker/ws.h"
 #include "common/log.h"
 #include "common/notify.h"
@@ -17,8 +18,9 @@
 #include <stdlib.h>
 
 enum {
-	BUSY_TICK_MS = 100, /* while there are exchanges: the grain of their time-outs */
-	CALM_TICK_MS = 1000,/* otherwise: token expiry */
+	BUSY_TICK_MS = 100,   /* while there are exchanges: the grain of their time-outs */
+	CALM_TICK_MS = 1000,  /* otherwise: token expiry */
+	SETTLE_ROUNDS = 4,    /* replies to callers' WebSockets make new requests */
 	LAST_WORDS_MS = 2000, /* after the drain, for replies and closing handshakes */
 };
 
@@ -30,6 +32,7 @@ struct broker {
 	struct hub hub;
 	struct gate *gate;
 	struct ws *ws;
+	struct upgrades *upgrades;
 	struct front front;
 	struct listener *tunnels;
 	struct listener *admin;
@@ -69,11 +72,14 @@ static void on_turn(uv_prepare_t *prepare)
 	struct broker *b = prepare->data;
 
 	hub_set_now(&b->hub, now_ms(b));
-	if (gate_drain(b->gate))
+	gate_drain(b->gate);
+	hub_settle(&b->hub);
+	for (int i = 0; i < SETTLE_ROUNDS && upgrades_settle(b->upgrades); i++)
+		hub_settle(&b->hub);
+	if (gate_has_input(b->gate) || upgrades_unsettled(b->upgrades))
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);
-	hub_settle(&b->hub);
 	b->hub.stats.strangers = listener_strangers(b->tunnels);
 	set_tick(b);
 }
@@ -127,26 +133,36 @@ static void on_tick(uv_timer_t *timer)
 
 	hub_set_now(&b->hub, now_ms(b));
 	hub_tick(&b->hub);
+	ws_tick(b->ws);
 	if (b->phase != RUNNING)
 		advance_stop(b);
 }
 
 /* --- start and end --- */
 
+/* To a responder, or to a WebSocket of a caller's. */
+static bool reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	struct broker *b = ctx;
+
+	return upgrade_owns(peer) ? upgrade_reply(b->upgrades, peer, m)
+				  : gate_reply(b->gate, peer, m);
+}
+
 static bool start_parts(struct broker *b)
 {
 	const struct config *c = b->config;
-	struct hub_io io = {.reply = gate_reply};
+	struct hub_io io = {.ctx = b, .reply = reply};
 
 	hub_init(&b->hub, c, &io, now_ms(b));
 	b->gate = gate_new(&b->loop, c, &b->hub);
 	if (b->gate == NULL)
 		return false;
-	b->hub.io.ctx = b->gate;
 	b->ws = ws_new(&b->loop, &b->hub);
 	if (b->ws == NULL)
 		return false;
-	b->front = (struct front){.hub = &b->hub, .ws = b->ws};
+	b->upgrades = upgrades_new(&b->loop, c, &b->hub);
+	b->front = (struct front){.hub = &b->hub, .ws = b->ws, .upgrades = b->upgrades};
 	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)", "tunnels",
 				  c->socket_group, front_on_request, &b->front);
 	if (b->tunnels == NULL)
@@ -191,12 +207,14 @@ static void end_parts(struct broker *b)
 {
 	listener_stop(b->tunnels);
 	listener_stop(b->admin);
+	upgrades_stop(b->upgrades);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_destroy(&b->ws); /* tells the hub of each socket that was still open */
 	if (b->gate != NULL)
 		hub_fini(&b->hub);
 	gate_destroy(&b->gate);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
+	upgrades_destroy(&b->upgrades);
 	listener_destroy(&b->tunnels);
 	listener_destroy(&b->admin);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
@@ -210,6 +228,7 @@ int broker_run(const struct config *config)
 	int result = EXIT_CONFIG;
 
 	signal(SIGPIPE, SIG_IGN);
+	cli_raise_descriptor_limit();
 	CHECK(uv_loop_init(&b.loop) == 0);
 	if (start_parts(&b)) {
 		start_watching(&b);

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *config_program = "pipegate";
-
 static const int64_t YEAR_SECONDS = 366 * 24 * 3600;
 
 struct number_key {
@@ -35,27 +33,31 @@ static int load_numbers(struct config *c, enum config_for program)
 {
 	const struct number_key keys[] = {
 		{"PIPEGATE_JWT_TTL_DAYS", CONFIG_TOKEN, 21, 1, 36500, 1, AT(jwt_ttl_days)},
-		{"PIPEGATE_MAX_BODY_BYTES", CONFIG_BROKER, 10485760, 0, INT64_MAX, 1, AT(max_body_bytes)},
-		{"PIPEGATE_MAX_QUEUE_DEPTH", CONFIG_BROKER, 100, 0, 1000000, 1, AT(max_queue_depth)},
+		{"PIPEGATE_MAX_BODY_BYTES", CONFIG_BROKER, 10485760, 0, INT64_MAX, 1,
+		 AT(max_body_bytes)},
+		{"PIPEGATE_MAX_QUEUE_DEPTH", CONFIG_BROKER, 100, 0, 1000000, 1,
+		 AT(max_queue_depth)},
 		{"PIPEGATE_MAX_CONCURRENT", CONFIG_BROKER, 256, 1, 65535, 1, AT(max_concurrent)},
-		{"PIPEGATE_V1_MESSAGE_BYTES", CONFIG_BROKER, 1048576, 1024, 64 << 20, 1, AT(v1_message_bytes)},
-		{"PIPEGATE_RESPONSE_TIMEOUT", CONFIG_BROKER, 300, 1, YEAR_SECONDS, 1000, AT(response_timeout_ms)},
-		{"PIPEGATE_IDLE_TIMEOUT", CONFIG_BROKER, 300, 1, YEAR_SECONDS, 1000, AT(idle_timeout_ms)},
-		{"PIPEGATE_OFFLINE_WAIT", CONFIG_BROKER, 5, 0, YEAR_SECONDS, 1000, AT(offline_wait_ms)},
+		{"PIPEGATE_MAX_WEBSOCKETS", CONFIG_BROKER, 1024, 0, 65535, 1, AT(max_websockets)},
+		{"PIPEGATE_V1_MESSAGE_BYTES", CONFIG_BROKER, 1048576, 1024, 64 << 20, 1,
+		 AT(v1_message_bytes)},
+		{"PIPEGATE_RESPONSE_TIMEOUT", CONFIG_BROKER, 300, 1, YEAR_SECONDS, 1000,
+		 AT(response_timeout_ms)},
+		{"PIPEGATE_IDLE_TIMEOUT", CONFIG_BROKER, 300, 1, YEAR_SECONDS, 1000,
+		 AT(idle_timeout_ms)},
+		{"PIPEGATE_OFFLINE_WAIT", CONFIG_BROKER, 5, 0, YEAR_SECONDS, 1000,
+		 AT(offline_wait_ms)},
 		{"PIPEGATE_DRAIN_SECONDS", CONFIG_BROKER, 10, 0, YEAR_SECONDS, 1000, AT(drain_ms)},
+		{"PIPEGATE_WEBSOCKET_PING", CONFIG_BROKER, 60, 1, YEAR_SECONDS, 1000,
+		 AT(websocket_ping_ms)},
 	};
 
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
 		const struct number_key *k = &keys[i];
-		const char *text = getenv(k->name);
 		int64_t value = k->standard;
-		if (k->needed_by == program && text != NULL &&
-		    !config_parse_number(text, k->least, k->most, &value)) {
-			char why[96];
-			snprintf(why, sizeof why, "not a whole number from %lld to %lld",
-				 (long long)k->least, (long long)k->most);
-			return config_complain(k->name, why, text);
-		}
+		if (k->needed_by == program &&
+		    cli_number_variable(k->name, k->standard, k->least, k->most, &value) != 0)
+			return EXIT_CONFIG;
 		*(int64_t *)((char *)c + k->offset) = value * k->unit;
 	}
 	return 0;
@@ -77,7 +79,7 @@ static int load_texts(struct config *c)
 		if (text != NULL && *text == '\0' && keys[i].standard == NULL)
 			text = NULL; /* an empty optional variable is an absent one */
 		if (text != NULL && *text == '\0')
-			return config_complain(keys[i].name, "empty", text);
+			return cli_complain(keys[i].name, "empty", text);
 		*(const char **)((char *)c + keys[i].offset) = text ? text : keys[i].standard;
 	}
 	return 0;
@@ -102,18 +104,19 @@ static int load_algorithms(struct config *c)
 	const char *text = getenv(name);
 
 	if (text == NULL)
-		return config_complain(name, "not set; for example [\"HS256\"]", NULL);
+		return cli_complain(name, "not set; for example [\"HS256\"]", NULL);
 	json_t *list = json_loads(text, 0, NULL);
 	size_t count = json_array_size(list); /* 0 for NULL and for anything but a list */
 	int result = 0;
 
 	if (count == 0)
-		result = config_complain(name, "not a JSON list such as [\"HS256\"]", text);
+		result = cli_complain(name, "not a JSON list such as [\"HS256\"]", text);
 	for (size_t i = 0; result == 0 && i < count; i++) {
 		enum jwt_hmac algorithm;
 		bool repeated = false;
 		if (!algorithm_by_name(json_string_value(json_array_get(list, i)), &algorithm)) {
-			result = config_complain(name, "only HS256, HS384 and HS512 are possible", text);
+			result = cli_complain(name, "only HS256, HS384 and HS512 are possible",
+					      text);
 			break;
 		}
 		for (size_t j = 0; j < c->jwt_algorithm_count; j++)
@@ -130,7 +133,7 @@ int config_from_environment(struct config *c, enum config_for program)
 	*c = (struct config){.jwt_secret = getenv("PIPEGATE_JWT_SECRET")};
 
 	if (c->jwt_secret == NULL || *c->jwt_secret == '\0')
-		return config_complain("PIPEGATE_JWT_SECRET", "not set", NULL);
+		return cli_complain("PIPEGATE_JWT_SECRET", "not set", NULL);
 	int result = load_algorithms(c);
 	if (result == 0)
 		result = load_numbers(c, program);
@@ -138,74 +141,23 @@ int config_from_environment(struct config *c, enum config_for program)
 		result = load_texts(c);
 	if (result == 0 && program == CONFIG_TOKEN && c->connection_id != NULL &&
 	    !connection_id_valid(c->connection_id, strlen(c->connection_id)))
-		result = config_complain("PIPEGATE_CONNECTION_ID",
-					 "not 1 to 64 of A-Z a-z 0-9 _ -", c->connection_id);
+		result = cli_complain("PIPEGATE_CONNECTION_ID", "not 1 to 64 of A-Z a-z 0-9 _ -",
+				      c->connection_id);
 	return result;
-}
-
-int config_complain(const char *name, const char *why, const char *value)
-{
-	char quoted[256];
-
-	if (value == NULL)
-		fprintf(stderr, "%s: %s: %s\n", config_program, name, why);
-	else
-		fprintf(stderr, "%s: %s: %s: \"%s\"\n", config_program, name, why,
-			log_quote(quoted, sizeof quoted, value, strlen(value)));
-	return EXIT_CONFIG;
-}
-
-bool config_parse_number(const char *text, int64_t least, int64_t most, int64_t *out)
-{
-	int64_t value = 0;
-
-	if (*text == '\0')
-		return false;
-	for (; *text; text++) {
-		int digit = *text - '0';
-		if (digit < 0 || digit > 9 || value > (INT64_MAX - digit) / 10)
-			return false;
-		value = value * 10 + digit;
-	}
-	if (value < least || value > most)
-		return false;
-	*out = value;
-	return true;
-}
-
-/* TCP only where nobody else can reach it: the gate has no other lock than that. */
-static bool gate_is_loopback_tcp(const char *endpoint)
-{
-	return strncmp(endpoint, "tcp://127.", 10) == 0 ||
-	       strncmp(endpoint, "tcp://[::1]:", 12) == 0 ||
-	       strncmp(endpoint, "tcp://localhost:", 16) == 0;
-}
-
-static const char *gate_fault(const char *endpoint)
-{
-	if (strncmp(endpoint, "ipc:///", 7) == 0)
-		return strlen(endpoint + 6) < 108 ? NULL : "path longer than 107 bytes";
-	if (strncmp(endpoint, "ipc://", 6) == 0)
-		return "ipc:// needs an absolute path";
-	if (strncmp(endpoint, "tcp://", 6) != 0)
-		return "neither ipc:///PATH nor tcp://ADDR:PORT";
-	if (!gate_is_loopback_tcp(endpoint))
-		return "whoever reaches the gate can send requests: only loopback addresses are possible";
-	return NULL;
 }
 
 int config_check_endpoints(const struct config *c)
 {
-	const char *fault = gate_fault(c->gate);
+	const char *fault = cli_gate_fault(c->gate);
 
 	if (fault != NULL)
-		return config_complain("--gate (PIPEGATE_GATE)", fault, c->gate);
+		return cli_complain("--gate (PIPEGATE_GATE)", fault, c->gate);
 	if (!endpoint_valid(c->listen))
-		return config_complain("--listen (PIPEGATE_LISTEN)",
-				       "neither ADDR:PORT nor unix:PATH", c->listen);
+		return cli_complain("--listen (PIPEGATE_LISTEN)", "neither ADDR:PORT nor unix:PATH",
+				    c->listen);
 	if (c->admin != NULL && !endpoint_valid(c->admin))
-		return config_complain("PIPEGATE_ADMIN", "neither ADDR:PORT nor unix:PATH", c->admin);
+		return cli_complain("PIPEGATE_ADMIN", "neither ADDR:PORT nor unix:PATH", c->admin);
 	if (c->socket_group != NULL && getgrnam(c->socket_group) == NULL)
-		return config_complain("--socket-group", "no such group", c->socket_group);
+		return cli_complain("--socket-group", "no such group", c->socket_group);
 	return 0;
 }

@@ -5,14 +5,11 @@
 #ifndef PIPEGATE_CONFIG_H
 #define PIPEGATE_CONFIG_H
 
+#include "common/cli.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-enum {
-	EXIT_USAGE = 2,	 /* unknown flag or impossible argument */
-	EXIT_CONFIG = 78 /* EX_CONFIG of sysexits.h */
-};
 
 enum jwt_hmac { JWT_HS256, JWT_HS384, JWT_HS512 };
 
@@ -28,11 +25,13 @@ struct config {
 	int64_t max_body_bytes; /* 0: no limit */
 	int64_t max_queue_depth;
 	int64_t max_concurrent;
+	int64_t max_websockets; /* on one tunnel */
 	int64_t v1_message_bytes;
 	int64_t response_timeout_ms;
 	int64_t idle_timeout_ms;
 	int64_t offline_wait_ms;
 	int64_t drain_ms;
+	int64_t websocket_ping_ms;
 
 	const char *listen;	  /* ADDR:PORT or unix:PATH */
 	const char *gate;	  /* ZeroMQ endpoint */
@@ -50,13 +49,5 @@ int config_from_environment(struct config *c, enum config_for program);
 /* Looks whether --listen, --gate, PIPEGATE_ADMIN and --socket-group can be what they must be, without
  * taking anything. 0 or EXIT_CONFIG. For --check, and before anything is started. */
 int config_check_endpoints(const struct config *c);
-
-/* One line on stderr: "PROGRAM: NAME: why: "value"". Returns EXIT_CONFIG. */
-int config_complain(const char *name, const char *why, const char *value);
-
-extern const char *config_program; /* argv[0]'s place in such lines */
-
-/* Whole decimal numbers between the bounds only. */
-bool config_parse_number(const char *text, int64_t least, int64_t most, int64_t *out);
 
 #endif

@@ -47,6 +47,6 @@ static inline struct deadline *deadline_take_due(struct deadlines *list, int64_t
 	return d;
 }
 
-#define OWNER_OF(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define OWNER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

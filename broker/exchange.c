@@ -78,7 +78,7 @@ void exchange_free_all(struct hub *h)
 {
 	struct exchange *x, *next;
 
-	HASH_ITER(hh, h->exchanges, x, next)
+	HASH_ITER (hh, h->exchanges, x, next)
 		exchange_free(x);
 }
 
@@ -98,7 +98,7 @@ static void expect_reply(struct exchange *x, const struct gate_peer *peer, const
 /* Takes a piece of the request body in. False: more than is allowed, the exchange has failed. */
 static bool take_body(struct exchange *x, const struct gate_msg *m)
 {
-	int64_t limit = x->hub->config->max_body_bytes;
+	int64_t limit = x->websocket ? 0 : x->hub->config->max_body_bytes;
 
 	if (x->up_end)
 		return true; /* nothing can follow the end */
@@ -143,6 +143,7 @@ void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gat
 	memcpy(x->corr, m->corr, CORR_BYTES);
 	x->hub = h;
 	x->process = m->process;
+	x->websocket = m->process == 0;
 	x->opened_ms = h->now_ms;
 	x->body_total_bytes = has_length ? (int64_t)m->body_total_bytes : -1;
 	buf_append(&x->head, m->head, m->head_bytes);
@@ -166,7 +167,8 @@ void exchange_step(struct exchange *x, const struct gate_peer *peer, const struc
 	deadline_clear(&x->hub->holds, &x->hold);
 	if (m->kind == GATE_CANCEL) {
 		expect_reply(x, peer, m);
-		exchange_fail(x, m->fail < FAIL_COUNT && m->fail ? (enum fail)m->fail : FAIL_CANCELLED);
+		exchange_fail(x, m->fail < FAIL_COUNT && m->fail ? (enum fail)m->fail
+								 : FAIL_CANCELLED);
 		return;
 	}
 	x->wants_credit = m->body_bytes > 0 || x->gave_no_credit;
@@ -227,12 +229,12 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 		buf_fini(&x->answer_head);
 	}
 	if (m->body_bytes > 0) {
-		x->hub->stats.response_bytes += m->body_bytes;
 		buf_consume(&x->down, m->body_bytes);
 		if (x->tunnel != NULL)
 			x->tunnel->codec->consumed(x->tunnel, x, m->body_bytes);
 	}
-	exchange_progress(x);
+	if ((m->flags & GATE_HAS_HEAD) || m->body_bytes > 0)
+		exchange_progress(x); /* an empty reply, when a hold is over, is none */
 }
 
 static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
@@ -271,6 +273,7 @@ void exchange_settle(struct exchange *x)
 		exchange_abandon(x);
 		return;
 	}
+	h->stats.response_bytes += m.body_bytes;
 	if (m.flags & (GATE_FAILED | GATE_RESPONSE_END)) {
 		exchange_free(x);
 		return;

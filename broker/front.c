@@ -1,6 +1,7 @@
 /* broker/front.c - see front.h. */
 #include "broker/front.h"
 
+#include "common/answer.h"
 #include "common/fail.h"
 #include "common/frame.h"
 #include "common/id.h"
@@ -26,18 +27,19 @@ static void answer_json(struct listener_answer *out, int status, const char *jso
 	out->body_bytes = strlen(json);
 }
 
-static void answer_fail(struct listener_answer *out, enum fail f)
+static void refuse(struct listener_answer *out, const struct listener_request *r, enum fail f)
 {
+	struct listener_text accept = listener_find(r, "accept");
+	char *accept_text = strndup(accept.at, accept.bytes);
 	uint8_t corr[CORR_BYTES];
-	char hex[2 * CORR_BYTES + 1], json[256];
+	char hex[2 * CORR_BYTES + 1];
+	struct answer_to to = {"HTTP/1.1", hex, accept_text, strcmp(r->method, "HEAD") == 0};
 
+	CHECK(accept_text != NULL);
 	id_random(corr, sizeof corr);
 	id_to_hex(corr, sizeof corr, hex);
-	snprintf(json, sizeof json, "{\"detail\":\"%s\"}", fail_detail(f));
-	answer_json(out, fail_status(f, false), json);
-	snprintf(out->headers, sizeof out->headers,
-		 "x-pipegate-error: %s; delivered=no\r\nx-pipegate-correlation-id: %s\r\n%s",
-		 fail_code(f), hex, fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "");
+	answer_fail(&out->whole, &to, f, false, false);
+	free(accept_text);
 }
 
 /* --- tunnels --- */
@@ -148,7 +150,7 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 		return;
 	}
 	if (!key_is_valid(key) || r->extra.bytes > 0) {
-		answer_fail(out, FAIL_BAD_REQUEST);
+		refuse(out, r, FAIL_BAD_REQUEST);
 		return;
 	}
 	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
@@ -157,6 +159,43 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 	handshake->auth = authenticate(front->hub, r, &handshake->grant);
 	out->take = take_tunnel;
 	out->take_state = handshake;
+}
+
+/* --- callers' WebSockets --- */
+
+struct handover {
+	struct caller *caller;
+	size_t bytes;
+	uint8_t data[]; /* came after the head */
+};
+
+static void take_caller(void *ctx, int fd, void *take_state)
+{
+	struct front *front = ctx;
+	struct handover *h = take_state;
+
+	upgrade_begin(front->upgrades, fd, h->caller, h->data, h->bytes);
+	free(h);
+}
+
+static void open_caller(const struct listener_request *r, struct listener_answer *out)
+{
+	struct caller *caller = caller_read(r);
+
+	if (caller->fail != FAIL_NONE)
+		answer_fail(&out->whole, &caller->to, caller->fail, false, false);
+	else if (caller->location != NULL)
+		answer_redirect(&out->whole, &caller->to, caller->location);
+	if (buf_bytes(&out->whole) > 0) {
+		caller_free(caller);
+		return;
+	}
+	struct handover *h = xmalloc(sizeof *h + r->extra.bytes);
+	h->caller = caller;
+	h->bytes = r->extra.bytes;
+	memcpy(h->data, r->extra.at, r->extra.bytes);
+	out->take = take_caller;
+	out->take_state = h;
 }
 
 /* --- everything --- */
@@ -169,11 +208,11 @@ void front_on_request(void *ctx, const struct listener_request *r, struct listen
 	if (r->websocket && text_is(r->path, "/"))
 		open_tunnel(front, r, out);
 	else if (r->websocket)
-		answer_fail(out, FAIL_UNSUPPORTED);
+		open_caller(r, out);
 	else if (get && text_is(r->path, "/healthz"))
 		answer_json(out, 200, "{\"status\":\"ok\"}");
 	else
-		answer_fail(out, FAIL_NOT_FOUND);
+		refuse(out, r, FAIL_NOT_FOUND);
 }
 
 void front_on_admin_request(void *ctx, const struct listener_request *r,
@@ -188,6 +227,6 @@ void front_on_admin_request(void *ctx, const struct listener_request *r,
 	} else if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/healthz")) {
 		answer_json(out, 200, "{\"status\":\"ok\"}");
 	} else {
-		answer_fail(out, FAIL_NOT_FOUND);
+		refuse(out, r, FAIL_NOT_FOUND);
 	}
 }

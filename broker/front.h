@@ -5,11 +5,13 @@
 
 #include "broker/hub.h"
 #include "broker/listener.h"
+#include "broker/upgrade.h"
 #include "broker/ws.h"
 
 struct front {
 	struct hub *hub;
 	struct ws *ws;
+	struct upgrades *upgrades;
 };
 
 /* listener_fn; ctx is a struct front. */

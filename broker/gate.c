@@ -22,7 +22,7 @@ struct gate {
 	void *context;
 	void *router;
 	struct hub *hub;
-	uv_poll_t *poll; /* libuv frees it late: see gate_destroy() */
+	uv_poll_t *poll;   /* libuv frees it late: see gate_destroy() */
 	char *socket_path; /* ipc only; removed at the end */
 };
 
@@ -56,7 +56,7 @@ static bool make_router(struct gate *g)
 
 static int complain(const struct config *c, const char *why)
 {
-	return config_complain("--gate (PIPEGATE_GATE)", why, c->gate);
+	return cli_complain("--gate (PIPEGATE_GATE)", why, c->gate);
 }
 
 /* ZeroMQ takes an ipc name away from whoever holds it, so claim it first: under the claim's lock a
@@ -102,7 +102,7 @@ struct gate *gate_new(uv_loop_t *loop, const struct config *config, struct hub *
 	g->hub = hub;
 	g->poll = xcalloc(1, sizeof *g->poll);
 	if (!make_router(g))
-		config_complain("--gate (PIPEGATE_GATE)", zmq_strerror(errno), config->gate);
+		cli_complain("--gate (PIPEGATE_GATE)", zmq_strerror(errno), config->gate);
 	else if (bind_gate(g, config) == 0 &&
 		 zmq_getsockopt(g->router, ZMQ_FD, &fd, &fd_bytes) == 0 &&
 		 uv_poll_init(loop, g->poll, fd) == 0) {
@@ -191,18 +191,24 @@ static bool drain_one(struct gate *g)
 	return got != 0;
 }
 
-bool gate_drain(struct gate *g)
+void gate_drain(struct gate *g)
 {
 	for (int i = 0; i < BUDGET_MESSAGES; i++) {
 		if (!drain_one(g))
-			return false;
+			break;
 	}
-	return true;
 }
 
-bool gate_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+bool gate_has_input(const struct gate *g)
 {
-	struct gate *g = ctx;
+	int events = 0;
+	size_t bytes = sizeof events;
+
+	return zmq_getsockopt(g->router, ZMQ_EVENTS, &events, &bytes) == 0 && (events & ZMQ_POLLIN);
+}
+
+bool gate_reply(struct gate *g, const struct gate_peer *peer, const struct gate_msg *m)
+{
 	size_t used = 0;
 	zmq_msg_t payload;
 

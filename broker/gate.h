@@ -14,12 +14,14 @@ struct gate;
 struct gate *gate_new(uv_loop_t *loop, const struct config *config, struct hub *hub);
 void gate_destroy(struct gate **gp); /* lets what is queued go out, for half a second at most */
 
-/* Takes in what has come, a bounded number of messages. True: there may be more. ZeroMQ's descriptor
- * tells of changes only, so this must run before every wait. */
-bool gate_drain(struct gate *g);
+/* Takes in what has come, a bounded number of messages. ZeroMQ's descriptor tells of changes only, and
+ * sending takes such news in as well as receiving: so before every wait, drain, send, then ask
+ * gate_has_input(), and do not wait if there is some. */
+void gate_drain(struct gate *g);
+bool gate_has_input(const struct gate *g);
 
 /* hub_io.reply; ctx is the gate. */
-bool gate_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m);
+bool gate_reply(struct gate *g, const struct gate_peer *peer, const struct gate_msg *m);
 
 const char *gate_library_version(void);
 

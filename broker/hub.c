@@ -50,7 +50,7 @@ void hub_fini(struct hub *h)
 	hub_end_all(h);
 	exchange_free_all(h);
 	route_free_all(h);
-	HASH_ITER(hh, h->processes, p, next)
+	HASH_ITER (hh, h->processes, p, next)
 		forget_process(h, p);
 }
 
@@ -118,6 +118,16 @@ void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_
 	}
 }
 
+void hub_abandon(struct hub *h, const uint8_t corr[CORR_BYTES], enum fail f)
+{
+	struct exchange *x = exchange_find(h, corr);
+
+	if (x == NULL)
+		return;
+	exchange_fail(x, f);
+	exchange_abandon(x);
+}
+
 void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f)
 {
 	h->stats.outcomes[f]++;
@@ -129,10 +139,10 @@ static void end_silent_processes(struct hub *h)
 	struct process *p, *next_process;
 	struct exchange *x, *next;
 
-	HASH_ITER(hh, h->processes, p, next_process) {
+	HASH_ITER (hh, h->processes, p, next_process) {
 		if (h->now_ms - p->heard_ms < PROCESS_SILENCE_MS)
 			continue;
-		HASH_ITER(hh, h->exchanges, x, next) {
+		HASH_ITER (hh, h->exchanges, x, next) {
 			if (x->process == p->id)
 				exchange_abandon(x);
 		}
@@ -217,7 +227,7 @@ void hub_drain(struct hub *h)
 	struct tunnel *t;
 
 	h->draining = true;
-	TAILQ_FOREACH(t, &h->tunnels, all)
+	TAILQ_FOREACH (t, &h->tunnels, all)
 		tunnel_say_goodbye(t);
 }
 
@@ -225,7 +235,7 @@ void hub_end_all(struct hub *h)
 {
 	struct exchange *x, *next;
 
-	HASH_ITER(hh, h->exchanges, x, next)
+	HASH_ITER (hh, h->exchanges, x, next)
 		exchange_fail(x, FAIL_SHUTTING_DOWN);
 }
 

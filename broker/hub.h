@@ -49,15 +49,16 @@ struct exchange {
 	UT_hash_handle hh; /* hub->exchanges, by corr */
 	uint8_t corr[CORR_BYTES];
 	struct hub *hub;
-	uint64_t process; /* of the responder */
+	uint64_t process; /* of the responder; 0: ours, see upgrade.h */
+	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
 	int64_t opened_ms;
 
 	/* Request. */
-	struct buf head;   /* emptied once it went down the tunnel */
-	struct buf up;	   /* body bytes not yet gone down */
-	bool up_end;	   /* `up` holds the last of it */
-	bool up_end_sent;  /* and that went down too */
-	int64_t up_bytes;  /* came so far */
+	struct buf head;	  /* emptied once it went down the tunnel */
+	struct buf up;		  /* body bytes not yet gone down */
+	bool up_end;		  /* `up` holds the last of it */
+	bool up_end_sent;	  /* and that went down too */
+	int64_t up_bytes;	  /* came so far */
 	int64_t body_total_bytes; /* declared; -1: unknown */
 
 	/* Response. */
@@ -75,11 +76,11 @@ struct exchange {
 	bool gone;	      /* nobody will ask for it: hub_settle() frees it */
 
 	/* Where it is. */
-	struct route *route;	/* while queued */
-	struct tunnel *tunnel;	/* NULL: queued, or over on the tunnel side */
+	struct route *route;	     /* while queued */
+	struct tunnel *tunnel;	     /* NULL: queued, or over on the tunnel side */
 	TAILQ_ENTRY(exchange) place; /* route->queue or tunnel->running */
 	bool queued;
-	bool stranger; /* queued for an id that never had a tunnel */
+	bool stranger;			  /* queued for an id that never had a tunnel */
 	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
 	bool ready;
 	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
@@ -98,10 +99,10 @@ struct exchange {
 	bool gave_no_credit; /* the last reply said 0 */
 	bool hold_over;
 	struct gate_peer peer;
-	struct deadline hold;	  /* reply_due: an empty reply goes out then */
-	struct deadline progress; /* response time-out, then idle time-out */
+	struct deadline hold;		 /* reply_due: an empty reply goes out then */
+	struct deadline progress;	 /* response time-out, then idle time-out */
 	struct deadlines *progress_list; /* the one that `progress` is on */
-	struct deadline offline; /* queued without a tunnel */
+	struct deadline offline;	 /* queued without a tunnel */
 };
 
 TAILQ_HEAD(exchange_list, exchange);
@@ -156,11 +157,14 @@ void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_
 void hub_tick(struct hub *h);	/* deadlines; call at least each 250 ms while hub_busy() */
 void hub_settle(struct hub *h); /* replies, writes, frees */
 
-bool hub_busy(const struct hub *h); /* any exchange in the table */
-void hub_drain(struct hub *h);	    /* SIGTERM: takes nothing new, says goodbye to the clients */
-void hub_end_all(struct hub *h);    /* the drain time is over: every exchange fails now */
+bool hub_busy(const struct hub *h);    /* any exchange in the table */
+void hub_drain(struct hub *h);	       /* SIGTERM: takes nothing new, says goodbye to the clients */
+void hub_end_all(struct hub *h);       /* the drain time is over: every exchange fails now */
 void hub_close_tunnels(struct hub *h); /* with 1001 */
 bool hub_has_tunnels(const struct hub *h); /* open ones, or sockets that still close */
+
+/* The responder of this exchange gives it up and will not ask for a reply any more. */
+void hub_abandon(struct hub *h, const uint8_t corr[CORR_BYTES], enum fail f);
 
 /* Answers an OPEN that made no exchange. */
 void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f);
@@ -169,16 +173,17 @@ void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_m
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
 void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
 void exchange_step(struct exchange *x, const struct gate_peer *peer, const struct gate_msg *m);
-void exchange_touch(struct exchange *x); /* something changed: hub_settle() shall look at it */
-void exchange_settle(struct exchange *x); /* replies if there is something to say; may free it */
+void exchange_touch(struct exchange *x);    /* something changed: hub_settle() shall look at it */
+void exchange_settle(struct exchange *x);   /* replies if there is something to say; may free it */
 void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
 int64_t exchange_credit_bytes(const struct exchange *x);
 
 /* Ends it badly; the first reason wins. Takes it off its route or tunnel; on the tunnel the stream
  * is reset when it had begun. Frees nothing. */
 void exchange_fail(struct exchange *x, enum fail f);
-void exchange_abandon(struct exchange *x); /* its responder is gone: fails, then hub_settle() frees */
-void exchange_idle(struct exchange *x);	   /* its idle deadline has come */
+void exchange_abandon(
+	struct exchange *x);		/* its responder is gone: fails, then hub_settle() frees */
+void exchange_idle(struct exchange *x); /* its idle deadline has come */
 void exchange_free_all(struct hub *h);
 
 /* The tunnel side: what the codecs report. All mark the exchange dirty and free nothing. */
@@ -197,7 +202,8 @@ void route_dequeue(struct exchange *x);
 void route_dispatch(struct route *r);
 void route_add_tunnel(struct route *r, struct tunnel *t);
 void route_remove_tunnel(struct tunnel *t);
-void route_tunnel_left(struct route *r); /* one takes nothing new: those that wait may be alone now */
+void route_tunnel_left(
+	struct route *r); /* one takes nothing new: those that wait may be alone now */
 void route_free_all(struct hub *h);
 void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
 

@@ -21,7 +21,7 @@ enum {
 	BACKLOG = 511,
 	ACCEPTS_PER_TURN = 64,
 	TICK_MS = 250,
-	LINGER_MS = 2000,	/* for the peer to take the answer */
+	LINGER_MS = 2000, /* for the peer to take the answer */
 	HEADERS_MAX = 128,
 	RESERVED_DESCRIPTORS = 64, /* kept for the gate, the log and those who are in already */
 	COMPLAIN_EVERY_MS = 60000,
@@ -103,9 +103,12 @@ static int on_header_field(http_parser *p, const char *at, size_t bytes)
 static int on_header_value(http_parser *p, const char *at, size_t bytes)
 {
 	struct parsed *x = parsed_of(p);
+	struct listener_text *value = &x->headers[x->request.header_count - 1].value;
 
+	if (value->bytes > 0 && at != value->at + value->bytes)
+		return 1; /* goes on in a further line: obsolete, and not in one piece (RFC 9112 5.2) */
 	x->in_value = true;
-	extend(&x->headers[x->request.header_count - 1].value, at, bytes);
+	extend(value, at, bytes);
 	return 0;
 }
 
@@ -157,6 +160,7 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	r->path = (struct listener_text){x->url.at, path_bytes};
 	r->query = question ? (struct listener_text){question + 1, x->url.bytes - path_bytes - 1}
 			    : (struct listener_text){"", 0};
+	r->has_query = question != NULL;
 	r->headers = x->headers;
 	r->websocket = parser.upgrade && parser.method == HTTP_GET &&
 		       text_is(listener_find(r, "upgrade"), "websocket");
@@ -195,7 +199,7 @@ static const char *reason_phrase(int status)
 	return strcmp(text, "<unknown>") == 0 ? "Error" : text;
 }
 
-static void answer(struct stranger *s, const struct listener_answer *a)
+static void compose(struct listener_answer *a)
 {
 	char head[640];
 	int head_bytes = snprintf(head, sizeof head,
@@ -205,10 +209,17 @@ static void answer(struct stranger *s, const struct listener_answer *a)
 				  a->content_type ? a->content_type : "text/plain", a->body_bytes,
 				  a->headers);
 
+	buf_append(&a->whole, head, (size_t)head_bytes);
+	buf_append(&a->whole, a->body, a->body_bytes);
+}
+
+static void answer(struct stranger *s, struct listener_answer *a)
+{
+	if (buf_bytes(&a->whole) == 0)
+		compose(a);
 	/* An answer is smaller than any socket buffer; a peer that filled it before gets less. */
-	if (send(s->fd, head, (size_t)head_bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == head_bytes &&
-	    a->body_bytes > 0)
-		(void)!send(s->fd, a->body, a->body_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!send(s->fd, buf_first(&a->whole), buf_bytes(&a->whole), MSG_NOSIGNAL | MSG_DONTWAIT);
+	buf_fini(&a->whole);
 	shutdown(s->fd, SHUT_WR);
 	s->answered = true;
 	s->until_ms = uv_now(s->listener->loop) + LINGER_MS;
@@ -380,7 +391,7 @@ static int open_socket(struct listener *l, const char *spec, const char *name, c
 
 	l->fd = endpoint_listen(spec, socket_group, BACKLOG, why, sizeof why);
 	if (l->fd < 0)
-		return config_complain(name, why, spec);
+		return cli_complain(name, why, spec);
 	CHECK(fcntl(l->fd, F_SETFL, O_NONBLOCK) == 0);
 	if (strncmp(spec, "unix:", 5) == 0)
 		l->unix_path = xstrdup(spec + 5);

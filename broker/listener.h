@@ -4,7 +4,7 @@
 #ifndef PIPEGATE_LISTENER_H
 #define PIPEGATE_LISTENER_H
 
-#include "common/fail.h"
+#include "common/buf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,9 +28,10 @@ struct listener_header {
 };
 
 struct listener_request {
-	const char *method; /* NUL-terminated */
+	const char *method;	    /* NUL-terminated */
 	struct listener_text path;  /* up to '?' */
 	struct listener_text query; /* after it */
+	bool has_query;
 	const struct listener_header *headers;
 	size_t header_count;
 	bool websocket; /* Upgrade: websocket, with Connection: upgrade and method GET */
@@ -41,6 +42,8 @@ struct listener_request {
 struct listener_text listener_find(const struct listener_request *r, const char *name);
 
 struct listener_answer {
+	struct buf
+		whole; /* a whole response, head and body; freed by the listener. If empty, these: */
 	int status;
 	const char *content_type;
 	char *body; /* freed by the listener */
@@ -53,7 +56,8 @@ struct listener_answer {
 };
 
 /* Decides about one request: fills `out`. */
-typedef void (*listener_fn)(void *ctx, const struct listener_request *r, struct listener_answer *out);
+typedef void (*listener_fn)(void *ctx, const struct listener_request *r,
+			    struct listener_answer *out);
 
 struct listener;
 
@@ -61,7 +65,7 @@ struct listener;
  * log. NULL: one line on stderr has said why. */
 struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name, const char *what,
 			      const char *socket_group, listener_fn handler, void *ctx);
-void listener_stop(struct listener *l); /* accepts nothing more and drops the strangers */
+void listener_stop(struct listener *l);	     /* accepts nothing more and drops the strangers */
 void listener_destroy(struct listener **lp); /* after listener_stop() and a turn of the loop */
 size_t listener_strangers(const struct listener *l);
 

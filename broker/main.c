@@ -35,7 +35,8 @@ struct arguments {
 
 static void print_version(void)
 {
-	printf("pipegate-broker %s (libwebsockets %s, libzmq %s, libuv %s, libjwt %s, jansson %s)\n",
+	printf("pipegate-broker %s (libwebsockets %s, libzmq %s, libuv %s, libjwt %s, jansson "
+	       "%s)\n",
 	       PIPEGATE_VERSION, ws_library_version(), gate_library_version(), uv_version_string(),
 	       auth_library_version(), JANSSON_VERSION);
 }
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
 	struct arguments a = {0};
 	struct config config;
 
-	config_program = "pipegate-broker";
+	cli_program = "pipegate-broker";
 	int result = parse_arguments(argc, argv, &a);
 	if (result >= 0)
 		return result;

@@ -91,15 +91,23 @@ void route_free_all(struct hub *h)
 	CHECK(h->routes == NULL);
 }
 
+/* How much of the kind it does already, and how much it may. */
+static size_t load_of(const struct tunnel *t, const struct exchange *x, size_t *most)
+{
+	*most = x->websocket ? (size_t)t->hub->config->max_websockets : t->max_running;
+	return x->websocket ? t->websocket_count : t->running_count;
+}
+
 /* Fewest running first; among equals the one whose turn is longest ago. NULL: none has room, or
  * every one refuses such a request, and then *refusal says why. */
 static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail *refusal)
 {
 	struct tunnel *t, *best = NULL;
 	bool one_could = false;
+	size_t best_load = SIZE_MAX, most;
 
 	*refusal = FAIL_NONE;
-	TAILQ_FOREACH(t, &r->tunnels, siblings) {
+	TAILQ_FOREACH (t, &r->tunnels, siblings) {
 		if (t->state != TUNNEL_OPEN)
 			continue;
 		enum fail f = t->codec->refuses(t, x);
@@ -108,12 +116,14 @@ static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail 
 			continue;
 		}
 		one_could = true;
-		if (t->running_count < t->max_running &&
-		    (best == NULL || t->running_count < best->running_count))
+		size_t load = load_of(t, x, &most);
+		if (load < most && load < best_load) {
 			best = t;
+			best_load = load;
+		}
 	}
-	if (one_could)
-		*refusal = FAIL_NONE;
+	if (one_could) /* a WebSocket that waited for another one to end would wait for ever */
+		*refusal = x->websocket && best == NULL ? FAIL_QUEUE_FULL : FAIL_NONE;
 	return best;
 }
 
@@ -128,7 +138,7 @@ static bool has_open_tunnel(const struct route *r)
 {
 	const struct tunnel *t;
 
-	TAILQ_FOREACH(t, &r->tunnels, siblings) {
+	TAILQ_FOREACH (t, &r->tunnels, siblings) {
 		if (t->state == TUNNEL_OPEN)
 			return true;
 	}
@@ -236,7 +246,7 @@ void route_add_tunnel(struct route *r, struct tunnel *t)
 	r->seen = true;
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
 	review(r);
-	TAILQ_FOREACH(x, &r->queue, place)
+	TAILQ_FOREACH (x, &r->queue, place)
 		deadline_clear(&r->hub->offline_waits, &x->offline);
 	route_dispatch(r);
 }
@@ -257,7 +267,7 @@ void route_tunnel_left(struct route *r)
 
 	if (has_open_tunnel(r))
 		return;
-	TAILQ_FOREACH(x, &r->queue, place) {
+	TAILQ_FOREACH (x, &r->queue, place) {
 		if (x->offline.at_ms == 0)
 			wait_for_tunnel(x);
 	}

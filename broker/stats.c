@@ -13,7 +13,9 @@ char *stats_text(const struct stats *s, size_t *bytes)
 
 	CHECK(out != NULL);
 #define X(field, metric, type, help)                                                               \
-	fprintf(out, "# HELP " metric " " help "\n# TYPE " metric " " type "\n" metric " %" PRIu64 "\n", \
+	fprintf(out,                                                                               \
+		"# HELP " metric " " help "\n# TYPE " metric " " type "\n" metric " %" PRIu64      \
+		"\n",                                                                              \
 		s->field);
 	STATS_TABLE(X)
 #undef X

@@ -9,15 +9,23 @@
 
 /*  field                 metric                                  type      help */
 #define STATS_TABLE(X)                                                                             \
-	X(tunnels,            "pipegate_tunnels",                     "gauge",   "Tunnels open now.") \
-	X(running,            "pipegate_exchanges_running",           "gauge",   "Exchanges handed to a tunnel and not over there.") \
-	X(queued,             "pipegate_exchanges_queued",            "gauge",   "Requests waiting to be handed to a tunnel.") \
-	X(open,               "pipegate_exchanges_open",              "gauge",   "Entries of the correlation table.") \
-	X(strangers,          "pipegate_connections_unauthenticated", "gauge",   "Connections to the listener that are no tunnel yet.") \
-	X(tunnels_total,      "pipegate_tunnels_total",               "counter", "Tunnels opened.") \
-	X(refused_total,      "pipegate_tunnels_refused_total",       "counter", "Tunnels refused for their token.") \
-	X(request_bytes,      "pipegate_request_body_bytes_total",    "counter", "Request body bytes taken in.") \
-	X(response_bytes,     "pipegate_response_body_bytes_total",   "counter", "Response body bytes given out.")
+	X(tunnels, "pipegate_tunnels", "gauge", "Tunnels open now.")                               \
+	X(running, "pipegate_exchanges_running", "gauge",                                          \
+	  "Exchanges handed to a tunnel and not over there.")                                      \
+	X(queued, "pipegate_exchanges_queued", "gauge",                                            \
+	  "Requests waiting to be handed to a tunnel.")                                            \
+	X(open, "pipegate_exchanges_open", "gauge", "Entries of the correlation table.")           \
+	X(websockets, "pipegate_websockets", "gauge",                                              \
+	  "Callers' WebSockets, and handshakes under way.")                                        \
+	X(strangers, "pipegate_connections_unauthenticated", "gauge",                              \
+	  "Connections to the listener that are no tunnel yet.")                                   \
+	X(tunnels_total, "pipegate_tunnels_total", "counter", "Tunnels opened.")                   \
+	X(refused_total, "pipegate_tunnels_refused_total", "counter",                              \
+	  "Tunnels refused for their token.")                                                      \
+	X(request_bytes, "pipegate_request_body_bytes_total", "counter",                           \
+	  "Request body bytes taken in.")                                                          \
+	X(response_bytes, "pipegate_response_body_bytes_total", "counter",                         \
+	  "Response body bytes given out.")
 
 struct stats {
 #define X(field, metric, type, help) uint64_t field;

@@ -16,7 +16,8 @@ static const char usage[] =
 	"usage: pipegate-token [-c ID | --connection-id ID] [--ttl-days N] [--json]\n"
 	"Prints a connection id and the token that opens its tunnel.\n"
 	"\n"
-	"  -c, --connection-id ID  name of the tunnel: 1 to 64 of A-Z a-z 0-9 _ - (default: random)\n"
+	"  -c, --connection-id ID  name of the tunnel: 1 to 64 of A-Z a-z 0-9 _ - (default: "
+	"random)\n"
 	"      --ttl-days N        how long the token is good for (default: 21)\n"
 	"      --json              print one JSON object instead of two lines\n"
 	"  -v, --verbose           say more on standard error\n"
@@ -24,7 +25,8 @@ static const char usage[] =
 	"      --version           versions of the program and its libraries\n"
 	"\n"
 	"Environment: PIPEGATE_JWT_SECRET, PIPEGATE_JWT_ALGORITHMS (both required),\n"
-	"PIPEGATE_JWT_ISSUER, PIPEGATE_JWT_AUDIENCE, PIPEGATE_JWT_TTL_DAYS, PIPEGATE_CONNECTION_ID.\n";
+	"PIPEGATE_JWT_ISSUER, PIPEGATE_JWT_AUDIENCE, PIPEGATE_JWT_TTL_DAYS, "
+	"PIPEGATE_CONNECTION_ID.\n";
 
 struct arguments {
 	const char *connection_id;
@@ -95,14 +97,14 @@ static int apply_arguments(struct config *c, const struct arguments *a)
 {
 	if (a->connection_id != NULL) {
 		if (!connection_id_valid(a->connection_id, strlen(a->connection_id))) {
-			config_complain("--connection-id", "not 1 to 64 of A-Z a-z 0-9 _ -",
-					a->connection_id);
+			cli_complain("--connection-id", "not 1 to 64 of A-Z a-z 0-9 _ -",
+				     a->connection_id);
 			return EXIT_USAGE;
 		}
 		c->connection_id = a->connection_id;
 	}
-	if (a->ttl_days != NULL && !config_parse_number(a->ttl_days, 1, 36500, &c->jwt_ttl_days)) {
-		config_complain("--ttl-days", "not a whole number from 1 to 36500", a->ttl_days);
+	if (a->ttl_days != NULL && !cli_parse_number(a->ttl_days, 1, 36500, &c->jwt_ttl_days)) {
+		cli_complain("--ttl-days", "not a whole number from 1 to 36500", a->ttl_days);
 		return EXIT_USAGE;
 	}
 	return 0;
@@ -115,8 +117,8 @@ static void print_token(const char *id, const char *token, const struct config *
 		printf("Connection-id: %s\nJWT Bearer:    %s\n", id, token);
 		return;
 	}
-	json_t *object = json_pack("{s:s, s:s, s:I}", "connection_id", id, "token", token, "expires",
-				   (json_int_t)(now_s + c->jwt_ttl_days * 24 * 3600));
+	json_t *object = json_pack("{s:s, s:s, s:I}", "connection_id", id, "token", token,
+				   "expires", (json_int_t)(now_s + c->jwt_ttl_days * 24 * 3600));
 	json_dumpf(object, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(object);
@@ -128,7 +130,7 @@ int main(int argc, char **argv)
 	struct config c;
 	char random_id[33];
 
-	config_program = "pipegate-token";
+	cli_program = "pipegate-token";
 	int result = parse_arguments(argc, argv, &a);
 	if (result >= 0)
 		return result;

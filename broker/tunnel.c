@@ -51,8 +51,8 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 	TAILQ_INIT(&t->ready);
 	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
 	h->stats.tunnels++;
-	log_info("tunnel.open conn=%s tunnel=%llu protocol=%s", t->id, (unsigned long long)t->number,
-		 codec->name);
+	log_info("tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
+		 (unsigned long long)t->number, codec->name);
 	codec->start(t);
 	return t;
 }
@@ -101,12 +101,17 @@ void tunnel_unready(struct tunnel *t, struct exchange *x)
 	x->ready = false;
 }
 
+static size_t *count_of(struct tunnel *t, const struct exchange *x)
+{
+	return x->websocket ? &t->websocket_count : &t->running_count;
+}
+
 void tunnel_take(struct tunnel *t, struct exchange *x)
 {
 	CHECK(x->tunnel == NULL && !x->queued);
 	x->tunnel = t;
 	TAILQ_INSERT_TAIL(&t->running, x, place);
-	t->running_count++;
+	*count_of(t, x) += 1;
 	t->hub->stats.running++;
 	exchange_touch(x); /* there may be credit now */
 	t->codec->more(t, x);
@@ -120,7 +125,7 @@ static void unlink_exchange(struct exchange *x)
 	t->codec->detach(t, x);
 	tunnel_unready(t, x);
 	TAILQ_REMOVE(&t->running, x, place);
-	t->running_count--;
+	*count_of(t, x) -= 1;
 	t->hub->stats.running--;
 	x->tunnel = NULL;
 }
@@ -142,8 +147,10 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 
 	if (t->state == TUNNEL_DEAD)
 		return;
-	log_info("tunnel.closed conn=%s tunnel=%llu code=%d reason=\"%s\" running=%zu", t->id,
-		 (unsigned long long)t->number, ws_code, reason, t->running_count);
+	log_info("tunnel.closed conn=%s tunnel=%llu code=%d reason=\"%s\" running=%zu "
+		 "websockets=%zu",
+		 t->id, (unsigned long long)t->number, ws_code, reason, t->running_count,
+		 t->websocket_count);
 	set_state(t, TUNNEL_DEAD);
 	t->close_code = ws_code;
 	snprintf(t->close_reason, sizeof t->close_reason, "%s", reason);
@@ -180,15 +187,15 @@ void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes)
 		t->codec->receive(t, data, bytes);
 }
 
-void tunnel_on_closed(struct tunnel *t)
+void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason)
 {
 	t->socket = NULL;
-	tunnel_kill(t, 1006, "connection lost");
+	tunnel_kill(t, ws_code, reason);
 }
 
 void tunnel_free(struct tunnel *t)
 {
-	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && t->running_count == 0);
+	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && TAILQ_EMPTY(&t->running));
 	TAILQ_REMOVE(&t->hub->dead_tunnels, t, all);
 	buf_fini(&t->out);
 	free(t);

@@ -25,7 +25,7 @@ struct tunnel_io {
 };
 
 struct codec {
-	const char *name; /* "v1", "v2" */
+	const char *name;		 /* "v1", "v2" */
 	void (*start)(struct tunnel *t); /* greets, or opens it at once */
 	/* FAIL_NONE, or why this tunnel cannot carry that request at all. */
 	enum fail (*refuses)(const struct tunnel *t, const struct exchange *x);
@@ -72,7 +72,8 @@ struct tunnel {
 	bool overrun; /* more is waiting for it than a tunnel may have */
 
 	struct exchange_list running;
-	size_t running_count;
+	size_t running_count;	/* requests */
+	size_t websocket_count; /* callers' WebSockets: the rest of `running` */
 	size_t max_running;
 	struct exchange_list ready; /* of `running`: something to go down, in turn */
 
@@ -95,12 +96,12 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 
 /* Gives the exchange to this tunnel: it counts as running there. */
 void tunnel_take(struct tunnel *t, struct exchange *x);
-void tunnel_detach(struct exchange *x); /* the exchange leaves; both live on */
+void tunnel_detach(struct exchange *x);			 /* the exchange leaves; both live on */
 void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
 void tunnel_unready(struct tunnel *t, struct exchange *x);
-void tunnel_touch(struct tunnel *t);   /* flush at the next hub_settle() */
-void tunnel_opened(struct tunnel *t);  /* GREETING -> OPEN */
-void tunnel_leaving(struct tunnel *t); /* the client wants nothing new */
+void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
+void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
+void tunnel_leaving(struct tunnel *t);	   /* the client wants nothing new */
 void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
 void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
 
@@ -112,7 +113,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
  * and the last of its WebSocket message. 0: nothing to send. */
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final) MUST_CHECK;
 void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes);
-void tunnel_on_closed(struct tunnel *t); /* its socket is gone */
+void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason); /* its socket is gone */
 
 const char *tunnel_state_name(enum tunnel_state s);
 

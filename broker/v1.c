@@ -170,8 +170,8 @@ static json_t *correlation_uuid(const struct exchange *x)
 	const uint8_t *c = x->corr;
 
 	return json_sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-			    c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11],
-			    c[12], c[13], c[14], c[15]);
+			    c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10],
+			    c[11], c[12], c[13], c[14], c[15]);
 }
 
 /* The request as text; the caller frees it. NULL: it cannot be said in JSON. */
@@ -193,12 +193,11 @@ static char *encode_request(const struct exchange *x)
 
 	size_t body_bytes;
 	char *body = b64_encode(buf_first(&x->up), buf_bytes(&x->up), &body_bytes);
-	json_t *message = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "correlation_id",
-				    correlation_uuid(x), "url_path", json_text(path, path_bytes),
-				    "url_query", as_string(pairs), "method",
-				    json_text(method.value, method.value_bytes), "headers",
-				    as_string(headers_object(x)), "body",
-				    json_stringn_nocheck(body, body_bytes));
+	json_t *message = json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o}", "correlation_id", correlation_uuid(x), "url_path",
+		json_text(path, path_bytes), "url_query", as_string(pairs), "method",
+		json_text(method.value, method.value_bytes), "headers",
+		as_string(headers_object(x)), "body", json_stringn_nocheck(body, body_bytes));
 	free(body);
 	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	json_decref(message);
@@ -291,7 +290,8 @@ static bool coding_is_gone(const char *coding, const uint8_t *body, size_t bytes
 	if (strcasecmp(coding, "gzip") == 0 || strcasecmp(coding, "x-gzip") == 0)
 		return !(bytes >= 2 && body[0] == 0x1f && body[1] == 0x8b);
 	if (strcasecmp(coding, "deflate") == 0) /* zlib, RFC 1950 2.2 */
-		return !(bytes >= 2 && (body[0] & 0x0f) == 8 && (body[0] * 256 + body[1]) % 31 == 0);
+		return !(bytes >= 2 && (body[0] & 0x0f) == 8 &&
+			 (body[0] * 256 + body[1]) % 31 == 0);
 	return false;
 }
 
@@ -329,7 +329,7 @@ static bool answer_parse(const json_t *message, struct answer *a)
 					JSON_ALLOW_NUL, NULL);
 	if (!json_is_object(a->headers))
 		return false;
-	json_object_foreach(a->headers, key, value) {
+	json_object_foreach (a->headers, key, value) {
 		if (*key == '\0' || *key == ':' || strlen(key) > 1024 || !json_is_string(value))
 			return false;
 	}
@@ -346,7 +346,7 @@ static void answer_head(const struct answer *a, struct head *out)
 
 	snprintf(number, sizeof number, "%d", a->status);
 	head_add(out, ":status", number);
-	json_object_foreach(a->headers, key, value) {
+	json_object_foreach (a->headers, key, value) {
 		const char *text = json_string_value(value);
 		if (strcasecmp(key, "content-length") == 0)
 			length = text;

@@ -10,8 +10,8 @@
 #include <string.h>
 
 enum {
-	UP_BUFFER_BYTES = 128 * 1024, /* of one request body, here, on its way down */
-	MESSAGE_BYTES = 64 * 1024,    /* a message is closed once it holds so much */
+	UP_BUFFER_BYTES = 128 * 1024,	      /* of one request body, here, on its way down */
+	MESSAGE_BYTES = 64 * 1024,	      /* a message is closed once it holds so much */
 	GRANT_BYTES = FRAME_WINDOW_BYTES / 4, /* consumed bytes are given back in such lots */
 	CONTROL_MAX_BYTES = 1024 * 1024, /* a client that reads nothing gets no more than this */
 };
@@ -94,7 +94,8 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 {
 	(void)t;
 	size_t held = buf_bytes(&x->up);
-	return held < UP_BUFFER_BYTES ? (int64_t)(UP_BUFFER_BYTES - held) : 0;
+	/* A whole piece or nothing: small credits would make small messages for the rest of the upload. */
+	return held <= UP_BUFFER_BYTES - GATE_PIECE_BYTES ? (int64_t)(UP_BUFFER_BYTES - held) : 0;
 }
 
 /* How much of its body may go now. */
@@ -243,8 +244,8 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 	int64_t max_streams = (int64_t)t->max_running;
 
 	if (!head_valid(f->payload, f->payload_bytes) ||
-	    !head_find(f->payload, f->payload_bytes, "version", &field) ||
-	    field.value_bytes != 1 || *field.value != '2') {
+	    !head_find(f->payload, f->payload_bytes, "version", &field) || field.value_bytes != 1 ||
+	    *field.value != '2') {
 		tunnel_kill(t, 1002, "HELLO of version 2 expected");
 		return;
 	}
@@ -354,6 +355,15 @@ static void on_stream_frame(struct tunnel *t, const struct frame *f)
 	}
 }
 
+/* Answered, so that the client knows that nothing new is under way to it. */
+static void on_goaway(struct tunnel *t)
+{
+	if (t->state != TUNNEL_OPEN)
+		return;
+	tunnel_leaving(t);
+	goodbye(t);
+}
+
 static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 {
 	struct frame f;
@@ -369,7 +379,7 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 		else if (t->state == TUNNEL_GREETING)
 			on_hello(t, &f);
 		else if (f.type == FRAME_GOAWAY)
-			tunnel_leaving(t);
+			on_goaway(t);
 		else
 			on_stream_frame(t, &f);
 		data += used;

@@ -27,6 +27,9 @@ struct ws_handshake {
  * reason where the token was refused. */
 void ws_adopt(struct ws *w, int fd, const struct ws_handshake *handshake);
 
+/* Pings the silent, and gives up those that do not answer: each second. */
+void ws_tick(struct ws *w);
+
 const char *ws_library_version(void);
 
 #endif

@@ -1,0 +1,32 @@
+/* broker/caller.h - A caller's WebSocket handshake, judged: which tunnel it is for, and the head that the local
+ * app shall see (contract sections 3 and 4). What fcgi/request.h is for requests. Pure: no sockets.
+ *
+ * The listener stands behind the web server, which makes X-Forwarded-For (its last element is the caller),
+ * X-Forwarded-Proto and X-Forwarded-Prefix: absent, the public URL is /{id}/...; "/mount", it is
+ * /mount/{id}/...; "/", the tunnel has a host name of its own and there is no prefix. */
+#ifndef PIPEGATE_CALLER_H
+#define PIPEGATE_CALLER_H
+
+#include "broker/listener.h"
+#include "common/answer.h"
+#include "common/gatemsg.h"
+#include "common/head.h"
+#include "common/response.h"
+
+struct caller {
+	enum fail fail; /* FAIL_NONE: id and head are set */
+	char *location; /* not NULL: 308 to there */
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	uint8_t corr[CORR_BYTES];
+	char corr_hex[2 * CORR_BYTES + 1];
+	struct head head;
+	char *prefix, *origin, *accept; /* owned; what the next two show */
+	struct public_name public;
+	struct answer_to to;
+};
+
+/* Always succeeds: what is wrong with the handshake is in the result. Ends with caller_free(). */
+struct caller *caller_read(const struct listener_request *r);
+void caller_free(struct caller *c);
+
+#endif

@@ -1,0 +1,532 @@
+/* broker/upgrade.c - see upgrade.h.
+ *
+ *   STEP is under way (asked) -> reply -> written to the caller -> STEP ...
+ *
+ * That is one direction; what the caller sends goes in STEPs of its own, as far as the last reply gave
+ * credit. So one reply, or one piece, is all that is held here for each direction. */
+#include "broker/upgrade.h"
+
+#include "common/log.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	HOLD_MS = 10000, /* PROTOCOL.md: the longest that the broker takes */
+	TICK_MS = 1000,
+	LINGER_MS = 2000, /* for the peer to take the end of an answer */
+	LEFT_MS = 10000,  /* for the app to end it too, once the caller has */
+	READ_BYTES = 64 * 1024,
+	FRAME_HEADER_MAX_BYTES = 14, /* RFC 6455 5.2 */
+};
+
+/* Where in its WebSocket frames the stream to the caller is. */
+struct frames {
+	uint8_t header[FRAME_HEADER_MAX_BYTES];
+	size_t header_bytes;
+	uint64_t payload_left_bytes;
+};
+
+struct upgrade {
+	TAILQ_ENTRY(upgrade) link; /* upgrades->all */
+	TAILQ_ENTRY(upgrade) dirty_link;
+	bool dirty;
+	struct upgrades *owner;
+	uv_poll_t poll;
+	int events; /* what the poll waits for */
+	int fd;
+	struct caller *caller;
+	struct buf out; /* to the caller */
+	struct buf in;	/* came before there was credit: with the head only */
+	int64_t credit_bytes;
+	uint64_t boot;
+	bool asked;	   /* a reply will come */
+	bool in_ended;	   /* the caller will send nothing more */
+	bool headed;	   /* the response head is out */
+	bool is_websocket; /* and it was 101 */
+	bool chunked;
+	bool finished;	   /* the exchange is over: what is in `out` is the rest */
+	bool lingering;	   /* and that is out too */
+	enum fail give_up; /* the hub is to be told so */
+	int64_t down_bytes;
+	struct response response;
+	struct frames frames;
+	int64_t read_ms, written_ms, pinged_ms;
+	int64_t until_ms; /* lingering, or in_ended: then it is closed */
+};
+
+/* What gate_peer holds for ours. */
+struct way_back {
+	struct upgrade *upgrade;
+};
+
+struct upgrades {
+	uv_loop_t *loop;
+	const struct config *config;
+	struct hub *hub;
+	uv_timer_t tick;
+	bool stopped;
+	TAILQ_HEAD(, upgrade) all;
+	TAILQ_HEAD(, upgrade) dirty;
+	uint8_t *piece; /* READ_BYTES */
+};
+
+static void touch(struct upgrade *x)
+{
+	if (!x->dirty)
+		TAILQ_INSERT_TAIL(&x->owner->dirty, x, dirty_link);
+	x->dirty = true;
+}
+
+static int64_t now_ms(const struct upgrade *x)
+{
+	return (int64_t)uv_now(x->owner->loop);
+}
+
+/* --- frames --- */
+
+static size_t header_wants_bytes(const struct frames *f)
+{
+	size_t bytes = 2;
+
+	if (f->header_bytes < 2)
+		return bytes;
+	if ((f->header[1] & 0x7f) == 126)
+		bytes += 2;
+	else if ((f->header[1] & 0x7f) == 127)
+		bytes += 8;
+	return bytes + (f->header[1] & 0x80 ? 4 : 0);
+}
+
+static void header_is_whole(struct frames *f)
+{
+	uint8_t length = f->header[1] & 0x7f;
+	size_t bytes = length == 126 ? 2 : length == 127 ? 8 : 0;
+
+	f->payload_left_bytes = bytes ? 0 : length;
+	for (size_t i = 0; i < bytes; i++)
+		f->payload_left_bytes = f->payload_left_bytes << 8 | f->header[2 + i];
+	f->header_bytes = 0;
+}
+
+static void frames_pass(struct frames *f, const uint8_t *data, size_t bytes)
+{
+	while (bytes > 0) {
+		size_t step = 1;
+		if (f->payload_left_bytes > 0) {
+			step = f->payload_left_bytes < bytes ? (size_t)f->payload_left_bytes
+							     : bytes;
+			f->payload_left_bytes -= step;
+		} else {
+			f->header[f->header_bytes++] = *data;
+			if (f->header_bytes == header_wants_bytes(f))
+				header_is_whole(f);
+		}
+		data += step;
+		bytes -= step;
+	}
+}
+
+static bool between_frames(const struct frames *f)
+{
+	return f->header_bytes == 0 && f->payload_left_bytes == 0;
+}
+
+/* --- ends --- */
+
+static void closed(uv_handle_t *handle)
+{
+	struct upgrade *x = handle->data;
+
+	close(x->fd);
+	caller_free(x->caller);
+	buf_fini(&x->out);
+	buf_fini(&x->in);
+	free(x);
+}
+
+static void end(struct upgrade *x)
+{
+	struct upgrades *u = x->owner;
+
+	if (!x->finished)
+		hub_abandon(u->hub, x->caller->corr, FAIL_CANCELLED);
+	x->finished = true;
+	if (x->dirty)
+		TAILQ_REMOVE(&u->dirty, x, dirty_link);
+	TAILQ_REMOVE(&u->all, x, link);
+	u->hub->stats.websockets--;
+	uv_poll_stop(&x->poll);
+	uv_close((uv_handle_t *)&x->poll, closed);
+}
+
+/* Everything is out. What the peer still sends must be taken, or the kernel resets the connection and the
+ * end of the answer is lost. */
+static void linger(struct upgrade *x)
+{
+	x->lingering = true;
+	x->until_ms = now_ms(x) + LINGER_MS;
+	shutdown(x->fd, SHUT_WR);
+}
+
+/* --- from the hub --- */
+
+static void put(struct buf *out, const char *text)
+{
+	buf_append(out, text, strlen(text));
+}
+
+static void fail_with(struct upgrade *x, enum fail f, bool accepted, bool maybe_delivered)
+{
+	x->finished = true;
+	if (!x->headed)
+		answer_fail(&x->out, &x->caller->to, f, accepted, maybe_delivered);
+	/* After the head nothing is said: a stream that just ends is one that was cut. */
+}
+
+static bool put_head(struct upgrade *x, const struct gate_msg *m)
+{
+	struct buf head = {0};
+	bool good = response_write(&x->response, &x->caller->public, "HTTP/1.1", m->head,
+				   m->head_bytes, &head);
+
+	if (!good) {
+		x->give_up = FAIL_BAD_RESPONSE;
+		fail_with(x, FAIL_BAD_RESPONSE, true, true);
+	} else {
+		x->is_websocket = x->response.status == 101;
+		x->chunked = !x->is_websocket && !x->response.bodiless && !x->response.has_length;
+		buf_append(&x->out, buf_first(&head), buf_bytes(&head));
+		put(&x->out, x->is_websocket ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+					     : "Connection: close\r\n");
+		put(&x->out, x->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+		x->headed = true;
+	}
+	buf_fini(&head);
+	return good;
+}
+
+/* Of a refusal's body: nothing that must not be there, nothing over the declared length. */
+static size_t allowed_bytes(const struct upgrade *x, size_t bytes)
+{
+	const struct response *r = &x->response;
+
+	if (x->is_websocket)
+		return bytes;
+	if (r->bodiless)
+		return 0;
+	if (r->has_length && (int64_t)bytes > r->length_bytes - x->down_bytes)
+		return (size_t)(r->length_bytes - x->down_bytes);
+	return bytes;
+}
+
+static void put_body(struct upgrade *x, const uint8_t *data, size_t bytes)
+{
+	char line[24];
+
+	bytes = allowed_bytes(x, bytes);
+	if (bytes == 0)
+		return;
+	if (x->is_websocket)
+		frames_pass(&x->frames, data, bytes);
+	if (x->chunked) {
+		snprintf(line, sizeof line, "%zx\r\n", bytes);
+		put(&x->out, line);
+	}
+	buf_append(&x->out, data, bytes);
+	if (x->chunked)
+		put(&x->out, "\r\n");
+	x->down_bytes += (int64_t)bytes;
+}
+
+bool upgrade_owns(const struct gate_peer *peer)
+{
+	return peer->parts == 0;
+}
+
+bool upgrade_reply(struct upgrades *u, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	struct way_back way;
+
+	(void)u;
+	memcpy(&way, peer->data, sizeof way);
+	struct upgrade *x = way.upgrade; /* lives as long as its exchange: see end() */
+	x->asked = false;
+	x->boot = m->boot;
+	x->credit_bytes = m->number;
+	touch(x);
+	if (x->finished)
+		return true;
+	if (m->flags & GATE_FAILED) {
+		fail_with(x, (enum fail)m->fail, m->flags & GATE_ACCEPTED,
+			  m->flags & GATE_MAYBE_DELIVERED);
+		return true;
+	}
+	if ((m->flags & GATE_HAS_HEAD) && !x->headed && !put_head(x, m))
+		return true;
+	if (x->headed)
+		put_body(x, m->body, m->body_bytes);
+	if (m->flags & GATE_RESPONSE_END) {
+		x->finished = true;
+		if (x->chunked)
+			put(&x->out, "0\r\n\r\n");
+	}
+	return true;
+}
+
+/* --- to the hub --- */
+
+static void say(struct upgrade *x, struct gate_msg *m)
+{
+	struct gate_peer peer = {.parts = 0};
+	struct way_back way = {x};
+
+	memcpy(peer.data, &way, sizeof way);
+	memcpy(m->corr, x->caller->corr, CORR_BYTES);
+	m->boot = x->boot;
+	m->number = HOLD_MS;
+	x->asked = true;
+	x->credit_bytes -= (int64_t)m->body_bytes;
+	hub_on_gate(x->owner->hub, &peer, m);
+}
+
+static void step(struct upgrade *x, const void *data, size_t bytes, bool ended)
+{
+	struct gate_msg m = {.kind = GATE_STEP, .body = data, .body_bytes = bytes};
+
+	if (ended)
+		m.flags = GATE_BODY_END;
+	say(x, &m);
+}
+
+static void send_what_came_early(struct upgrade *x)
+{
+	size_t bytes = buf_bytes(&x->in);
+
+	if ((int64_t)bytes > x->credit_bytes)
+		bytes = (size_t)x->credit_bytes;
+	step(x, buf_first(&x->in), bytes, false);
+	buf_consume(&x->in, bytes);
+}
+
+/* --- the socket --- */
+
+static void take_in(struct upgrade *x)
+{
+	uint8_t *piece = x->owner->piece;
+	size_t most = READ_BYTES;
+
+	if (!x->lingering && x->credit_bytes < (int64_t)most)
+		most = (size_t)x->credit_bytes;
+	ssize_t got = recv(x->fd, piece, most, MSG_DONTWAIT);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got < 0 || (got == 0 && x->lingering)) {
+		end(x);
+		return;
+	}
+	x->read_ms = now_ms(x);
+	if (x->lingering)
+		return;
+	x->in_ended = got == 0;
+	if (x->in_ended)
+		x->until_ms = now_ms(x) + LEFT_MS;
+	step(x, piece, (size_t)got, x->in_ended);
+	touch(x);
+}
+
+/* False: the socket is dead. */
+static bool send_out(struct upgrade *x)
+{
+	while (buf_bytes(&x->out) > 0) {
+		ssize_t sent = send(x->fd, buf_first(&x->out), buf_bytes(&x->out),
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return errno == EAGAIN;
+		buf_consume(&x->out, (size_t)sent);
+		x->written_ms = now_ms(x);
+	}
+	return true;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct upgrade *x = poll->data;
+
+	if (status < 0) {
+		end(x);
+		return;
+	}
+	if (events & UV_WRITABLE)
+		touch(x);
+	if (events & UV_READABLE)
+		take_in(x);
+}
+
+static void watch(struct upgrade *x)
+{
+	int events = 0;
+
+	if (x->lingering ||
+	    (!x->finished && !x->in_ended && x->credit_bytes > 0 && buf_bytes(&x->in) == 0))
+		events |= UV_READABLE;
+	if (buf_bytes(&x->out) > 0)
+		events |= UV_WRITABLE;
+	if (events == x->events)
+		return;
+	x->events = events;
+	if (events != 0)
+		uv_poll_start(&x->poll, events, on_poll);
+	else
+		uv_poll_stop(&x->poll);
+}
+
+static void advance(struct upgrade *x)
+{
+	if (x->give_up != FAIL_NONE)
+		hub_abandon(x->owner->hub, x->caller->corr, x->give_up);
+	x->give_up = FAIL_NONE;
+	if (!send_out(x)) {
+		end(x);
+		return;
+	}
+	if (buf_bytes(&x->out) == 0) {
+		if (x->finished && !x->lingering)
+			linger(x);
+		else if (!x->finished && buf_bytes(&x->in) > 0 && x->credit_bytes > 0)
+			send_what_came_early(x);
+		else if (!x->finished && !x->asked)
+			step(x, NULL, 0, false);
+	}
+	watch(x);
+}
+
+bool upgrades_settle(struct upgrades *u)
+{
+	struct upgrade *x;
+	bool any = !TAILQ_EMPTY(&u->dirty);
+
+	while ((x = TAILQ_FIRST(&u->dirty)) != NULL) {
+		TAILQ_REMOVE(&u->dirty, x, dirty_link);
+		x->dirty = false;
+		advance(x);
+	}
+	return any;
+}
+
+bool upgrades_unsettled(const struct upgrades *u)
+{
+	return !TAILQ_EMPTY(&u->dirty);
+}
+
+/* --- the tick --- */
+
+static void ping_if_silent(struct upgrade *x)
+{
+	static const uint8_t ping[] = {0x89, 0}; /* FIN, opcode 9, not masked (RFC 6455 5.5.2) */
+	int64_t every_ms = x->owner->config->websocket_ping_ms;
+	int64_t now = now_ms(x);
+	int64_t heard_ms = x->read_ms < x->written_ms ? x->read_ms : x->written_ms;
+
+	if (!x->is_websocket || x->finished || buf_bytes(&x->out) > 0 ||
+	    !between_frames(&x->frames) || now - heard_ms < every_ms ||
+	    now - x->pinged_ms < every_ms)
+		return;
+	x->pinged_ms = now;
+	buf_append(&x->out, ping, sizeof ping);
+	touch(x);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct upgrades *u = timer->data;
+	struct upgrade *x, *next;
+
+	for (x = TAILQ_FIRST(&u->all); x != NULL; x = next) {
+		next = TAILQ_NEXT(x, link);
+		if ((x->lingering || x->in_ended) && now_ms(x) >= x->until_ms)
+			end(x);
+		else
+			ping_if_silent(x);
+	}
+	if (TAILQ_EMPTY(&u->all))
+		uv_timer_stop(&u->tick);
+}
+
+/* --- start and end --- */
+
+void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void *data,
+		   size_t bytes)
+{
+	struct gate_msg m = {.kind = GATE_OPEN,
+			     .id = caller->id,
+			     .id_bytes = strlen(caller->id),
+			     .head = caller->head.data,
+			     .head_bytes = caller->head.bytes};
+	struct upgrade *x = xcalloc(1, sizeof *x);
+	int on = 1;
+
+	x->owner = u;
+	x->fd = fd;
+	x->caller = caller;
+	x->poll.data = x;
+	if (u->stopped || uv_poll_init(u->loop, &x->poll, fd) != 0) {
+		close(fd);
+		caller_free(caller);
+		free(x);
+		return;
+	}
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on unix sockets */
+	x->read_ms = x->written_ms = now_ms(x);
+	buf_append(&x->in, data, bytes);
+	TAILQ_INSERT_TAIL(&u->all, x, link);
+	u->hub->stats.websockets++;
+	uv_timer_start(&u->tick, on_tick, TICK_MS, TICK_MS);
+	say(x, &m);
+	touch(x);
+}
+
+struct upgrades *upgrades_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
+{
+	struct upgrades *u = xcalloc(1, sizeof *u);
+
+	u->loop = loop;
+	u->config = config;
+	u->hub = hub;
+	u->piece = xmalloc(READ_BYTES);
+	TAILQ_INIT(&u->all);
+	TAILQ_INIT(&u->dirty);
+	CHECK(uv_timer_init(loop, &u->tick) == 0);
+	u->tick.data = u;
+	return u;
+}
+
+void upgrades_stop(struct upgrades *u)
+{
+	if (u == NULL || u->stopped)
+		return;
+	u->stopped = true;
+	while (!TAILQ_EMPTY(&u->all))
+		end(TAILQ_FIRST(&u->all));
+	uv_close((uv_handle_t *)&u->tick, NULL);
+}
+
+void upgrades_destroy(struct upgrades **up)
+{
+	struct upgrades *u = *up;
+
+	*up = NULL;
+	if (u == NULL)
+		return;
+	CHECK(u->stopped);
+	free(u->piece);
+	free(u);
+}

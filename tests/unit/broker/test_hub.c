@@ -1,0 +1,414 @@
+/* The broker's core: who gets a request, who waits, and how each one ends. */
+#include "tests/fuzz/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+static struct world w;
+static struct head get; /* a small request */
+
+static int set_up(void **state)
+{
+	(void)state;
+	world_init(&w);
+	world_request(&get, "GET", "/");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	world_fini(&w);
+	head_fini(&get);
+	return 0;
+}
+
+/* A v2 tunnel for `id` in that slot. */
+static void connect(size_t slot, const char *id)
+{
+	char instance[33];
+
+	snprintf(instance, sizeof instance, "%032zu", slot);
+	world_connect(&w, slot, &codec_v2, id);
+	world_hello(&w, slot, "100", "262144", instance);
+	world_settle(&w);
+	buf_consume(&w.sockets[slot].sent, buf_bytes(&w.sockets[slot].sent));
+}
+
+static void open(size_t peer, const char *id)
+{
+	world_open(&w, peer, id, &get, GATE_BODY_END, 0);
+	world_settle(&w);
+}
+
+/* Takes the next frame off what went down. */
+static struct frame next_frame(size_t slot)
+{
+	struct buf *sent = &w.sockets[slot].sent;
+	struct frame f = {0};
+	size_t used;
+
+	if (buf_bytes(sent) == 0)
+		return f;
+	assert_int_equal(frame_get(buf_first(sent), buf_bytes(sent), &f, &used), 1);
+	buf_consume(sent, used);
+	f.payload = NULL; /* may be gone */
+	return f;
+}
+
+static void expect_frame(size_t slot, enum frame_type type, uint32_t stream)
+{
+	struct frame f = next_frame(slot);
+
+	if (f.type != type || f.stream != stream)
+		fail_msg("frame %d of stream %u", f.type, f.stream);
+}
+
+static void expect_nothing(size_t slot)
+{
+	assert_int_equal(buf_bytes(&w.sockets[slot].sent), 0);
+}
+
+static void expect_failure(size_t peer, enum fail f, uint8_t flags)
+{
+	const struct world_peer *p = &w.peers[peer];
+
+	assert_false(p->waiting);
+	if (p->last.fail != f || p->last.flags != (GATE_FAILED | flags))
+		fail_msg("peer %zu: %s, flags %u", peer, fail_code((enum fail)p->last.fail),
+			 p->last.flags);
+}
+
+static void expect_answer(size_t peer)
+{
+	assert_false(w.peers[peer].waiting);
+	assert_int_equal(w.peers[peer].last.flags, GATE_HAS_HEAD | GATE_RESPONSE_END);
+}
+
+static void test_small_exchange(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	open(0, "a");
+	expect_frame(0, FRAME_OPEN, 1);
+	assert_true(w.peers[0].waiting);
+	world_answer(&w, 0, FRAME_END, 1, "hello", 5);
+	world_settle(&w);
+	expect_answer(0);
+	assert_int_equal(w.peers[0].last.body_bytes, 5);
+	assert_memory_equal(w.peers[0].last.body, "hello", 5);
+	assert_false(hub_busy(&w.hub));
+	assert_int_equal(w.hub.stats.outcomes[FAIL_NONE], 1);
+	assert_int_equal(w.hub.stats.response_bytes, 5);
+}
+
+static void test_unknown_and_offline(void **state)
+{
+	(void)state;
+	/* soon after a start any client may be about to come back */
+	open(0, "a");
+	assert_true(w.peers[0].waiting);
+	world_later(&w, 4900);
+	assert_true(w.peers[0].waiting);
+	world_later(&w, 200);
+	expect_failure(0, FAIL_TUNNEL_OFFLINE, GATE_ACCEPTED);
+
+	world_later(&w, 60000);
+	open(0, "a");
+	expect_failure(0, FAIL_TUNNEL_UNKNOWN, 0);
+
+	connect(0, "a");
+	world_disconnect(&w, 0);
+	open(0, "a"); /* was here before */
+	assert_true(w.peers[0].waiting);
+	connect(1, "a");
+	expect_nothing(0);
+	world_answer(&w, 1, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	expect_answer(0);
+}
+
+static void test_no_waiting_at_all(void **state)
+{
+	(void)state;
+	w.config.offline_wait_ms = 0;
+	connect(0, "a");
+	world_disconnect(&w, 0);
+	open(0, "a");
+	expect_failure(0, FAIL_TUNNEL_OFFLINE, 0);
+}
+
+static void test_queue_is_bounded(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		open(i, "a");
+	expect_failure(3, FAIL_QUEUE_FULL, 0);
+	assert_int_equal(w.hub.stats.queued, 3);
+	connect(0, "a"); /* takes two at once */
+	assert_int_equal(w.hub.stats.queued, 1);
+	assert_int_equal(w.hub.stats.running, 2);
+	world_answer(&w, 0, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	assert_int_equal(w.hub.stats.queued, 0);
+	expect_answer(0); /* the first that came */
+}
+
+static void test_fewest_running_then_in_turn(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	connect(1, "a");
+	open(0, "a");
+	expect_frame(0, FRAME_OPEN, 1);
+	open(1, "a");
+	expect_frame(1, FRAME_OPEN, 1);
+	world_answer(&w, 1, FRAME_END, 1, "", 0);
+	open(2, "a");
+	expect_frame(1, FRAME_OPEN, 2);
+	world_answer(&w, 0, FRAME_END, 1, "", 0);
+	world_answer(&w, 1, FRAME_END, 2, "", 0);
+	open(3, "a");
+	expect_frame(0, FRAME_OPEN, 2);
+}
+
+static void test_tunnel_lost(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	w.sockets[0].blocked = true;
+	open(0, "a");
+	world_disconnect(&w, 0); /* before a byte of it went: somebody else serves it */
+	world_settle(&w);
+	assert_true(w.peers[0].waiting);
+	connect(1, "a");
+	world_disconnect(&w, 1); /* after */
+	world_settle(&w);
+	expect_failure(0, FAIL_TUNNEL_LOST, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+static void test_tunnel_lost_after_the_head(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	open(0, "a");
+	world_answer(&w, 0, 0, 1, "part", 4);
+	world_settle(&w);
+	assert_int_equal(w.peers[0].last.flags, GATE_HAS_HEAD);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_disconnect(&w, 0);
+	world_settle(&w);
+	expect_failure(0, FAIL_TUNNEL_LOST, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+/* Empty replies, at the latest each 10 s, give neither side more time. */
+static void test_time_outs(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	open(0, "a");
+	open(1, "a");
+	world_answer(&w, 0, 0, 2, "", 0); /* the second has its head */
+	world_settle(&w);
+	assert_int_equal(w.peers[1].last.flags, GATE_HAS_HEAD);
+	world_step(&w, 1, GATE_STEP, 0, 10000, 0);
+	world_later(&w, 10000); /* the longest hold */
+	for (size_t i = 0; i < 2; i++) {
+		assert_false(w.peers[i].waiting);
+		assert_int_equal(w.peers[i].last.flags, 0);
+		world_step(&w, i, GATE_STEP, 0, 10000, 0);
+	}
+	world_later(&w, 5000);
+	expect_failure(1, FAIL_IDLE_TIMEOUT, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	assert_true(w.peers[0].waiting);
+	world_later(&w, 5000);
+	expect_failure(0, FAIL_RESPONSE_TIMEOUT, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	expect_frame(0, FRAME_OPEN, 1);
+	expect_frame(0, FRAME_OPEN, 2);
+	expect_frame(0, FRAME_RESET, 2);
+	expect_frame(0, FRAME_RESET, 1);
+}
+
+static void test_caller_leaves(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	open(0, "a");
+	expect_frame(0, FRAME_OPEN, 1);
+	world_later(&w, 10000); /* the reply is due by then */
+	world_step(&w, 0, GATE_CANCEL, 0, 0, 0);
+	world_settle(&w);
+	expect_failure(0, FAIL_CANCELLED, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	expect_frame(0, FRAME_RESET, 1);
+	world_answer(&w, 0, FRAME_END, 1, "late", 4);
+	world_settle(&w);
+	assert_false(hub_busy(&w.hub));
+}
+
+static void test_responder_dies(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	open(0, "a");
+	expect_frame(0, FRAME_OPEN, 1);
+	world_lose_responders(&w);
+	expect_frame(0, FRAME_RESET, 1);
+	assert_false(hub_busy(&w.hub));
+}
+
+static void test_body_too_large(void **state)
+{
+	struct gate_msg m = {.kind = GATE_OPEN,
+			     .flags = GATE_HAS_LENGTH,
+			     .id = "a",
+			     .id_bytes = 1,
+			     .head = get.data,
+			     .head_bytes = get.bytes,
+			     .body_total_bytes = 400001};
+
+	(void)state;
+	connect(0, "a");
+	world_send(&w, 0, &m);
+	world_settle(&w);
+	expect_failure(0, FAIL_BODY_TOO_LARGE, 0);
+
+	world_open(&w, 1, "a", &get, 0, 65536); /* without a length, by count */
+	for (int i = 0; i < 6; i++) {
+		world_settle(&w);
+		assert_false(w.peers[1].waiting);
+		assert_int_equal(w.peers[1].last.flags, 0);
+		world_receive_frame(&w, 0, FRAME_WINDOW, 0, 1, "\0\1\0\0", 4);
+		world_step(&w, 1, GATE_STEP, 0, 10000, 65536);
+	}
+	world_settle(&w);
+	expect_failure(1, FAIL_BODY_TOO_LARGE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+static void test_impossible_messages(void **state)
+{
+	static uint8_t body[GATE_PIECE_BYTES + 1];
+	struct gate_msg m = {.kind = GATE_OPEN,
+			     .id = "a/b",
+			     .id_bytes = 3,
+			     .head = get.data,
+			     .head_bytes = get.bytes};
+
+	(void)state;
+	connect(0, "a");
+	world_send(&w, 0, &m);
+	expect_failure(0, FAIL_BAD_REQUEST, 0);
+	m.id = "a";
+	m.id_bytes = 1;
+	m.head_bytes--;
+	world_send(&w, 0, &m);
+	expect_failure(0, FAIL_BAD_REQUEST, 0);
+	m.head_bytes = 0;
+	world_send(&w, 0, &m);
+	expect_failure(0, FAIL_BAD_REQUEST, 0);
+	m.head_bytes = get.bytes;
+	m.body = body;
+	m.body_bytes = sizeof body;
+	world_send(&w, 0, &m);
+	expect_failure(0, FAIL_BAD_REQUEST, 0);
+
+	open(0, "a");
+	m.body_bytes = 0; /* peer 1 with the correlation id of peer 0 */
+	world_send(&w, 1, &m);
+	expect_failure(1, FAIL_BAD_REQUEST, 0);
+	m = (struct gate_msg){.kind = 99};
+	world_send(&w, 1, &m);
+	expect_failure(1, FAIL_BAD_REQUEST, 0);
+	m.kind = GATE_PING;
+	world_send(&w, 1, &m);
+	assert_int_equal(w.peers[1].last.kind, GATE_PONG);
+	assert_true(w.peers[0].waiting);
+}
+
+static void test_another_brokers_exchange(void **state)
+{
+	struct gate_msg m = {.kind = GATE_STEP, .boot = 8};
+	const uint8_t flags = GATE_ACCEPTED | GATE_MAYBE_DELIVERED;
+
+	(void)state;
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0); /* no such exchange */
+	expect_failure(0, FAIL_BROKER_UNAVAILABLE, flags);
+	connect(0, "a");
+	open(0, "a");
+	world_send(&w, 1, &m);
+	expect_failure(1, FAIL_BROKER_UNAVAILABLE, flags);
+}
+
+static void test_drain(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	open(0, "a");
+	expect_frame(0, FRAME_OPEN, 1);
+	hub_drain(&w.hub);
+	world_settle(&w);
+	expect_frame(0, FRAME_GOAWAY, 0);
+	open(1, "a");
+	expect_failure(1, FAIL_SHUTTING_DOWN, 0);
+	assert_true(w.peers[0].waiting);
+	hub_end_all(&w.hub);
+	world_settle(&w);
+	expect_failure(0, FAIL_SHUTTING_DOWN, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	hub_close_tunnels(&w.hub);
+	assert_int_equal(w.sockets[0].tunnel->close_code, 1001);
+	world_settle(&w);
+	assert_false(hub_has_tunnels(&w.hub));
+}
+
+static void test_expired_tunnel(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	w.sockets[0].tunnel->expires_s = 1;
+	hub_tick(&w.hub);
+	assert_true(w.sockets[0].closing);
+	assert_int_equal(w.sockets[0].tunnel->close_code, 1008);
+	assert_string_equal(w.sockets[0].tunnel->close_reason, "Token expired");
+}
+
+static void test_names_do_not_mix(void **state)
+{
+	(void)state;
+	connect(0, "a");
+	connect(1, "A");
+	open(0, "A");
+	expect_nothing(0);
+	expect_frame(1, FRAME_OPEN, 1);
+	/* a client cannot answer another tunnel's exchange */
+	world_answer(&w, 0, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	assert_true(w.peers[0].waiting);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_small_exchange),
+		TEST(test_unknown_and_offline),
+		TEST(test_no_waiting_at_all),
+		TEST(test_queue_is_bounded),
+		TEST(test_fewest_running_then_in_turn),
+		TEST(test_tunnel_lost),
+		TEST(test_tunnel_lost_after_the_head),
+		TEST(test_time_outs),
+		TEST(test_caller_leaves),
+		TEST(test_responder_dies),
+		TEST(test_body_too_large),
+		TEST(test_impossible_messages),
+		TEST(test_another_brokers_exchange),
+		TEST(test_drain),
+		TEST(test_expired_tunnel),
+		TEST(test_names_do_not_mix),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

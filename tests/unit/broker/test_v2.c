@@ -1,0 +1,421 @@
+/* Tunnel protocol v2, broker's side: flow control, ends, and clients that break the rules. */
+#include "tests/fuzz/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+#define INSTANCE "0123456789abcdef0123456789abcdef"
+
+static struct world w;
+static struct head get;
+
+static void forget_sent(size_t slot)
+{
+	buf_consume(&w.sockets[slot].sent, buf_bytes(&w.sockets[slot].sent));
+}
+
+/* A tunnel for "a" whose window is the smallest. */
+static int set_up(void **state)
+{
+	(void)state;
+	world_init(&w);
+	world_request(&get, "POST", "/");
+	world_connect(&w, 0, &codec_v2, "a");
+	world_hello(&w, 0, "100", "65536", INSTANCE);
+	world_settle(&w);
+	forget_sent(0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	world_fini(&w);
+	head_fini(&get);
+	return 0;
+}
+
+static void open(size_t peer)
+{
+	world_open(&w, peer, "a", &get, GATE_BODY_END, 0);
+	world_settle(&w);
+}
+
+/* How many frames of that type went down; *body_bytes in OPEN and DATA. */
+static size_t count_sent(enum frame_type type, size_t *body_bytes)
+{
+	struct buf *sent = &w.sockets[0].sent;
+	struct frame f;
+	size_t count = 0, used;
+
+	*body_bytes = 0;
+	while (buf_bytes(sent) > 0) {
+		const uint8_t *head, *body;
+		size_t head_bytes, bytes;
+		assert_int_equal(frame_get(buf_first(sent), buf_bytes(sent), &f, &used), 1);
+		count += f.type == type;
+		if (f.type == FRAME_DATA)
+			*body_bytes += f.payload_bytes;
+		if (f.type == FRAME_OPEN) {
+			assert_true(frame_split_head(&f, &head, &head_bytes, &body, &bytes));
+			*body_bytes += bytes;
+		}
+		buf_consume(sent, used);
+	}
+	return count;
+}
+
+static size_t sent_frames(enum frame_type type)
+{
+	size_t body_bytes;
+
+	return count_sent(type, &body_bytes);
+}
+
+static size_t sent_body_bytes(void)
+{
+	size_t body_bytes;
+
+	count_sent(FRAME_DATA, &body_bytes);
+	return body_bytes;
+}
+
+static void expect_failure(size_t peer, enum fail f, uint8_t flags)
+{
+	const struct world_peer *p = &w.peers[peer];
+
+	world_settle(&w);
+	assert_false(p->waiting);
+	if (p->last.fail != f || p->last.flags != (GATE_FAILED | flags))
+		fail_msg("%s, flags %u", fail_code((enum fail)p->last.fail), p->last.flags);
+}
+
+/* The exchange fails as bad-response, its stream is reset, and the tunnel lives on. */
+static void expect_bad_response(size_t peer)
+{
+	expect_failure(peer, FAIL_BAD_RESPONSE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	assert_int_equal(sent_frames(FRAME_RESET), 1);
+	assert_int_equal(w.sockets[0].tunnel->state, TUNNEL_OPEN);
+}
+
+static void expect_closed(int code)
+{
+	assert_true(w.sockets[0].closing);
+	assert_int_equal(w.sockets[0].tunnel->close_code, code);
+}
+
+static void test_greeting(void **state)
+{
+	static const uint8_t cut[] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0};
+	static const uint8_t long_one[] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1};
+	struct head old = {0};
+
+	(void)state;
+	world_disconnect(&w, 0);
+	world_connect(&w, 0, &codec_v2, "a");
+	world_settle(&w);
+	assert_int_equal(sent_frames(FRAME_HELLO),
+			 1); /* the broker does not wait for the client's */
+	head_add(&old, "version", "1");
+	world_receive_frame(&w, 0, FRAME_HELLO, 0, 0, old.data, old.bytes);
+	expect_closed(1002);
+	head_fini(&old);
+
+	world_disconnect(&w, 0);
+	world_connect(&w, 0, &codec_v2, "a");
+	world_receive_frame(&w, 0, FRAME_GOAWAY, 0, 0, NULL, 0);
+	expect_closed(1002);
+
+	world_disconnect(&w, 0);
+	world_connect(&w, 0, &codec_v2, "a");
+	world_receive(&w, 0, cut, sizeof cut);
+	expect_closed(1002);
+
+	world_disconnect(&w, 0);
+	world_connect(&w, 0, &codec_v2, "a");
+	world_receive(&w, 0, long_one, sizeof long_one);
+	expect_closed(1002);
+
+	world_disconnect(&w, 0);
+	world_connect(&w, 0, &codec_v2, "a");
+	world_later(&w, 9000);
+	assert_false(w.sockets[0].closing);
+	world_later(&w, 2000); /* says nothing: closed and gone */
+	assert_null(w.sockets[0].tunnel);
+}
+
+static void test_no_requests_before_the_greeting(void **state)
+{
+	(void)state;
+	world_connect(&w, 1, &codec_v2, "b");
+	world_open(&w, 0, "b", &get, GATE_BODY_END, 0);
+	world_settle(&w);
+	assert_int_equal(w.hub.stats.queued, 1);
+	world_hello(&w, 1, "100", "65536", "");
+	world_settle(&w);
+	assert_int_equal(w.hub.stats.running, 1);
+}
+
+static void test_max_streams(void **state)
+{
+	(void)state;
+	w.config.max_concurrent = 100;
+	world_connect(&w, 1, &codec_v2, "b");
+	world_hello(&w, 1, "1", "65536", "");
+	for (size_t i = 0; i < 2; i++)
+		world_open(&w, i, "b", &get, GATE_BODY_END, 0);
+	world_settle(&w);
+	assert_int_equal(w.hub.stats.running, 1);
+	assert_int_equal(w.hub.stats.queued, 1);
+}
+
+static void test_upload_keeps_to_the_window(void **state)
+{
+	(void)state;
+	world_open(&w, 0, "a", &get, 0, 65536);
+	world_settle(&w);
+	assert_int_equal(sent_body_bytes(), 65536);
+	assert_int_equal(w.peers[0].last.number, 65536); /* there is room for more here */
+	world_step(&w, 0, GATE_STEP, 0, 10000, 65536);
+	world_settle(&w);
+	assert_int_equal(sent_body_bytes(), 0);
+	assert_int_equal(w.peers[0].last.number, 65536);
+	world_receive_frame(&w, 0, FRAME_WINDOW, 0, 1, "\0\0\0\1", 4);
+	world_settle(&w);
+	assert_int_equal(sent_body_bytes(), 1);
+	world_receive_frame(&w, 0, FRAME_WINDOW, 0, 1, "\0\1\0\0", 4);
+	world_settle(&w);
+	assert_int_equal(sent_body_bytes(), 65535);
+	world_step(&w, 0, GATE_STEP, GATE_BODY_END, 10000, 0);
+	world_settle(&w);
+	assert_int_equal(sent_frames(FRAME_DATA), 1); /* END */
+}
+
+static void test_window_out_of_range(void **state)
+{
+	(void)state;
+	open(0);
+	forget_sent(0);
+	world_receive_frame(&w, 0, FRAME_WINDOW, 0, 1, "\x7f\xff\xff\xff", 4);
+	expect_bad_response(0);
+	open(1);
+	forget_sent(0);
+	world_receive_frame(&w, 0, FRAME_WINDOW, 0, 2, "\0\0\1", 3);
+	expect_bad_response(1);
+}
+
+/* Streams take turns, a piece of 16 KiB each. */
+static void test_fairness(void **state)
+{
+	static const uint32_t order[] = {1, 2, 1, 2, 1, 2, 1, 2};
+	struct frame f;
+	size_t used;
+
+	(void)state;
+	w.sockets[0].blocked = true;
+	world_open(&w, 0, "a", &get, GATE_BODY_END, 65536);
+	world_open(&w, 1, "a", &get, GATE_BODY_END, 65536);
+	world_settle(&w);
+	w.sockets[0].blocked = false;
+	world_flush(&w.sockets[0]);
+	for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+		struct buf *sent = &w.sockets[0].sent;
+		assert_int_equal(frame_get(buf_first(sent), buf_bytes(sent), &f, &used), 1);
+		assert_int_equal(f.stream, order[i]);
+		assert_int_equal(f.type, i < 2 ? FRAME_OPEN : FRAME_DATA);
+		assert_int_equal(f.flags, i < 6 ? 0 : FRAME_END);
+		buf_consume(sent, used);
+	}
+}
+
+static void test_download_grants_what_was_taken(void **state)
+{
+	static uint8_t data[65536];
+
+	(void)state;
+	open(0);
+	world_answer(&w, 0, 0, 1, "", 0);
+	world_settle(&w);
+	forget_sent(0);
+	for (int i = 0; i < 4; i++) {
+		world_receive_frame(&w, 0, FRAME_DATA, 0, 1, data, sizeof data);
+		world_settle(&w);
+		assert_int_equal(sent_frames(FRAME_WINDOW), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+		world_settle(&w);
+		assert_int_equal(w.peers[0].last.body_bytes, sizeof data);
+		assert_int_equal(sent_frames(FRAME_WINDOW), 1);
+	}
+}
+
+static void test_window_overdrawn(void **state)
+{
+	static uint8_t data[65536];
+
+	(void)state;
+	open(0);
+	world_answer(&w, 0, 0, 1, "", 0);
+	for (int i = 0; i < 4; i++)
+		world_receive_frame(&w, 0, FRAME_DATA, 0, 1, data, sizeof data);
+	world_settle(&w); /* the first piece is taken: as much may come again */
+	assert_int_equal(w.peers[0].last.body_bytes, 65536);
+	forget_sent(0);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_receive_frame(&w, 0, FRAME_DATA, 0, 1, data, sizeof data);
+	world_receive_frame(&w, 0, FRAME_DATA, 0, 1, data, 1);
+	expect_bad_response(0);
+}
+
+static void test_impossible_frames(void **state)
+{
+	static const uint8_t no_head[] = {0, 0, 0, 0};
+	static const uint8_t cut_head[] = {0, 0, 0, 9, 0, 1};
+	static const uint8_t broken_head[] = {0, 0, 0, 2, 0, 1};
+	static const struct {
+		const uint8_t *payload;
+		size_t bytes;
+	} heads[] = {{no_head, 4}, {cut_head, 6}, {broken_head, 6}, {no_head, 3}, {NULL, 0}};
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+		open(0);
+		forget_sent(0);
+		world_receive_frame(&w, 0, FRAME_HEAD, 0, i + 1, heads[i].payload, heads[i].bytes);
+		expect_bad_response(0);
+	}
+	open(0);
+	forget_sent(0);
+	world_receive_frame(&w, 0, FRAME_DATA, 0, 6, "x", 1); /* before its head */
+	expect_bad_response(0);
+
+	open(0);
+	forget_sent(0);
+	world_answer(&w, 0, 0, 7, "", 0); /* twice */
+	world_answer(&w, 0, 0, 7, "", 0);
+	expect_bad_response(0);
+}
+
+static void test_frames_that_are_skipped(void **state)
+{
+	(void)state;
+	open(0);
+	forget_sent(0);
+	world_answer(&w, 0, 0, 99, "", 0); /* no such stream */
+	world_receive_frame(&w, 0, 77, 0xff, 1, "of a later version", 18);
+	world_receive_frame(&w, 0, FRAME_HELLO, 0, 1, "again", 5);
+	world_receive_frame(&w, 0, FRAME_OPEN, 0, 1, "", 0);
+	world_answer(&w, 0, FRAME_END | 0xf0, 1, "ok", 2);
+	world_receive_frame(&w, 0, FRAME_DATA, 0, 1, "after the end", 13);
+	world_receive_frame(&w, 0, FRAME_RESET, 0, 1, "\x0a\1", 2);
+	world_settle(&w);
+	assert_int_equal(w.peers[0].last.flags, GATE_HAS_HEAD | GATE_RESPONSE_END);
+	assert_int_equal(w.peers[0].last.body_bytes, 2);
+	assert_int_equal(buf_bytes(&w.sockets[0].sent), 0);
+}
+
+static void test_resets(void **state)
+{
+	static const struct {
+		const char *payload;
+		size_t bytes;
+		enum fail fail;
+		uint8_t flags;
+	} rows[] = {
+		{"\x0a\0", 2, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED},
+		{"\x0a\1", 2, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED},
+		{"\x0c\1why", 5, FAIL_BAD_RESPONSE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED},
+		{"\x0d\0", 2, FAIL_UNSUPPORTED, GATE_ACCEPTED},
+		/* what a client may not say, and nothing at all */
+		{"\x01\1", 2, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED},
+		{"\xff\1", 2, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED},
+		{"", 0, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED},
+	};
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		open(0);
+		forget_sent(0);
+		world_receive_frame(&w, 0, FRAME_RESET, 0, i + 1, rows[i].payload, rows[i].bytes);
+		expect_failure(0, rows[i].fail, rows[i].flags);
+		assert_int_equal(sent_frames(FRAME_RESET), 0); /* it is over there */
+	}
+	open(0);
+	world_answer(&w, 0, 0, 8, "", 0); /* after the head the app has seen it, whatever is said */
+	world_receive_frame(&w, 0, FRAME_RESET, 0, 8, "\x0a\0", 2);
+	expect_failure(0, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+static void test_early_answer(void **state)
+{
+	(void)state;
+	world_open(&w, 0, "a", &get, 0, 1000);
+	world_settle(&w);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 1000);
+	world_answer(&w, 0, FRAME_END, 1, "no", 2);
+	world_settle(&w);
+	assert_int_equal(w.peers[0].last.flags, GATE_HAS_HEAD | GATE_RESPONSE_END);
+	forget_sent(0);
+	assert_false(hub_busy(&w.hub));
+}
+
+static void test_goaway(void **state)
+{
+	(void)state;
+	open(0);
+	forget_sent(0);
+	world_receive_frame(&w, 0, FRAME_GOAWAY, 0, 0, NULL, 0);
+	world_receive_frame(&w, 0, FRAME_GOAWAY, 0, 0, NULL, 0);
+	open(1);
+	assert_int_equal(sent_frames(FRAME_GOAWAY), 1); /* answered once, and nothing new */
+	assert_int_equal(w.hub.stats.queued, 1);
+	world_answer(&w, 0, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	assert_int_equal(w.peers[0].last.flags, GATE_HAS_HEAD | GATE_RESPONSE_END);
+	world_connect(&w, 1, &codec_v2, "a");
+	world_hello(&w, 1, "100", "65536", "");
+	world_settle(&w);
+	assert_int_equal(w.hub.stats.running, 1);
+}
+
+static void test_same_instance_replaces(void **state)
+{
+	(void)state;
+	open(0);
+	world_connect(&w, 1, &codec_v2, "b"); /* the same process for another id: no relation */
+	world_hello(&w, 1, "100", "65536", INSTANCE);
+	assert_false(w.sockets[0].closing);
+	world_connect(&w, 2, &codec_v2, "a");
+	world_hello(&w, 2, "100", "65536", INSTANCE);
+	expect_closed(1000);
+	assert_string_equal(w.sockets[0].tunnel->close_reason, "replaced");
+	expect_failure(0, FAIL_TUNNEL_LOST, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_greeting),
+		TEST(test_no_requests_before_the_greeting),
+		TEST(test_max_streams),
+		TEST(test_upload_keeps_to_the_window),
+		TEST(test_window_out_of_range),
+		TEST(test_fairness),
+		TEST(test_download_grants_what_was_taken),
+		TEST(test_window_overdrawn),
+		TEST(test_impossible_frames),
+		TEST(test_frames_that_are_skipped),
+		TEST(test_resets),
+		TEST(test_early_answer),
+		TEST(test_goaway),
+		TEST(test_same_instance_replaces),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
