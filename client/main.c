@@ -1,0 +1,170 @@
+/* client/main.c - pipegate-client: options, then the loop with the link to the broker and the way to the
+ * local app. A request comes in at link.c, is a stream in v2.c (or a message in v1.c), and goes to the
+ * app by origin.c. */
+#include "client/link.h"
+#include "client/origin.h"
+#include "client/settings.h"
+#include "client/v1.h"
+#include "common/cli.h"
+#include "common/log.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+enum { DRAIN_MS = 10000 };
+
+static const char usage[] =
+	"usage: pipegate-client [options] TARGET_URL SERVER_URL\n"
+	"Makes a local app reachable through a PipeGate server.\n"
+	"\n"
+	"  TARGET_URL  http://HOST[:PORT][/BASE], https://..., unix:/PATH, or a port\n"
+	"  SERVER_URL  ws://HOST[:PORT][/PATH] or wss://..., perhaps with ?token=TOKEN\n"
+	"\n"
+	"      --token-file PATH    the token is the first line of this file\n"
+	"      --host-header WHICH  Host for the local app: keep (the public one, default),\n"
+	"                           target, or a name\n"
+	"      --ca-file PATH       certificates to trust, for wss:// and https:// targets\n"
+	"      --insecure           do not check certificates\n"
+	"  -v, --verbose            log more\n"
+	"  -h, --help               this text\n"
+	"      --version            versions of the program and its libraries\n"
+	"\n"
+	"Environment: PIPEGATE_TOKEN. Exit code 77: the server refused the token.\n";
+
+struct client {
+	uv_loop_t loop;
+	uv_signal_t term, interrupt;
+	struct origin *origin;
+	struct link *link;
+	bool told_to_stop;
+	int exit_code;
+};
+
+static void print_version(void)
+{
+	printf("pipegate-client %s (libwebsockets %s, libcurl %s, libuv %s, jansson %s)\n",
+	       PIPEGATE_VERSION, link_library_version(), origin_library_version(),
+	       uv_version_string(), v1_library_version());
+}
+
+/* -1: go on. Otherwise the exit code. */
+static int parse_arguments(int argc, char **argv, struct arguments *a)
+{
+	enum { OPT_TOKEN = 1000, OPT_HOST, OPT_CA, OPT_INSECURE, OPT_VERSION };
+	static const struct option options[] = {
+		{"token-file", required_argument, NULL, OPT_TOKEN},
+		{"host-header", required_argument, NULL, OPT_HOST},
+		{"ca-file", required_argument, NULL, OPT_CA},
+		{"insecure", no_argument, NULL, OPT_INSECURE},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, OPT_VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+		switch (option) {
+		case OPT_TOKEN:
+			a->token_file = optarg;
+			break;
+		case OPT_HOST:
+			a->host_header = optarg;
+			break;
+		case OPT_CA:
+			a->ca_file = optarg;
+			break;
+		case OPT_INSECURE:
+			a->insecure = true;
+			break;
+		case 'v':
+			log_verbose = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case OPT_VERSION:
+			print_version();
+			return 0;
+		default:
+			return EXIT_USAGE; /* getopt_long has said why */
+		}
+	}
+	if (argc - optind != 2) {
+		fprintf(stderr,
+			"pipegate-client: TARGET_URL and SERVER_URL are needed, see --help\n");
+		return EXIT_USAGE;
+	}
+	a->target = argv[optind];
+	a->server = argv[optind + 1];
+	return -1;
+}
+
+static void on_over(void *ctx, int exit_code)
+{
+	struct client *c = ctx;
+
+	c->exit_code = exit_code;
+	uv_stop(&c->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct client *c = handle->data;
+
+	log_info("stopping signal=%d", number);
+	link_stop(c->link, c->told_to_stop ? 0 : DRAIN_MS); /* a second signal: no more waiting */
+	c->told_to_stop = true;
+}
+
+static void watch_signal(struct client *c, uv_signal_t *handle, int number)
+{
+	uv_signal_init(&c->loop, handle);
+	handle->data = c;
+	uv_signal_start(handle, on_signal, number);
+}
+
+static int run(const struct settings *settings)
+{
+	struct client c = {.exit_code = EXIT_CONFIG};
+
+	signal(SIGPIPE, SIG_IGN);
+	cli_raise_descriptor_limit();
+	CHECK(uv_loop_init(&c.loop) == 0);
+	c.origin = origin_new(&c.loop, settings);
+	c.link = link_new(&c.loop, settings, c.origin, on_over, &c);
+	watch_signal(&c, &c.term, SIGTERM);
+	watch_signal(&c, &c.interrupt, SIGINT);
+	if (c.link != NULL)
+		uv_run(&c.loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&c.term, NULL);
+	uv_close((uv_handle_t *)&c.interrupt, NULL);
+	link_destroy(&c.link);
+	origin_destroy(&c.origin);
+	for (int i = 0; i < 3; i++)
+		uv_run(&c.loop, UV_RUN_NOWAIT);
+	if (uv_loop_close(&c.loop) != 0)
+		log_debug("loop.handles_left");
+	return c.exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = {0};
+	struct settings settings;
+
+	cli_program = "pipegate-client";
+	int result = parse_arguments(argc, argv, &arguments);
+	if (result >= 0)
+		return result;
+	result = settings_read(&settings, &arguments);
+	if (result == 0 && settings.insecure)
+		log_warn("tls.unchecked: certificates are not checked");
+	if (result == 0)
+		result = run(&settings);
+	settings_fini(&settings);
+	return result;
+}

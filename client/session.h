@@ -1,0 +1,38 @@
+/* client/session.h - One tunnel from its handshake to its close, in one of the two protocols. link.c owns
+ * the WebSocket and drives the session; v1.c and v2.c implement it. */
+#ifndef PIPEGATE_SESSION_H
+#define PIPEGATE_SESSION_H
+
+#include "client/origin.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SESSION_PULL_BYTES = 192 * 1024 }; /* room that pull() needs */
+
+/* What a session asks of its WebSocket. */
+struct session_socket {
+	void *ctx;
+	void (*close)(void *ctx, int code, const char *reason); /* `reason` is a literal */
+};
+
+struct session_kind {
+	const char *name;
+	size_t max_message_bytes; /* a larger one closes the tunnel with 1009 */
+	bool text;
+	void *(*open)(struct origin *origin, const struct session_socket *socket);
+	void (*receive)(void *session, const uint8_t *data, size_t bytes); /* a whole message */
+	/* The next piece for the wire, and whether it is the first and the last of its message. 0: none. */
+	size_t (*pull)(void *session, uint8_t *out, bool *first, bool *final);
+	void (*settle)(void *session); /* once per turn of the loop, before pull() */
+	bool (*is_unsettled)(
+		void *session);		/* pull() made work for settle(): another turn is due */
+	void (*drain)(void *session);	/* the program will stop: nothing new, please */
+	bool (*is_idle)(void *session); /* nothing runs and nothing is left to send */
+	void (*free)(void *session);	/* the socket is gone: ends what runs */
+};
+
+extern const struct session_kind session_v1, session_v2;
+
+#endif

@@ -1,0 +1,447 @@
+/* client/v1.c - A tunnel of protocol v1 (common/PROTOCOL.md, "Tunnel v1"), client's side: the original's JSON
+ * messages with whole bodies in base64. The only file of the client that includes jansson.h. */
+#include "client/v1.h"
+
+#include "client/session.h"
+#include "common/b64.h"
+#include "common/http.h"
+#include "common/log.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+	MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* either way */
+	RESPONSE_BODY_MAX_BYTES =
+		MESSAGE_MAX_BYTES / 4 * 3 - 256 * 1024, /* its base64 and a head fit */
+	FRAGMENT_BYTES = 64 * 1024,
+	CALLS_MAX = 1000,
+};
+
+/* One request at the app. */
+struct call {
+	TAILQ_ENTRY(call) link; /* v1->running, then v1->done */
+	struct v1 *v1;
+	struct fetch *fetch; /* NULL: over */
+	struct v1_request request;
+	size_t body_sent_bytes;
+	struct head head;
+	struct buf body;
+	bool too_large, failed;
+};
+
+TAILQ_HEAD(call_list, call);
+
+struct v1 {
+	struct origin *origin;
+	struct call_list running, done;
+	size_t call_count;
+	struct buf out; /* the message under way */
+	bool out_begun;
+};
+
+/* --- a request message --- */
+
+static const char hex_digits[] = "0123456789ABCDEF";
+
+static bool is_hex(char c)
+{
+	return c != '\0' && strchr("0123456789abcdefABCDEF", c) != NULL;
+}
+
+/* Bytes that stand for themselves in a query value: "unreserved" of RFC 3986 2.3. */
+static bool is_unreserved(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("-._~", c) != NULL);
+}
+
+/* ... in a path: those, sub-delims, ":", "@", "/" (3.3), and what is percent-encoded already. */
+static bool stays_in_path(const char *at)
+{
+	return is_unreserved(*at) || strchr("!$&'()*+,;=:@/", *at) != NULL ||
+	       (*at == '%' && is_hex(at[1]) && is_hex(at[2]));
+}
+
+static void put_encoded(struct buf *out, char c)
+{
+	char text[3] = {'%', hex_digits[(unsigned char)c >> 4], hex_digits[(unsigned char)c & 15]};
+
+	buf_append(out, text, sizeof text);
+}
+
+static void put_path(struct buf *out, const char *path)
+{
+	buf_append(out, "/", 1);
+	for (; *path; path++) {
+		if (stays_in_path(path))
+			buf_append(out, path, 1);
+		else
+			put_encoded(out, *path);
+	}
+}
+
+static bool put_query_text(struct buf *out, const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	if (text == NULL)
+		return false;
+	for (; *text; text++) {
+		if (is_unreserved(*text))
+			buf_append(out, text, 1);
+		else
+			put_encoded(out, *text);
+	}
+	return true;
+}
+
+/* A string that holds a JSON list of [key, value]. */
+static bool put_query(struct buf *out, const char *text)
+{
+	json_t *pairs = json_loads(text, 0, NULL);
+	bool good = json_is_array(pairs);
+	size_t i;
+	json_t *pair;
+
+	json_array_foreach (pairs, i, pair) {
+		buf_append(out, i == 0 ? "?" : "&", 1);
+		good = good && json_array_size(pair) == 2 &&
+		       put_query_text(out, json_array_get(pair, 0));
+		buf_append(out, "=", 1);
+		good = good && put_query_text(out, json_array_get(pair, 1));
+	}
+	json_decref(pairs);
+	return good;
+}
+
+/* A string that holds a JSON object of strings. */
+static bool add_headers(struct head *head, const char *text, bool *declares_length)
+{
+	json_t *headers = json_loads(text, 0, NULL);
+	bool good = json_is_object(headers);
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (headers, name, value) {
+		if (!json_is_string(value) || *name == '\0' || *name == ':' ||
+		    strlen(name) > UINT16_MAX) {
+			good = false;
+			break;
+		}
+		*declares_length = *declares_length || strcasecmp(name, "content-length") == 0;
+		head_add(head, name, json_string_value(value));
+	}
+	json_decref(headers);
+	return good;
+}
+
+static bool read_fields(struct v1_request *r, const json_t *message)
+{
+	const char *corr = json_string_value(json_object_get(message, "correlation_id"));
+	const char *path = json_string_value(json_object_get(message, "url_path"));
+	const char *query = json_string_value(json_object_get(message, "url_query"));
+	const char *method = json_string_value(json_object_get(message, "method"));
+	const char *headers = json_string_value(json_object_get(message, "headers"));
+	const char *body = json_string_value(json_object_get(message, "body"));
+	struct buf target = {0};
+	bool declares_length = false;
+	char length[24];
+
+	if (corr == NULL || path == NULL || query == NULL || method == NULL || headers == NULL ||
+	    body == NULL || strlen(corr) > 64)
+		return false;
+	r->correlation_id = xstrdup(corr);
+	r->body = b64_decode(body, strlen(body), &r->body_bytes);
+	put_path(&target, path);
+	bool good = r->body != NULL && put_query(&target, query);
+	head_add(&r->head, ":method", method);
+	head_add_bytes(&r->head, ":target", 7, buf_first(&target), buf_bytes(&target));
+	buf_fini(&target);
+	struct head fields = {0};
+	good = good && add_headers(&fields, headers, &declares_length);
+	if (r->body_bytes > 0 || declares_length) {
+		snprintf(length, sizeof length, "%zu", r->body_bytes);
+		head_add(&r->head, ":length", length);
+	}
+	head_append(&r->head, &fields);
+	head_fini(&fields);
+	return good;
+}
+
+bool v1_request_read(struct v1_request *r, const void *json, size_t bytes)
+{
+	json_t *message = json_loadb(json, bytes, 0, NULL);
+	bool good = read_fields(r, message);
+
+	json_decref(message);
+	return good;
+}
+
+void v1_request_fini(struct v1_request *r)
+{
+	free(r->correlation_id);
+	head_fini(&r->head);
+	free(r->body);
+	*r = (struct v1_request){0};
+}
+
+/* --- calls; events of the fetch only mark --- */
+
+static void on_head(void *ctx, const struct head *h)
+{
+	struct call *c = ctx;
+
+	head_append(&c->head, h);
+}
+
+static bool on_data(void *ctx, const void *data, size_t bytes)
+{
+	struct call *c = ctx;
+
+	c->too_large = c->too_large || buf_bytes(&c->body) + bytes > RESPONSE_BODY_MAX_BYTES;
+	if (c->too_large)
+		buf_fini(&c->body); /* the rest is thrown away */
+	else
+		buf_append(&c->body, data, bytes);
+	return true;
+}
+
+static ssize_t on_body(void *ctx, void *out, size_t bytes)
+{
+	struct call *c = ctx;
+	size_t left = c->request.body_bytes - c->body_sent_bytes;
+
+	if (left == 0)
+		return FETCH_END;
+	if (bytes > left)
+		bytes = left;
+	memcpy(out, c->request.body + c->body_sent_bytes, bytes);
+	c->body_sent_bytes += bytes;
+	return (ssize_t)bytes;
+}
+
+static void on_end(void *ctx, enum fail f, bool maybe_delivered)
+{
+	struct call *c = ctx;
+
+	(void)maybe_delivered; /* v1 cannot say it */
+	c->fetch = NULL;
+	c->failed = f != FAIL_NONE;
+	TAILQ_REMOVE(&c->v1->running, c, link);
+	TAILQ_INSERT_TAIL(&c->v1->done, c, link);
+}
+
+static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+
+static void call_free(struct call *c, struct call_list *list)
+{
+	fetch_cancel(&c->fetch);
+	TAILQ_REMOVE(list, c, link);
+	c->v1->call_count--;
+	v1_request_fini(&c->request);
+	head_fini(&c->head);
+	buf_fini(&c->body);
+	free(c);
+}
+
+static void receive(void *session, const uint8_t *data, size_t bytes)
+{
+	struct v1 *v = session;
+	struct call *c = xcalloc(1, sizeof *c);
+
+	if (v->call_count >= CALLS_MAX || !v1_request_read(&c->request, data, bytes)) {
+		log_warn("message.ignored running=%zu bytes=%zu", v->call_count, bytes);
+		v1_request_fini(&c->request);
+		free(c);
+		return;
+	}
+	c->v1 = v;
+	v->call_count++;
+	TAILQ_INSERT_TAIL(&v->running, c, link);
+	c->fetch = fetch_start(v->origin, c->request.head.data, c->request.head.bytes,
+			       c->request.body_bytes > 0 ? FETCH_BODY : FETCH_NO_BODY, &events, c);
+	if (c->fetch == NULL)
+		on_end(c, FAIL_BAD_REQUEST, false);
+}
+
+/* --- the answer --- */
+
+/* A spelling of `name` that is not in the object yet: names of HTTP have no case, those of JSON have, so
+ * several Set-Cookie lines, which cannot be joined (RFC 9110 5.3), keep apart. */
+static bool other_spelling(const json_t *headers, char *name)
+{
+	size_t bytes = strlen(name);
+
+	for (unsigned bits = 1; bits < 256; bits++) {
+		for (size_t i = 0, bit = 0; i < bytes && bit < 8; i++) {
+			bool is_letter = (name[i] | 32) >= 'a' && (name[i] | 32) <= 'z';
+			if (!is_letter)
+				continue;
+			name[i] = (char)((bits >> bit & 1) ? name[i] & ~32 : name[i] | 32);
+			bit++;
+		}
+		if (json_object_get(headers, name) == NULL)
+			return true;
+	}
+	return false;
+}
+
+static void add_answer_header(json_t *headers, const struct head_field *f)
+{
+	char *name = strndup(f->name, f->name_bytes);
+	json_t *value = json_stringn(f->value, f->value_bytes);
+
+	CHECK(name != NULL);
+	for (char *at = name; *at; at++)
+		*at = (char)(*at >= 'A' && *at <= 'Z' ? *at + 32 : *at);
+	const json_t *earlier = json_object_get(headers, name);
+	if (value != NULL && earlier != NULL && strcmp(name, "set-cookie") != 0) {
+		json_t *joined = json_sprintf("%s, %s", json_string_value(earlier),
+					      json_string_value(value));
+		json_decref(value);
+		value = joined;
+	} else if (earlier != NULL && !other_spelling(headers, name)) {
+		json_decref(value);
+		value = NULL;
+	}
+	if (value != NULL) /* a value that is no UTF-8 cannot be said in JSON */
+		json_object_set_new(headers, name, value);
+	free(name);
+}
+
+static int answer_status(const struct call *c)
+{
+	struct head_field f;
+	long long status;
+
+	if (c->too_large)
+		return 502;
+	if (c->failed || !head_find(c->head.data, c->head.bytes, ":status", &f) ||
+	    !http_length_parse(f.value, f.value_bytes, &status))
+		return 504;
+	return (int)status;
+}
+
+static char *answer_json(struct call *c)
+{
+	int status = answer_status(c);
+	bool whole = !c->too_large && !c->failed;
+	json_t *headers = json_object();
+	struct head_reader r;
+	struct head_field f;
+	size_t body_bytes;
+
+	head_reader_init(&r, c->head.data, c->head.bytes);
+	while (whole && head_next(&r, &f) == 1) {
+		if (f.name[0] != ':')
+			add_answer_header(headers, &f);
+	}
+	char *headers_text = json_dumps(headers, JSON_COMPACT);
+	char *body = b64_encode(buf_first(&c->body), whole ? buf_bytes(&c->body) : 0, &body_bytes);
+	json_t *message =
+		json_pack("{s:s, s:s, s:s, s:i}", "correlation_id", c->request.correlation_id,
+			  "headers", headers_text, "body", body, "status_code", status);
+	char *text = json_dumps(message, JSON_COMPACT);
+	CHECK(text != NULL);
+	json_decref(message);
+	json_decref(headers);
+	free(headers_text);
+	free(body);
+	return text;
+}
+
+static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
+{
+	struct v1 *v = session;
+	struct call *c = TAILQ_FIRST(&v->done);
+
+	if (buf_bytes(&v->out) == 0) {
+		if (c == NULL)
+			return 0;
+		char *text = answer_json(c);
+		buf_append(&v->out, text, strlen(text));
+		v->out_begun = false;
+		free(text);
+		call_free(c, &v->done);
+	}
+	size_t bytes = buf_bytes(&v->out);
+	if (bytes > FRAGMENT_BYTES)
+		bytes = FRAGMENT_BYTES;
+	memcpy(out, buf_first(&v->out), bytes);
+	buf_consume(&v->out, bytes);
+	*first = !v->out_begun;
+	*final = buf_bytes(&v->out) == 0;
+	v->out_begun = true;
+	return bytes;
+}
+
+/* --- start and end --- */
+
+static void *open_session(struct origin *origin, const struct session_socket *socket)
+{
+	struct v1 *v = xcalloc(1, sizeof *v);
+
+	(void)socket; /* nothing that the server may say is worth the tunnel */
+	v->origin = origin;
+	TAILQ_INIT(&v->running);
+	TAILQ_INIT(&v->done);
+	return v;
+}
+
+static void settle(void *session)
+{
+	(void)session;
+}
+
+static bool is_unsettled(void *session)
+{
+	(void)session;
+	return false;
+}
+
+static void drain(void *session)
+{
+	(void)session; /* v1 has no word for it */
+}
+
+static bool is_idle(void *session)
+{
+	struct v1 *v = session;
+
+	return v->call_count == 0 && buf_bytes(&v->out) == 0;
+}
+
+static void free_session(void *session)
+{
+	struct v1 *v = session;
+
+	while (!TAILQ_EMPTY(&v->running))
+		call_free(TAILQ_FIRST(&v->running), &v->running);
+	while (!TAILQ_EMPTY(&v->done))
+		call_free(TAILQ_FIRST(&v->done), &v->done);
+	buf_fini(&v->out);
+	free(v);
+}
+
+const struct session_kind session_v1 = {
+	.name = "v1",
+	.max_message_bytes = MESSAGE_MAX_BYTES,
+	.text = true,
+	.open = open_session,
+	.receive = receive,
+	.pull = pull,
+	.settle = settle,
+	.is_unsettled = is_unsettled,
+	.drain = drain,
+	.is_idle = is_idle,
+	.free = free_session,
+};
+
+const char *v1_library_version(void)
+{
+	return JANSSON_VERSION;
+}

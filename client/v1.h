@@ -1,0 +1,25 @@
+/* client/v1.h - What of protocol v1 is worth a look from outside: session_v1 itself is in session.h. */
+#ifndef PIPEGATE_CLIENT_V1_H
+#define PIPEGATE_CLIENT_V1_H
+
+#include "common/buf.h"
+#include "common/head.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* One request message. Zero-initialise; end with v1_request_fini(). */
+struct v1_request {
+	char *correlation_id;
+	struct head head; /* as in PROTOCOL.md, "Heads" */
+	uint8_t *body;
+	size_t body_bytes;
+};
+
+/* False: not a request. Safe on any bytes. Pure. */
+bool v1_request_read(struct v1_request *r, const void *json, size_t bytes) MUST_CHECK;
+void v1_request_fini(struct v1_request *r);
+
+const char *v1_library_version(void); /* of the JSON library */
+
+#endif

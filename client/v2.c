@@ -1,0 +1,533 @@
+/* client/v2.c - A tunnel of protocol v2 (common/PROTOCOL.md, "Tunnel v2"), client's side.
+ *
+ * A stream joins one exchange of the broker's to one fetch at the local app. Both bodies are bounded by
+ * their windows: `up` holds at most what we granted, `down` stops the fetch at DOWN_BUFFER_BYTES. Events
+ * of fetches and frames only mark streams; settle() resumes fetches and pull() writes frames and frees. */
+#include "client/heads.h"
+#include "client/session.h"
+#include "client/upgrade.h"
+#include "common/buf.h"
+#include "common/bytes.h"
+#include "common/frame.h"
+#include "common/head.h"
+#include "common/http.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+enum {
+	DOWN_BUFFER_BYTES = 64 * 1024, /* of a response, here, on its way to the broker */
+	STREAMS_MAX = 4096,	       /* our "max-streams" */
+	MESSAGE_BYTES = 64 * 1024,     /* a message is closed once it holds so much */
+	GRANT_BYTES = FRAME_WINDOW_BYTES / 4,
+	CONTROL_MAX_BYTES = 1024 * 1024,
+};
+
+struct v2;
+
+struct stream {
+	UT_hash_handle hh; /* v2->streams */
+	uint32_t id;
+	struct v2 *v2;
+	struct fetch *fetch;	 /* one of the two; both NULL: over */
+	struct upgrade *upgrade; /* a caller's WebSocket */
+
+	struct buf up; /* request body: came, not yet sent to the app */
+	bool up_end;
+	int64_t receive_window_bytes;
+	int64_t ungranted_bytes;
+
+	struct head head; /* response head, until it is sent */
+	bool head_came, head_sent;
+	struct buf down; /* response body, not yet sent to the broker */
+	bool down_end;
+	int64_t send_window_bytes;
+
+	bool failed;
+	enum fail fail;
+	bool maybe_delivered;
+
+	bool stalled; /* the fetch waits for us */
+	bool ready, resuming;
+	TAILQ_ENTRY(stream) ready_link;	 /* v2->ready: something to send */
+	TAILQ_ENTRY(stream) resume_link; /* v2->resuming: its fetch can go on */
+};
+
+TAILQ_HEAD(stream_list, stream);
+
+struct v2 {
+	struct origin *origin;
+	struct session_socket socket;
+	struct stream *streams;
+	struct stream_list ready, resuming;
+	struct buf control; /* whole frames that go first */
+	int64_t peer_window_bytes;
+	bool greeted; /* the broker's HELLO came */
+	bool goodbye_said, goodbye_heard;
+	bool closed; /* we asked for it: nothing more is taken */
+};
+
+static void give_up(struct v2 *v, int code, const char *reason)
+{
+	if (!v->closed)
+		v->socket.close(v->socket.ctx, code, reason);
+	v->closed = true;
+}
+
+static void put_frame(struct v2 *v, uint8_t type, uint32_t stream, const void *payload,
+		      size_t bytes)
+{
+	uint8_t *at = buf_extend(&v->control, FRAME_HEADER_BYTES + bytes);
+
+	frame_put_header(at, type, 0, stream, bytes);
+	if (bytes > 0)
+		memcpy(at + FRAME_HEADER_BYTES, payload, bytes);
+	if (buf_bytes(&v->control) > CONTROL_MAX_BYTES)
+		give_up(v, 1008, "too much is waiting to be read");
+}
+
+static void put_reset(struct v2 *v, uint32_t stream, enum fail f, bool maybe_delivered)
+{
+	uint8_t payload[2] = {(uint8_t)f, maybe_delivered};
+
+	put_frame(v, FRAME_RESET, stream, payload, sizeof payload);
+}
+
+/* --- streams --- */
+
+static void make_ready(struct stream *s)
+{
+	if (!s->ready)
+		TAILQ_INSERT_TAIL(&s->v2->ready, s, ready_link);
+	s->ready = true;
+}
+
+static void unready(struct stream *s)
+{
+	if (s->ready)
+		TAILQ_REMOVE(&s->v2->ready, s, ready_link);
+	s->ready = false;
+}
+
+static void resume(struct stream *s)
+{
+	if (!s->stalled || s->resuming || (s->fetch == NULL && s->upgrade == NULL))
+		return;
+	TAILQ_INSERT_TAIL(&s->v2->resuming, s, resume_link);
+	s->resuming = true;
+}
+
+static void stream_free(struct stream *s)
+{
+	struct v2 *v = s->v2;
+
+	fetch_cancel(&s->fetch);
+	upgrade_cancel(&s->upgrade);
+	unready(s);
+	if (s->resuming)
+		TAILQ_REMOVE(&v->resuming, s, resume_link);
+	HASH_DEL(v->streams, s);
+	buf_fini(&s->up);
+	buf_fini(&s->down);
+	head_fini(&s->head);
+	free(s);
+}
+
+static bool has_news(const struct stream *s)
+{
+	if (s->failed || (s->head_came && !s->head_sent))
+		return true;
+	if (!s->head_sent)
+		return false;
+	return buf_bytes(&s->down) > 0 ? s->send_window_bytes > 0 : s->down_end;
+}
+
+/* --- events of the fetch: they only mark --- */
+
+static void on_head(void *ctx, const struct head *h)
+{
+	struct stream *s = ctx;
+
+	head_append(&s->head, h);
+	s->head_came = true;
+	make_ready(s);
+}
+
+static bool on_data(void *ctx, const void *data, size_t bytes)
+{
+	struct stream *s = ctx;
+
+	if (buf_bytes(&s->down) >= DOWN_BUFFER_BYTES) {
+		s->stalled = true;
+		return false;
+	}
+	buf_append(&s->down, data, bytes);
+	if (has_news(s))
+		make_ready(s);
+	return true;
+}
+
+static ssize_t on_body(void *ctx, void *out, size_t bytes)
+{
+	struct stream *s = ctx;
+	size_t have = buf_bytes(&s->up);
+	uint8_t grant[4];
+
+	if (have == 0 && s->up_end)
+		return FETCH_END;
+	if (have == 0) {
+		s->stalled = true;
+		return FETCH_WAIT;
+	}
+	if (bytes > have)
+		bytes = have;
+	memcpy(out, buf_first(&s->up), bytes);
+	buf_consume(&s->up, bytes);
+	s->ungranted_bytes += (int64_t)bytes;
+	if (s->ungranted_bytes >= GRANT_BYTES && !s->up_end) {
+		put_be32(grant, (uint32_t)s->ungranted_bytes);
+		s->receive_window_bytes += s->ungranted_bytes;
+		s->ungranted_bytes = 0;
+		put_frame(s->v2, FRAME_WINDOW, s->id, grant, sizeof grant);
+	}
+	return (ssize_t)bytes;
+}
+
+static void on_end(void *ctx, enum fail f, bool maybe_delivered)
+{
+	struct stream *s = ctx;
+
+	s->fetch = NULL;
+	s->upgrade = NULL;
+	s->down_end = true;
+	s->failed = f != FAIL_NONE;
+	s->fail = f;
+	s->maybe_delivered = maybe_delivered;
+	make_ready(s);
+}
+
+static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+
+/* --- to the broker --- */
+
+static size_t piece_bytes(const struct stream *s)
+{
+	size_t bytes = buf_bytes(&s->down);
+
+	if (bytes > FRAME_DATA_BYTES)
+		bytes = FRAME_DATA_BYTES;
+	if ((int64_t)bytes > s->send_window_bytes)
+		bytes = s->send_window_bytes > 0 ? (size_t)s->send_window_bytes : 0;
+	return bytes;
+}
+
+/* HEAD or DATA. Sets *over: nothing of the stream follows. */
+static size_t put_stream_frame(struct stream *s, uint8_t *out, bool *over)
+{
+	size_t bytes = piece_bytes(s);
+	size_t prefix = s->head_sent ? 0 : 4 + s->head.bytes;
+	uint8_t *at = out + FRAME_HEADER_BYTES;
+
+	*over = s->down_end && bytes == buf_bytes(&s->down);
+	frame_put_header(out, s->head_sent ? FRAME_DATA : FRAME_HEAD, *over ? FRAME_END : 0, s->id,
+			 prefix + bytes);
+	if (!s->head_sent) {
+		put_be32(at, (uint32_t)s->head.bytes);
+		memcpy(at + 4, s->head.data, s->head.bytes);
+		head_fini(&s->head);
+		s->head_sent = true;
+	}
+	if (bytes > 0) {
+		memcpy(at + prefix, buf_first(&s->down), bytes);
+		buf_consume(&s->down, bytes);
+		s->send_window_bytes -= (int64_t)bytes;
+	}
+	if (buf_bytes(&s->down) < DOWN_BUFFER_BYTES / 2)
+		resume(s);
+	return FRAME_HEADER_BYTES + prefix + bytes;
+}
+
+static size_t put_failure(struct stream *s, uint8_t *out)
+{
+	frame_put_header(out, FRAME_RESET, 0, s->id, 2);
+	out[FRAME_HEADER_BYTES] = (uint8_t)s->fail;
+	out[FRAME_HEADER_BYTES + 1] = s->maybe_delivered;
+	return FRAME_HEADER_BYTES + 2;
+}
+
+static size_t pull_control(struct v2 *v, uint8_t *out)
+{
+	size_t used = 0, frame_bytes;
+	struct frame f;
+
+	while (buf_bytes(&v->control) > 0) {
+		CHECK(frame_get(buf_first(&v->control), buf_bytes(&v->control), &f, &frame_bytes) ==
+		      1);
+		if (used + frame_bytes > MESSAGE_BYTES)
+			break;
+		memcpy(out + used, buf_first(&v->control), frame_bytes);
+		buf_consume(&v->control, frame_bytes);
+		used += frame_bytes;
+	}
+	return used;
+}
+
+/* Streams take turns, a piece each. */
+static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
+{
+	struct v2 *v = session;
+	size_t used = pull_control(v, out);
+	struct stream *s;
+
+	*first = *final = true;
+	while (used < MESSAGE_BYTES && (s = TAILQ_FIRST(&v->ready)) != NULL) {
+		bool over = true;
+		unready(s);
+		if (!has_news(s))
+			continue;
+		if (s->failed)
+			used += put_failure(s, out + used);
+		else
+			used += put_stream_frame(s, out + used, &over);
+		if (over)
+			stream_free(s);
+		else if (has_news(s))
+			make_ready(s);
+	}
+	return used;
+}
+
+static void settle(void *session)
+{
+	struct v2 *v = session;
+	struct stream *s;
+
+	while ((s = TAILQ_FIRST(&v->resuming)) != NULL) {
+		TAILQ_REMOVE(&v->resuming, s, resume_link);
+		s->resuming = false;
+		s->stalled = false;
+		if (s->fetch != NULL)
+			fetch_resume(s->fetch);
+		else if (s->upgrade != NULL)
+			upgrade_resume(s->upgrade);
+	}
+}
+
+static bool is_unsettled(void *session)
+{
+	struct v2 *v = session;
+
+	return !TAILQ_EMPTY(&v->resuming);
+}
+
+/* --- from the broker --- */
+
+static void on_hello(struct v2 *v, const struct frame *f)
+{
+	struct head_field field;
+	long long window;
+
+	if (!head_valid(f->payload, f->payload_bytes) ||
+	    !head_find(f->payload, f->payload_bytes, "version", &field) || field.value_bytes != 1 ||
+	    *field.value != '2') {
+		give_up(v, 1002, "HELLO of version 2 expected");
+		return;
+	}
+	if (head_find(f->payload, f->payload_bytes, "window", &field) &&
+	    http_length_parse(field.value, field.value_bytes, &window) && window >= 65536)
+		v->peer_window_bytes = window < INT32_MAX ? window : INT32_MAX;
+	v->greeted = true;
+}
+
+/* A piece of a request body. */
+static void take_up(struct stream *s, const struct frame *f, const uint8_t *data, size_t bytes)
+{
+	if ((int64_t)bytes > s->receive_window_bytes || (s->up_end && bytes > 0)) {
+		give_up(s->v2, 1002, "more than the window");
+		return;
+	}
+	s->receive_window_bytes -= (int64_t)bytes;
+	if (bytes > 0)
+		buf_append(&s->up, data, bytes);
+	s->up_end = s->up_end || (f->flags & FRAME_END);
+	resume(s);
+}
+
+static void on_open(struct v2 *v, const struct frame *f)
+{
+	const uint8_t *head, *body;
+	size_t head_bytes, body_bytes;
+	struct stream *s;
+
+	HASH_FIND(hh, v->streams, &f->stream, sizeof f->stream, s);
+	if (f->stream == 0 || s != NULL ||
+	    !frame_split_head(f, &head, &head_bytes, &body, &body_bytes)) {
+		give_up(v, 1002, "malformed OPEN");
+		return;
+	}
+	if (HASH_COUNT(v->streams) >= STREAMS_MAX) {
+		put_reset(v, f->stream, FAIL_OVERLOADED, false);
+		return;
+	}
+	s = xcalloc(1, sizeof *s);
+	s->id = f->stream;
+	s->v2 = v;
+	s->receive_window_bytes = FRAME_WINDOW_BYTES;
+	s->send_window_bytes = v->peer_window_bytes;
+	HASH_ADD(hh, v->streams, id, sizeof s->id, s);
+	take_up(s, f, body, body_bytes);
+	if (v->closed)
+		return;
+	bool has_body = body_bytes > 0 || !s->up_end;
+	if (request_is_upgrade(head, head_bytes))
+		s->upgrade = upgrade_start(v->origin, head, head_bytes, &events, s);
+	else
+		s->fetch = fetch_start(v->origin, head, head_bytes,
+				       has_body ? FETCH_BODY : FETCH_NO_BODY, &events, s);
+	if (s->fetch == NULL && s->upgrade == NULL)
+		on_end(s, FAIL_BAD_REQUEST, false);
+}
+
+static void on_window(struct stream *s, const struct frame *f)
+{
+	int64_t bytes = f->payload_bytes == 4 ? (int64_t)get_be32(f->payload) : INT64_MAX / 2;
+
+	if (bytes > INT32_MAX - s->send_window_bytes) {
+		give_up(s->v2, 1002, "window out of range");
+		return;
+	}
+	s->send_window_bytes += bytes;
+	if (has_news(s))
+		make_ready(s);
+}
+
+static void on_stream_frame(struct v2 *v, const struct frame *f)
+{
+	struct stream *s;
+
+	HASH_FIND(hh, v->streams, &f->stream, sizeof f->stream, s);
+	if (s == NULL)
+		return; /* over here already, while the frame was under way */
+	switch (f->type) {
+	case FRAME_DATA:
+		take_up(s, f, f->payload, f->payload_bytes);
+		break;
+	case FRAME_WINDOW:
+		on_window(s, f);
+		break;
+	case FRAME_RESET:
+		stream_free(s);
+		break;
+	default: /* of a later version */
+		break;
+	}
+}
+
+static void receive(void *session, const uint8_t *data, size_t bytes)
+{
+	struct v2 *v = session;
+	struct frame f;
+	size_t used;
+
+	while (bytes > 0 && !v->closed) {
+		if (frame_get(data, bytes, &f, &used) != 1)
+			give_up(v, 1002, "malformed frame");
+		else if (!v->greeted && f.type != FRAME_HELLO)
+			give_up(v, 1002, "HELLO expected");
+		else if (!v->greeted)
+			on_hello(v, &f);
+		else if (f.type == FRAME_OPEN)
+			on_open(v, &f);
+		else if (f.type == FRAME_GOAWAY)
+			v->goodbye_heard = true;
+		else
+			on_stream_frame(v, &f);
+		data += used;
+		bytes -= used;
+	}
+}
+
+/* --- start and end --- */
+
+/* Names this process, so that a new tunnel of ours replaces one that died without our broker knowing. */
+static const char *instance(void)
+{
+	static char hex[33];
+
+	if (*hex == '\0') {
+		uint8_t random[16];
+		id_random(random, sizeof random);
+		id_to_hex(random, sizeof random, hex);
+	}
+	return hex;
+}
+
+static void *open_session(struct origin *origin, const struct session_socket *socket)
+{
+	struct v2 *v = xcalloc(1, sizeof *v);
+	struct head hello = {0};
+	char number[24];
+
+	v->origin = origin;
+	v->socket = *socket;
+	v->peer_window_bytes = FRAME_WINDOW_BYTES;
+	TAILQ_INIT(&v->ready);
+	TAILQ_INIT(&v->resuming);
+	head_add(&hello, "version", "2");
+	snprintf(number, sizeof number, "%d", STREAMS_MAX);
+	head_add(&hello, "max-streams", number);
+	snprintf(number, sizeof number, "%d", FRAME_WINDOW_BYTES);
+	head_add(&hello, "window", number);
+	head_add(&hello, "instance", instance());
+	head_add(&hello, "agent", "pipegate-client/" PIPEGATE_VERSION);
+	put_frame(v, FRAME_HELLO, 0, hello.data, hello.bytes);
+	head_fini(&hello);
+	return v;
+}
+
+static void drain(void *session)
+{
+	struct v2 *v = session;
+
+	if (!v->goodbye_said)
+		put_frame(v, FRAME_GOAWAY, 0, NULL, 0);
+	v->goodbye_said = true;
+}
+
+static bool is_idle(void *session)
+{
+	struct v2 *v = session;
+
+	/* What the broker opened before it had our GOAWAY is still to come. */
+	return v->streams == NULL && buf_bytes(&v->control) == 0 &&
+	       (!v->goodbye_said || v->goodbye_heard);
+}
+
+static void free_session(void *session)
+{
+	struct v2 *v = session;
+	struct stream *s, *next;
+
+	HASH_ITER (hh, v->streams, s, next)
+		stream_free(s);
+	buf_fini(&v->control);
+	free(v);
+}
+
+const struct session_kind session_v2 = {
+	.name = "pipegate.v2",
+	.max_message_bytes = FRAME_MAX_MESSAGE_BYTES,
+	.open = open_session,
+	.receive = receive,
+	.pull = pull,
+	.settle = settle,
+	.is_unsettled = is_unsettled,
+	.drain = drain,
+	.is_idle = is_idle,
+	.free = free_session,
+};

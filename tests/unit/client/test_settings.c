@@ -1,0 +1,182 @@
+/* The command line of the client: URLs, the app's address, the token. */
+#include "client/settings.h"
+#include "client/url.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+static void test_urls(void **state)
+{
+	static const struct {
+		const char *text, *scheme, *host, *authority, *path;
+		uint16_t port;
+	} rows[] = {
+		{"http://localhost:3000/base?x=1", "http", "localhost", "localhost:3000",
+		 "/base?x=1", 3000},
+		{"HTTPS://Example.org", "https", "Example.org", "Example.org", "/", 0},
+		{"ws://[::1]:8000/t/", "ws", "::1", "[::1]:8000", "/t/", 8000},
+		{"ws://h?token=abc", "ws", "h", "h", "/?token=abc", 0},
+		{"http://h/x#fragment", "http", "h", "h", "/x", 0},
+	};
+	static const char *const bad[] = {
+		"",
+		"/",
+		"h",
+		"h:80",
+		"http:",
+		"http://",
+		"http:///x",
+		"://h",
+		"http://h:0x50/",
+		"http://h:65536/",
+		"http://user@h/",
+		"http://user:pw@h/",
+		"http://@h/",
+		"http://[::1/",
+		"http://a b/",
+		"http://h\r\n/",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct url u;
+		if (!url_split(&u, rows[i].text))
+			fail_msg("%s was refused", rows[i].text);
+		assert_string_equal(u.scheme, rows[i].scheme);
+		assert_string_equal(u.host, rows[i].host);
+		assert_string_equal(u.authority, rows[i].authority);
+		assert_string_equal(u.path, rows[i].path);
+		assert_int_equal(u.port, rows[i].port);
+		url_fini(&u);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct url u;
+		if (url_split(&u, bad[i]))
+			fail_msg("\"%s\" was taken", bad[i]);
+		url_fini(&u);
+	}
+}
+
+static void test_long_url(void **state)
+{
+	char *text = xcalloc(1, 33 * 1024);
+	struct url u;
+
+	(void)state;
+	memset(text, 'x', 33 * 1024 - 1);
+	memcpy(text, "http://h/", 9);
+	assert_false(url_split(&u, text));
+	url_fini(&u);
+	text[32 * 1024] = '\0';
+	assert_true(url_split(&u, text));
+	assert_int_equal(strlen(u.path), 32 * 1024 - 8);
+	url_fini(&u);
+	free(text);
+}
+
+static void test_targets(void **state)
+{
+	static const struct {
+		const char *text, *origin, *authority, *base, *unix_path;
+	} rows[] = {
+		{"3000", "http://localhost:3000", "localhost:3000", "", NULL},
+		{"http://h:81", "http://h:81", "h:81", "", NULL},
+		{"https://h/base//", "https://h", "h", "/base", NULL},
+		{"http://[::1]:3000/a/b", "http://[::1]:3000", "[::1]:3000", "/a/b", NULL},
+		{"unix:/run/app.sock", "http://localhost", "localhost", "", "/run/app.sock"},
+	};
+	static const char *const bad[] = {
+		"",	   "0",		  "65536",	  "-1",	   "3000x",    "ws://h",
+		"ftp://h", "http://h/?q", "http://h/a b", "unix:", "unix:rel", "localhost:3000",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct target t;
+		if (!target_read(&t, rows[i].text))
+			fail_msg("%s was refused", rows[i].text);
+		assert_string_equal(t.origin, rows[i].origin);
+		assert_string_equal(t.authority, rows[i].authority);
+		assert_string_equal(t.base, rows[i].base);
+		if (rows[i].unix_path != NULL)
+			assert_string_equal(t.unix_path, rows[i].unix_path);
+		else
+			assert_null(t.unix_path);
+		target_fini(&t);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct target t;
+		if (target_read(&t, bad[i]))
+			fail_msg("\"%s\" was taken", bad[i]);
+		target_fini(&t);
+	}
+}
+
+/* What settings_read() says, with this server, token and --host-header. */
+static int read_settings(struct settings *s, const char *server, const char *token,
+			 const char *host)
+{
+	const struct arguments a = {.target = "3000", .server = server, .host_header = host};
+
+	if (token != NULL)
+		setenv("PIPEGATE_TOKEN", token, 1);
+	else
+		unsetenv("PIPEGATE_TOKEN");
+	return settings_read(s, &a);
+}
+
+static void expect_settings(int result, const char *server, const char *token, const char *host)
+{
+	struct settings s;
+	int got = read_settings(&s, server, token, host);
+
+	if (got != result)
+		fail_msg("%s with token %s: %d", server, token ? token : "none", got);
+	settings_fini(&s);
+}
+
+static void test_settings(void **state)
+{
+	struct settings s;
+
+	(void)state;
+	assert_int_equal(read_settings(&s, "wss://h/t/?a=1&token=secret", NULL, NULL), 0);
+	assert_true(s.server.tls);
+	assert_int_equal(s.server.port, 443);
+	assert_string_equal(s.server.shown, "wss://h/t/"); /* what is logged holds no token */
+	assert_null(s.token);
+	settings_fini(&s);
+
+	assert_int_equal(read_settings(&s, "ws://h", "abc", "target"), 0);
+	assert_int_equal(s.server.port, 80);
+	assert_string_equal(s.token, "abc");
+	assert_int_equal(s.host_header, HOST_TARGET);
+	settings_fini(&s);
+
+	expect_settings(EXIT_USAGE, "http://h/", "abc", NULL);
+	expect_settings(EXIT_USAGE, "ws://h/a b", "abc", NULL);
+	expect_settings(EXIT_USAGE, "ws://h/", "abc", "a b");
+	expect_settings(EXIT_USAGE, "ws://h/", "abc", "");
+	expect_settings(EXIT_CONFIG, "ws://h/", NULL, NULL);
+	expect_settings(EXIT_CONFIG, "ws://h/?token=", NULL, NULL);
+	expect_settings(EXIT_CONFIG, "ws://h/?xtoken=abc", NULL, NULL);
+	expect_settings(EXIT_CONFIG, "ws://h/", "a b", NULL);
+	expect_settings(EXIT_CONFIG, "ws://h/", "abc\r\nx: y", NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_urls),
+		cmocka_unit_test(test_long_url),
+		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_settings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,240 @@
+/* Protocol v1 at the client: what is a request, and what comes back. */
+#include "client/session.h"
+#include "client/v1.h"
+#include "tests/fuzz/origin_stub.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+#define CORR "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+/* A request with these members, given as they stand in JSON. */
+static bool read_request(struct v1_request *r, const char *path, const char *query,
+			 const char *headers, const char *body)
+{
+	char json[1024];
+
+	*r = (struct v1_request){0};
+	snprintf(json, sizeof json,
+		 "{\"correlation_id\":\"" CORR "\",\"method\":\"POST\",\"url_path\":%s,"
+		 "\"url_query\":%s,\"headers\":%s,\"body\":%s}",
+		 path, query, headers, body);
+	return v1_request_read(r, json, strlen(json));
+}
+
+static void expect_target(const char *path, const char *query, const char *target)
+{
+	struct v1_request r;
+	struct head_field f;
+
+	assert_true(read_request(&r, path, query, "\"{}\"", "\"\""));
+	assert_true(head_find(r.head.data, r.head.bytes, ":target", &f));
+	if (f.value_bytes != strlen(target) || memcmp(f.value, target, f.value_bytes) != 0)
+		fail_msg("%s became %.*s", path, (int)f.value_bytes, f.value);
+	v1_request_fini(&r);
+}
+
+static void test_targets(void **state)
+{
+	(void)state;
+	expect_target("\"\"", "\"[]\"", "/");
+	expect_target("\"a/b%20c%2Fd\"", "\"[]\"", "/a/b%20c%2Fd");
+	expect_target("\"50%\"", "\"[]\"", "/50%25");
+	expect_target("\"a?b#c d\"", "\"[]\"", "/a%3Fb%23c%20d");
+	expect_target("\"\\u00e9\\r\\n\"", "\"[]\"", "/%C3%A9%0D%0A");
+	expect_target("\"x\"", "\"[[\\\"a\\\",\\\"1\\\"],[\\\"a\\\",\\\"\\\"]]\"", "/x?a=1&a=");
+	expect_target("\"x\"", "\"[[\\\"a&=\\\",\\\"+ \\u00e9\\\"]]\"", "/x?a%26%3D=%2B%20%C3%A9");
+}
+
+static void test_body_and_length(void **state)
+{
+	struct v1_request r;
+	struct head_field f;
+
+	(void)state;
+	assert_true(read_request(&r, "\"\"", "\"[]\"", "\"{}\"", "\"aGVsbG8=\""));
+	assert_int_equal(r.body_bytes, 5);
+	assert_memory_equal(r.body, "hello", 5);
+	assert_true(head_find(r.head.data, r.head.bytes, ":length", &f));
+	assert_memory_equal(f.value, "5", 1);
+	v1_request_fini(&r);
+
+	/* the declared length is that of the body, whatever the header says */
+	assert_true(read_request(&r, "\"\"", "\"[]\"", "\"{\\\"Content-Length\\\":\\\"99\\\"}\"",
+				 "\"\""));
+	assert_true(head_find(r.head.data, r.head.bytes, ":length", &f));
+	assert_int_equal(f.value_bytes, 1);
+	assert_memory_equal(f.value, "0", 1);
+	v1_request_fini(&r);
+}
+
+static void test_impossible_requests(void **state)
+{
+	static const char *const rows[][4] = {
+		{"1", "\"[]\"", "\"{}\"", "\"\""},
+		{"\"\"", "null", "\"{}\"", "\"\""},
+		{"\"\"", "\"\"", "\"{}\"", "\"\""},
+		{"\"\"", "\"{}\"", "\"{}\"", "\"\""},
+		{"\"\"", "\"[[\\\"a\\\"]]\"", "\"{}\"", "\"\""},
+		{"\"\"", "\"[[\\\"a\\\",1]]\"", "\"{}\"", "\"\""},
+		{"\"\"", "\"[\\\"ab\\\"]\"", "\"{}\"", "\"\""},
+		{"\"\"", "\"[]\"", "\"[]\"", "\"\""},
+		{"\"\"", "\"[]\"", "\"\"", "\"\""},
+		{"\"\"", "\"[]\"", "{}", "\"\""},
+		{"\"\"", "\"[]\"", "\"{\\\"a\\\":1}\"", "\"\""},
+		{"\"\"", "\"[]\"", "\"{\\\":method\\\":\\\"GET\\\"}\"", "\"\""},
+		{"\"\"", "\"[]\"", "\"{\\\"\\\":\\\"x\\\"}\"", "\"\""},
+		{"\"\"", "\"[]\"", "\"{}\"", "\"a\""},
+		{"\"\"", "\"[]\"", "\"{}\"", "\"aGVsbG8=\\n\""},
+	};
+	static const char *const messages[] = {
+		"", "{", "[]", "null", "{}", "\xff", "{\"body\":\"\"}"};
+	struct v1_request r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (read_request(&r, rows[i][0], rows[i][1], rows[i][2], rows[i][3]))
+			fail_msg("row %zu is no request", i);
+		v1_request_fini(&r);
+	}
+	for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+		r = (struct v1_request){0};
+		if (v1_request_read(&r, messages[i], strlen(messages[i])))
+			fail_msg("message %zu is no request", i);
+		v1_request_fini(&r);
+	}
+}
+
+/* --- a session, with a stand-in for the app --- */
+
+static void *open_session(void)
+{
+	static const struct session_socket socket; /* v1 asks nothing of it */
+
+	return session_v1.open(NULL, &socket);
+}
+
+static void receive_get(void *session)
+{
+	static const char message[] =
+		"{\"correlation_id\":\"" CORR
+		"\",\"method\":\"GET\",\"url_path\":\"\",\"url_query\":\"[]\","
+		"\"headers\":\"{}\",\"body\":\"\"}";
+
+	session_v1.receive(session, (const uint8_t *)message, sizeof message - 1);
+}
+
+/* The one message that is there. NULL: none. The caller frees it. */
+static json_t *pull_answer(void *session)
+{
+	static uint8_t piece[SESSION_PULL_BYTES];
+	struct buf text = {0};
+	bool first, final;
+	size_t bytes;
+
+	while ((bytes = session_v1.pull(session, piece, &first, &final)) > 0) {
+		assert_int_equal(first, buf_bytes(&text) == 0);
+		buf_append(&text, piece, bytes);
+	}
+	json_t *answer =
+		text.data ? json_loadb((const char *)buf_first(&text), buf_bytes(&text), 0, NULL)
+			  : NULL;
+	buf_fini(&text);
+	return answer;
+}
+
+static void expect_answer(json_t *answer, int status, const char *body)
+{
+	assert_non_null(answer);
+	assert_string_equal(json_string_value(json_object_get(answer, "correlation_id")), CORR);
+	assert_int_equal(json_integer_value(json_object_get(answer, "status_code")), status);
+	assert_string_equal(json_string_value(json_object_get(answer, "body")), body);
+}
+
+static void test_answer(void **state)
+{
+	void *session = open_session();
+
+	(void)state;
+	assert_true(session_v1.is_idle(session));
+	receive_get(session);
+	assert_false(session_v1.is_idle(session));
+	assert_null(pull_answer(session)); /* not before the app has ended it */
+	struct fetch *f = stub_fetch(0);
+	assert_int_equal(stub_read_body(f, 10), FETCH_END);
+	assert_true(stub_answer_data(f, 3));
+	stub_end(f, FAIL_NONE);
+	json_t *answer = pull_answer(session);
+	expect_answer(answer, 200, "AAAA");
+	json_t *headers =
+		json_loads(json_string_value(json_object_get(answer, "headers")), 0, NULL);
+	assert_string_equal(json_string_value(json_object_get(headers, "set-cookie")), "a=b");
+	assert_string_equal(json_string_value(json_object_get(headers, "x-dup")), "1, 2");
+	assert_null(json_object_get(headers, ":status"));
+	json_decref(headers);
+	json_decref(answer);
+	assert_true(session_v1.is_idle(session));
+	session_v1.free(session);
+}
+
+static void test_answer_of_a_failed_app(void **state)
+{
+	void *session = open_session();
+
+	(void)state;
+	receive_get(session);
+	(void)stub_answer_data(stub_fetch(0), 100);
+	stub_end(stub_fetch(0), FAIL_TARGET_UNREACHABLE);
+	json_t *answer = pull_answer(session);
+	expect_answer(answer, 504, "");
+	assert_string_equal(json_string_value(json_object_get(answer, "headers")), "{}");
+	json_decref(answer);
+	session_v1.free(session);
+}
+
+static void test_answer_too_large(void **state)
+{
+	void *session = open_session();
+
+	(void)state;
+	receive_get(session);
+	for (int i = 0; i < 17; i++) /* MiB; it is taken in to its end, and not kept */
+		assert_true(stub_answer_data(stub_fetch(0), 1024 * 1024));
+	stub_end(stub_fetch(0), FAIL_NONE);
+	json_t *answer = pull_answer(session);
+	expect_answer(answer, 502, "");
+	json_decref(answer);
+	session_v1.free(session);
+}
+
+static void test_the_tunnel_goes_while_requests_run(void **state)
+{
+	void *session = open_session();
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		receive_get(session);
+	assert_int_equal(stub_fetch_count, 3);
+	stub_end(stub_fetch(1), FAIL_NONE);
+	session_v1.free(session);
+	assert_int_equal(stub_fetch_count, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_body_and_length),
+		cmocka_unit_test(test_impossible_requests),
+		cmocka_unit_test(test_answer),
+		cmocka_unit_test(test_answer_of_a_failed_app),
+		cmocka_unit_test(test_answer_too_large),
+		cmocka_unit_test(test_the_tunnel_goes_while_requests_run),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
