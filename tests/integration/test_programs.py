@@ -1,0 +1,263 @@
+"""Command lines, bad configuration, names in use, signals (contract sections 1 and 2). No web server."""
+import os
+import pathlib
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+
+import pytest
+
+from harness import PATIENCE_S, Process, V1Client, environment, program, token, wait_until
+
+PROGRAMS = ("broker", "fcgi", "client", "token")
+
+
+@pytest.fixture
+def directory():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="pipegate-"))
+    yield path
+    shutil.rmtree(path)
+
+
+def run(name, *arguments, stdin=subprocess.DEVNULL, **variables):
+    done = subprocess.run([program(name), *arguments], env=environment(**variables), capture_output=True, text=True,
+                          timeout=PATIENCE_S, stdin=stdin)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_and_version(name):
+    for flag in ("-h", "--help"):
+        code, out, err = run(name, flag)
+        assert (code, err) == (0, "") and out.startswith(f"usage: pipegate-{name}")
+    code, out, err = run(name, "--version")
+    assert (code, err) == (0, "") and re.match(rf"pipegate-{name} \d+\.\d+\.\d+ \(", out)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_unknown_flag(name):
+    code, out, err = run(name, "--nonsense")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "nonsense" in err
+
+
+@pytest.mark.parametrize("name, arguments", [
+    ("broker", ["extra"]), ("fcgi", ["extra"]), ("token", ["extra"]),
+    ("fcgi", ["--threads", "0"]), ("fcgi", ["--threads", "x"]), ("fcgi", ["--threads", "-1"]), ("broker", ["--listen"]),
+    ("token", ["--ttl-days", "x"]), ("token", ["--ttl-days", "0"]),
+    ("client", []), ("client", ["3000"]), ("client", ["3000", "ws://x/?token=a", "more"]),
+    ("client", ["ftp://x", "ws://x/?token=a"]), ("client", ["0", "ws://x/?token=a"]), ("client", ["99999", "ws://x/?token=a"]),
+    ("client", ["http://", "ws://x/?token=a"]), ("client", ["unix:relative", "ws://x/?token=a"]),
+    ("client", ["3000", "http://x/?token=a"]), ("client", ["3000", "nonsense"]),
+    ("client", ["--host-header", "a b", "3000", "ws://x/?token=a"]),
+])
+def test_impossible_arguments(name, arguments):
+    code, out, err = run(name, *arguments)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+
+
+NUMBERS = ("PIPEGATE_MAX_QUEUE_DEPTH", "PIPEGATE_MAX_CONCURRENT", "PIPEGATE_V1_MESSAGE_BYTES", "PIPEGATE_RESPONSE_TIMEOUT",
+           "PIPEGATE_IDLE_TIMEOUT", "PIPEGATE_OFFLINE_WAIT", "PIPEGATE_DRAIN_SECONDS", "PIPEGATE_MAX_BODY_BYTES")
+
+
+@pytest.mark.parametrize("variable, value", [(v, x) for v in NUMBERS for x in ("", "x", "-1", "1.5", "99999999999999999999")] + [
+    ("PIPEGATE_JWT_SECRET", None), ("PIPEGATE_JWT_SECRET", ""),
+    ("PIPEGATE_JWT_ALGORITHMS", None), ("PIPEGATE_JWT_ALGORITHMS", ""), ("PIPEGATE_JWT_ALGORITHMS", "HS256"),
+    ("PIPEGATE_JWT_ALGORITHMS", "[]"), ("PIPEGATE_JWT_ALGORITHMS", '["none"]'), ("PIPEGATE_JWT_ALGORITHMS", '["RS256"]'),
+    ("PIPEGATE_JWT_ALGORITHMS", '[7]'), ("PIPEGATE_JWT_ALGORITHMS", '{"a": 1}'),
+    ("PIPEGATE_LISTEN", "nonsense"), ("PIPEGATE_LISTEN", "127.0.0.1:99999"), ("PIPEGATE_LISTEN", "unix:"),
+    ("PIPEGATE_GATE", "nonsense"), ("PIPEGATE_GATE", "ipc://relative"), ("PIPEGATE_GATE", "tcp://0.0.0.0:5000"),
+    ("PIPEGATE_GATE", "tcp://*:5000"), ("PIPEGATE_ADMIN", "nonsense"),
+])
+def test_bad_configuration_of_the_broker(directory, variable, value):
+    variables = {"PIPEGATE_GATE": f"ipc://{directory}/gate", "PIPEGATE_LISTEN": "127.0.0.1:0", variable: value}
+    for arguments in ([], ["--check"]):
+        code, out, err = run("broker", *arguments, **variables)
+        assert (code, out) == (78, "") and err.count("\n") == 1 and variable in err
+        if value and variable != "PIPEGATE_JWT_SECRET":
+            assert f'"{value}"' in err.replace('\\"', '"')
+    assert os.listdir(directory) == [], "nothing half started"
+
+
+@pytest.mark.parametrize("name, arguments, variables, words", [
+    ("fcgi", ["--listen", "nonsense"], {}, ["--listen", '"nonsense"']),
+    ("fcgi", ["--gate", "nonsense", "--listen", "unix:/tmp/x"], {}, ["--gate", '"nonsense"']),
+    ("fcgi", [], {}, ["--listen"]),
+    ("fcgi", ["--listen", "unix:/nonexistent/x"], {}, ["--listen", "/nonexistent/x"]),
+    ("fcgi", ["--listen", "unix:/tmp/x", "--socket-group", "no-such-group"], {}, ["--socket-group", '"no-such-group"']),
+    ("fcgi", ["--listen", "unix:/tmp/x"], {"PIPEGATE_MAX_BODY_BYTES": "x"}, ["PIPEGATE_MAX_BODY_BYTES", '"x"']),
+    ("token", [], {"PIPEGATE_JWT_SECRET": None}, ["PIPEGATE_JWT_SECRET"]),
+    ("token", [], {"PIPEGATE_JWT_TTL_DAYS": "0"}, ["PIPEGATE_JWT_TTL_DAYS", '"0"']),
+    ("token", [], {"PIPEGATE_CONNECTION_ID": "a/b"}, ["PIPEGATE_CONNECTION_ID", '"a/b"']),
+    ("client", ["3000", "ws://127.0.0.1:1/"], {}, ["PIPEGATE_TOKEN"]),
+    ("client", ["--token-file", "/nonexistent", "3000", "ws://127.0.0.1:1/"], {}, ["--token-file", '"/nonexistent"']),
+    ("client", ["--ca-file", "/nonexistent", "3000", "ws://127.0.0.1:1/?token=x"], {}, ["--ca-file", '"/nonexistent"']),
+])
+def test_bad_configuration(name, arguments, variables, words):
+    code, out, err = run(name, *arguments, **variables)
+    assert (code, out) == (78, "") and err.count("\n") == 1, err
+    assert all(w in err for w in words), err
+
+
+def claims(text):
+    import base64
+    import json
+    part = text.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_token():
+    code, out, err = run("token")
+    lines = out.splitlines()
+    assert (code, err, len(lines)) == (0, "", 2)
+    assert re.fullmatch(r"Connection-id: [0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}", lines[0])
+    assert lines[1].startswith("JWT Bearer:    ey")
+    c = claims(lines[1].split()[-1])
+    assert set(c) == {"sub", "exp", "nbf", "iat", "iss", "aud", "jti"}
+    assert c["sub"] == lines[0].split()[-1] and c["exp"] - c["iat"] == 21 * 86400
+    assert claims(run("token", "-c", "my-app", "--ttl-days", "2")[1].split()[-1])["sub"] == "my-app"
+    assert "Connection-id: pinned\n" in run("token", PIPEGATE_CONNECTION_ID="pinned")[1]
+    assert "Connection-id: flag\n" in run("token", "--connection-id", "flag", PIPEGATE_CONNECTION_ID="pinned")[1]
+    for bad in ("a/b", "", "x" * 65, "healthz"):
+        assert run("token", "-c", bad)[0] in (2, 78)
+
+
+def start_broker(directory, *arguments, name="broker"):
+    p = Process(directory, name, [program("broker"), "--gate", f"ipc://{directory}/gate.sock",
+                                  *(arguments or ("--listen", "127.0.0.1:0"))])
+    return p
+
+
+def test_names_in_use(directory):
+    first = start_broker(directory)
+    port = first.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    code, _, err = run("broker", "--listen", "127.0.0.1:0", "--gate", f"ipc://{directory}/gate.sock")
+    assert code == 78 and "gate.sock" in err.splitlines()[-1]
+    code, _, err = run("broker", "--listen", f"127.0.0.1:{port}", "--gate", f"ipc://{directory}/other.sock")
+    assert code == 78 and port in err.splitlines()[-1]
+    assert not (directory / "other.sock").exists(), "nothing half started"
+    responder = Process(directory, "fcgi", [program("fcgi"), "--listen", f"unix:{directory}/f.sock", "--gate",
+                                            f"ipc://{directory}/gate.sock"])
+    responder.wait_log("gate.connected")
+    code, _, err = run("fcgi", "--listen", f"unix:{directory}/f.sock", "--gate", f"ipc://{directory}/gate.sock")
+    assert code == 78 and "f.sock" in err
+    for name in ("gate.sock", "f.sock"):
+        assert stat.S_IMODE(os.stat(directory / name).st_mode) == 0o660
+    responder.stop()
+    first.stop()
+    assert not (directory / "f.sock").exists() and not (directory / "gate.sock").exists()
+
+
+def test_dead_names_are_replaced(directory):
+    for name in ("gate.sock", "l.sock"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(directory / name))
+    p = start_broker(directory, "--listen", f"unix:{directory}/l.sock")
+    p.wait_log("ready")
+    p.kill()
+    p = start_broker(directory, "--listen", f"unix:{directory}/l.sock", name="broker2")
+    p.wait_log("ready")
+    p.stop()
+
+
+def test_a_file_that_is_no_socket_stays(directory):
+    (directory / "l.sock").write_text("precious")
+    code, _, err = run("broker", "--listen", f"unix:{directory}/l.sock", "--gate", f"ipc://{directory}/g.sock")
+    assert code == 78 and (directory / "l.sock").read_text() == "precious"
+
+
+def test_refused_token_ends_the_client(directory):
+    broker = start_broker(directory)
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    bad = token(secret="another")
+    code, _, err = run("client", "3000", f"ws://127.0.0.1:{port}/?token={bad}")
+    assert code == 77 and "Invalid token" in err and bad not in err
+    code, _, err = run("client", "3000", f"ws://127.0.0.1:{port}/", PIPEGATE_TOKEN=token(exp=1))
+    assert code == 77 and "Token expired" in err
+    broker.stop()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_http_refusal_ends_the_client(status):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = subprocess.Popen([program("client"), "3000", f"ws://127.0.0.1:{listener.getsockname()[1]}/?token=x"],
+                                  stderr=subprocess.PIPE, text=True)
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        _, err = client.communicate(timeout=PATIENCE_S)
+        connection.close()
+    assert client.returncode == 77 and str(status) in err
+
+
+def test_client_comes_back(directory):
+    """The server is not yet up, then dies, then is there again."""
+    broker = start_broker(directory)
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    broker.stop()
+    client = Process(directory, "client", [program("client"), "3000", f"ws://127.0.0.1:{port}/"],
+                     environment(PIPEGATE_TOKEN=token()))
+    client.wait_log("retry_ms")
+    for i in (1, 2):
+        broker = start_broker(directory, "--listen", f"127.0.0.1:{port}", name=f"broker{i}")
+        client.wait_log("tunnel.open", i)
+        broker.kill()
+    client.stop()
+
+
+@pytest.mark.parametrize("signal", [15, 2])
+def test_signals(directory, signal):
+    broker = start_broker(directory)
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    client = Process(directory, "client", [program("client"), "3000", f"ws://127.0.0.1:{port}/"],
+                     environment(PIPEGATE_TOKEN=token()))
+    client.wait_log("tunnel.open")
+    responder = Process(directory, "fcgi", [program("fcgi"), "--listen", "127.0.0.1:0", "--gate", f"ipc://{directory}/gate.sock"])
+    responder.wait_log("gate.connected")
+    for p in (client, responder, broker):
+        p.signal(signal)
+        assert p.wait() == 0, p.log()
+        p.close()
+
+
+def test_token_file(directory):
+    broker = start_broker(directory)
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    (directory / "token").write_text(token("from-file") + "\n")
+    client = Process(directory, "client", [program("client"), "--token-file", str(directory / "token"), "3000",
+                                           f"ws://127.0.0.1:{port}/"])
+    client.wait_log("tunnel.open")
+    broker.wait_log("conn=from-file ")
+    client.stop()
+    broker.stop()
+
+
+def test_plain_cgi(directory):
+    """A host that has only CGI: one request, then it ends."""
+    broker = start_broker(directory)
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    peer = V1Client(f"ws://127.0.0.1:{port}/?token={token('cgi')}").wait_open()
+    wait_until(lambda: "conn=cgi " in broker.log(), "the tunnel")
+    env = environment(GATEWAY_INTERFACE="CGI/1.1", REQUEST_METHOD="POST", REQUEST_URI="/cgi/x", SCRIPT_NAME="/cgi/x",
+                      CONTENT_LENGTH="4", PIPEGATE_GATE=f"ipc://{directory}/gate.sock", SERVER_PROTOCOL="HTTP/1.1")
+    done = subprocess.run([program("fcgi")], input=b"body", env=env, capture_output=True, timeout=PATIENCE_S)
+    head, body = done.stdout.split(b"\r\n\r\n", 1)
+    assert done.returncode == 0 and head.startswith(b"Status: 200") and body == b"hello"
+    assert peer.received[0]["body"] == "Ym9keQ=="
+    peer.close()
+    broker.stop()
+
+
+def test_fastcgi_on_descriptor_0(directory):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "zero.sock"))
+        listener.listen()
+        p = subprocess.Popen([program("fcgi"), "--gate", f"ipc://{directory}/gate.sock"], stdin=listener,
+                             stderr=subprocess.PIPE, env=environment())
+        assert b"responder.start" in p.stderr.readline()
+        p.terminate()
+        assert p.wait(PATIENCE_S) == 0
+        assert (directory / "zero.sock").exists(), "it is not ours to remove"
+        p.stderr.close()
