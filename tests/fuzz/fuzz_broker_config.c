@@ -1,0 +1,48 @@
+/* The environment of the broker and of pipegate-token, as "NAME=value" lines. */
+#include "broker/config.h"
+
+#include "common/endpoint.h"
+#include "common/id.h"
+#include "tests/fuzz/fuzz.h"
+
+static void check(const struct config *c, enum config_for program)
+{
+	CHECK(*c->jwt_secret != '\0' && *c->jwt_issuer != '\0' && *c->jwt_audience != '\0');
+	CHECK(c->jwt_algorithm_count >= 1 && c->jwt_algorithm_count <= 3);
+	for (size_t i = 0; i < c->jwt_algorithm_count; i++) {
+		CHECK(c->jwt_algorithms[i] <= JWT_HS512);
+		CHECK(i == 0 || c->jwt_algorithms[i] != c->jwt_algorithms[0]);
+	}
+	CHECK(c->jwt_ttl_days >= 1 && c->jwt_ttl_days <= 36500);
+	CHECK(c->max_body_bytes >= 0 && c->max_queue_depth >= 0 && c->max_concurrent >= 1);
+	CHECK(c->max_concurrent <= 65535 && c->v1_message_bytes >= 1024);
+	CHECK(c->response_timeout_ms >= 1000 && c->idle_timeout_ms >= 1000);
+	CHECK(c->offline_wait_ms >= 0 && c->drain_ms >= 0);
+	if (program == CONFIG_TOKEN && c->connection_id != NULL)
+		CHECK(connection_id_valid(c->connection_id, strlen(c->connection_id)));
+	if (config_check_endpoints(c) == 0)
+		CHECK(endpoint_valid(c->listen) && cli_gate_fault(c->gate) == NULL &&
+		      (c->admin == NULL || endpoint_valid(c->admin)));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	struct input in = {data, bytes};
+	struct config c;
+	char *line;
+
+	clearenv();
+	while ((line = input_line(&in)) != NULL) {
+		char *equals = strchr(line, '=');
+		if (equals != NULL && equals > line && strncmp(line, "PIPEGATE_", 9) == 0) {
+			*equals = '\0';
+			setenv(line, equals + 1, 1);
+		}
+		free(line);
+	}
+	for (int program = CONFIG_BROKER; program <= CONFIG_TOKEN; program++) {
+		if (config_from_environment(&c, (enum config_for)program) == 0)
+			check(&c, (enum config_for)program);
+	}
+	return 0;
+}

@@ -1,0 +1,107 @@
+/* Tokens: as they come from a stranger; and with a header and claims of the input's, signed with our secret,
+ * so that what is behind the signature is reached too. */
+#include "broker/auth.h"
+
+#include "common/b64.h"
+#include "common/buf.h"
+#include "common/id.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+static const int64_t now_s = 1700000000;
+static const char secret[] = "a secret for tests";
+
+/* base64url without padding. */
+static void put_base64url(struct buf *out, const void *data, size_t bytes)
+{
+	size_t length;
+	char *text = b64_encode(data, bytes, &length);
+
+	for (size_t i = 0; i < length && text[i] != '='; i++)
+		buf_append(out, text[i] == '+' ? "-" : text[i] == '/' ? "_" : text + i, 1);
+	free(text);
+}
+
+static const EVP_MD *digest(enum jwt_hmac algorithm)
+{
+	return algorithm == JWT_HS256	? EVP_sha256()
+	       : algorithm == JWT_HS384 ? EVP_sha384()
+					: EVP_sha512();
+}
+
+static const char *name(enum jwt_hmac algorithm)
+{
+	static const char *const names[] = {"HS256", "HS384", "HS512"};
+
+	return names[algorithm];
+}
+
+/* Nothing but a token of ours, in time and for this issuer and audience, may be good. */
+static void check_good(const struct auth_grant *grant, const char *header, const char *claims,
+		       enum jwt_hmac signer)
+{
+	json_t *h = json_loads(header, 0, NULL), *c = json_loads(claims, JSON_ALLOW_NUL, NULL);
+	const char *algorithm = json_string_value(json_object_get(h, "alg"));
+	const char *sub = json_string_value(json_object_get(c, "sub"));
+	const char *issuer = json_string_value(json_object_get(c, "iss"));
+
+	CHECK(connection_id_valid(grant->connection_id, strlen(grant->connection_id)));
+	CHECK(grant->expires_s > now_s);
+	CHECK(algorithm != NULL && strcasecmp(algorithm, name(signer)) == 0);
+	CHECK(sub != NULL && strcmp(sub, grant->connection_id) == 0);
+	CHECK(issuer != NULL && strcmp(issuer, "pipegate") == 0);
+	CHECK(json_number_value(json_object_get(c, "exp")) > (double)now_s);
+	CHECK(!(json_number_value(json_object_get(c, "nbf")) >= (double)now_s + 1));
+	json_decref(h);
+	json_decref(c);
+}
+
+static void check_signed(const struct config *c, struct input *in, enum jwt_hmac signer)
+{
+	char *header = input_line(in), *claims = input_line(in);
+	struct auth_grant grant;
+	struct buf token = {0};
+	unsigned char mac[EVP_MAX_MD_SIZE];
+	unsigned mac_bytes = 0;
+
+	if (header != NULL && claims != NULL) {
+		put_base64url(&token, header, strlen(header));
+		buf_append(&token, ".", 1);
+		put_base64url(&token, claims, strlen(claims));
+		CHECK(HMAC(digest(signer), secret, (int)strlen(secret), buf_first(&token),
+			   buf_bytes(&token), mac, &mac_bytes) != NULL);
+		buf_append(&token, ".", 1);
+		put_base64url(&token, mac, mac_bytes);
+		if (auth_check(c, (const char *)buf_first(&token), buf_bytes(&token), now_s,
+			       &grant) == AUTH_OK) {
+			check_good(&grant, header, claims, signer);
+			CHECK(signer == c->jwt_algorithms[0] ||
+			      (c->jwt_algorithm_count > 1 && signer == c->jwt_algorithms[1]));
+		}
+	}
+	buf_fini(&token);
+	free(header);
+	free(claims);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	struct input in = {data, bytes};
+	uint8_t how = input_byte(&in);
+	const struct config c = {
+		.jwt_secret = secret,
+		.jwt_algorithms = {JWT_HS256, JWT_HS512},
+		.jwt_algorithm_count = 1 + how % 2,
+		.jwt_issuer = "pipegate",
+		.jwt_audience = "pipegate",
+	};
+	struct auth_grant grant;
+
+	/* No input has a good signature by luck. */
+	CHECK(auth_check(&c, (const char *)in.at, in.left, now_s, &grant) != AUTH_OK);
+	check_signed(&c, &in, (enum jwt_hmac)(how / 2 % 3));
+	return 0;
+}

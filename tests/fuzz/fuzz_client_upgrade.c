@@ -1,0 +1,159 @@
+/* A caller's WebSocket at the client: what a local app may say to a handshake, in pieces, with an owner that
+ * takes some of it. The first byte chooses what the others do. */
+#include "client/upgrade.h"
+
+#include "common/http.h"
+#include "tests/fuzz/fuzz.h"
+
+struct wire {
+	const struct wire_events *events;
+	void *ctx;
+};
+
+static struct wire *wire; /* the one that is open */
+static struct input answer;
+static uint8_t how;
+static int heads, ends;
+static bool closed, relays;
+static size_t given_bytes, waits;
+
+static const struct settings settings = {
+	.target = {.origin = "http://localhost", .authority = "localhost", .base = "/base"}};
+
+const struct settings *origin_settings(const struct origin *o)
+{
+	(void)o;
+	return &settings;
+}
+
+struct wire *wire_open(struct origin *o, const struct wire_events *callbacks, void *ctx)
+{
+	struct wire *w = xcalloc(1, sizeof *w);
+
+	(void)o;
+	w->events = callbacks;
+	w->ctx = ctx;
+	wire = w;
+	return w;
+}
+
+ssize_t wire_read(struct wire *w, void *out, size_t bytes)
+{
+	size_t got;
+
+	(void)w;
+	if (answer.left == 0)
+		return how & 1 ? WIRE_END : how & 2 ? WIRE_BROKEN : WIRE_WAIT;
+	if (how & 4 && waits++ % 2 == 0)
+		return WIRE_WAIT;
+	size_t most = how & 8 ? (size_t)1 + (how >> 4) : bytes;
+	const uint8_t *at = input_take(&answer, most < bytes ? most : bytes, &got);
+	memcpy(out, at, got);
+	return (ssize_t)got;
+}
+
+ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
+{
+	(void)w;
+	CHECK(bytes > 0 && data != NULL);
+	return how & 4 && waits++ % 2 == 0 ? WIRE_WAIT : (ssize_t)bytes;
+}
+
+void wire_watch(struct wire *w, bool read, bool write)
+{
+	(void)w;
+	(void)read;
+	(void)write;
+}
+
+bool wire_end_writing(struct wire *w)
+{
+	(void)w;
+	return how & 16;
+}
+
+void wire_close(struct wire **wp)
+{
+	free(*wp);
+	*wp = NULL;
+	closed = true;
+}
+
+static void on_head(void *ctx, const struct head *h)
+{
+	struct head_reader reader;
+	struct head_field f;
+	int more;
+
+	(void)ctx;
+	CHECK(heads++ == 0 && ends == 0 && head_find(h->data, h->bytes, ":status", &f));
+	relays = memcmp(f.value, "101", 3) == 0;
+	CHECK(relays || f.value[0] >= '2');
+	head_reader_init(&reader, h->data, h->bytes);
+	while ((more = head_next(&reader, &f)) == 1)
+		CHECK(http_value_valid(f.value, f.value_bytes) && !http_hop_by_hop(&f));
+	CHECK(more == 0);
+}
+
+static bool on_data(void *ctx, const void *data, size_t bytes)
+{
+	(void)ctx;
+	CHECK(heads == 1 && ends == 0 && bytes > 0 && data != NULL);
+	if (how & 32 && waits++ % 3 == 0)
+		return false;
+	given_bytes += bytes;
+	return true;
+}
+
+static ssize_t on_body(void *ctx, void *out, size_t bytes)
+{
+	(void)ctx;
+	CHECK(relays && ends == 0);
+	if (how & 64)
+		return waits++ % 2 == 0 ? FETCH_WAIT : FETCH_END;
+	if (waits++ > 10)
+		return FETCH_WAIT;
+	memset(out, 'x', bytes);
+	return (ssize_t)bytes;
+}
+
+static void on_end(void *ctx, enum fail f, bool maybe_delivered)
+{
+	(void)ctx;
+	(void)maybe_delivered;
+	CHECK(ends++ == 0 && (f != FAIL_NONE || heads == 1));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+	struct input in = {data, bytes};
+	struct head head = {0};
+
+	how = input_byte(&in);
+	answer = in;
+	heads = ends = 0;
+	closed = relays = false;
+	given_bytes = waits = 0;
+	head_add(&head, ":method", "GET");
+	head_add(&head, ":target", "/x");
+	head_add(&head, ":upgrade", "websocket");
+	head_add(&head, "host", "public.example");
+	struct upgrade *u = upgrade_start(NULL, head.data, head.bytes, &events, NULL);
+	head_fini(&head);
+	CHECK(u != NULL);
+	const struct wire_events *wire_events = wire->events;
+	void *ctx = wire->ctx;
+	wire_events->connected(ctx);
+	for (int i = 0; i < 50 && ends == 0; i++) {
+		if (i % 2 == 0)
+			wire_events->ready(ctx, true, true);
+		else
+			upgrade_resume(u);
+	}
+	CHECK(given_bytes <= bytes);
+	if (ends == 0)
+		upgrade_cancel(&u);
+	CHECK(closed);
+	return 0;
+}

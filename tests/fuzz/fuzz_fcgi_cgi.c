@@ -1,0 +1,153 @@
+/* A request over a FastCGI connection: the harness is the web server, and writes records that libfcgi
+ * understands, of sizes and with an end that the input names. What of the body comes out of cgi.c? */
+#include "fcgi/cgi.h"
+
+#include "tests/fuzz/fuzz.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BEGIN = 1, PARAMS = 4, STDIN = 5, WIRE_BYTES = 64 * 1024 };
+enum { DECLARED = 1, WRONG_LENGTH = 2, CUT = 4, KEEP = 8, LEAVES = 16, READS = 32 };
+
+struct wire {
+	uint8_t data[WIRE_BYTES];
+	size_t bytes;
+};
+
+static void put_record(struct wire *w, uint8_t type, const void *content, size_t bytes)
+{
+	uint8_t header[8] = {1, type, 0, 1};
+
+	CHECK(bytes <= UINT16_MAX && w->bytes + 8 + bytes <= WIRE_BYTES);
+	put_be16(header + 4, (uint16_t)bytes);
+	memcpy(w->data + w->bytes, header, 8);
+	if (bytes > 0)
+		memcpy(w->data + w->bytes + 8, content, bytes);
+	w->bytes += 8 + bytes;
+}
+
+static void put_request(struct wire *w, uint8_t how, size_t length)
+{
+	uint8_t begin[8] = {0, 1, how & KEEP ? 1 : 0};
+	char params[64], value[24];
+	int value_bytes = snprintf(value, sizeof value, "%zu", length);
+	int bytes = snprintf(params, sizeof params, "%c%c%s%s", 14, value_bytes, "CONTENT_LENGTH",
+			     value);
+
+	put_record(w, BEGIN, begin, sizeof begin);
+	if (how & DECLARED)
+		put_record(w, PARAMS, params, (size_t)bytes);
+	put_record(w, PARAMS, NULL, 0);
+}
+
+/* A listening socket, made once; and a new connection to it. */
+static int listener(int *peer)
+{
+	static int fd = -1;
+	static struct sockaddr_un address;
+	static socklen_t bytes = sizeof address;
+
+	if (fd < 0) {
+		signal(SIGPIPE, SIG_IGN);
+		cgi_init();
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		address.sun_family = AF_UNIX; /* without a name it gets a free abstract one */
+		CHECK(fd >= 0);
+		CHECK(bind(fd, (const struct sockaddr *)&address, sizeof(sa_family_t)) == 0);
+		CHECK(getsockname(fd, (struct sockaddr *)&address, &bytes) == 0);
+		CHECK(listen(fd, 8) == 0);
+	}
+	*peer = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK(*peer >= 0);
+	CHECK(connect(*peer, (const struct sockaddr *)&address, bytes) == 0);
+	return fd;
+}
+
+/* What was sent, and what it was said to be. */
+struct body {
+	const uint8_t *sent;
+	size_t sent_bytes, declared_bytes;
+	bool declared, cut;
+};
+
+static void read_body(struct cgi *c, const struct body *b, size_t piece_bytes)
+{
+	uint8_t *out = xmalloc(piece_bytes);
+	size_t had = 0, nothing = 0;
+	ssize_t got;
+
+	while ((got = cgi_read(c, out, piece_bytes, 0)) >= 0) {
+		CHECK((size_t)got <= piece_bytes && (size_t)got <= b->sent_bytes - had);
+		CHECK(got > 0 || nothing++ < 4);
+		CHECK(memcmp(out, b->sent + had, (size_t)got) == 0);
+		had += (size_t)got;
+	}
+	CHECK(!b->declared || had <= b->declared_bytes);
+	if (got == CGI_END && b->declared)
+		CHECK(had == b->declared_bytes);
+	else if (got == CGI_END)
+		CHECK(had == b->sent_bytes && !b->cut);
+	else
+		CHECK(b->declared ? b->declared_bytes > b->sent_bytes : b->cut);
+	CHECK(cgi_read(c, out, piece_bytes, 0) < 0);
+	free(out);
+}
+
+/* The last record of a complete answer says END_REQUEST; a cut one has none. */
+static void check_answer(int peer, bool complete)
+{
+	uint8_t answer[4096];
+	size_t bytes = 0;
+	ssize_t got;
+
+	while ((got = recv(peer, answer + bytes, sizeof answer - bytes, MSG_DONTWAIT)) > 0)
+		bytes += (size_t)got;
+	if (complete)
+		CHECK(bytes >= 16 && answer[bytes - 16 + 1] == 3);
+	else
+		CHECK(bytes == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static struct wire w;
+	struct input in = {data, bytes < WIRE_BYTES / 16 ? bytes : WIRE_BYTES / 16};
+	uint8_t how = input_byte(&in);
+	size_t record_bytes = 1 + input_byte(&in) % 97, piece_bytes = 1 + input_byte(&in) % 89;
+	size_t length = how & WRONG_LENGTH ? input_number(&in) : 0;
+	struct body body = {in.at, in.left, how & WRONG_LENGTH ? length : in.left,
+			    (how & DECLARED) != 0, (how & CUT) != 0};
+	int peer, fd = listener(&peer);
+
+	w.bytes = 0;
+	put_request(&w, how, body.declared_bytes);
+	while (in.left > 0) {
+		size_t some;
+		const uint8_t *at = input_take(&in, record_bytes, &some);
+		put_record(&w, STDIN, at, some);
+	}
+	if (!body.cut)
+		put_record(&w, STDIN, NULL, 0);
+	CHECK(send(peer, w.data, w.bytes, 0) == (ssize_t)w.bytes && shutdown(peer, SHUT_WR) == 0);
+
+	struct cgi *c = cgi_new(fd);
+	CHECK(cgi_accept(c) == 1);
+	struct request_parameters p = cgi_parameters(c);
+	CHECK((p.get(p.ctx, "CONTENT_LENGTH") != NULL) == body.declared);
+	if (how & READS)
+		read_body(c, &body, piece_bytes);
+	if (how & LEAVES) {
+		cgi_cut(c);
+	} else {
+		CHECK(cgi_write(c, "Status: 200 OK\r\n\r\n", 18) && cgi_flush(c));
+		cgi_finish(c);
+	}
+	check_answer(peer, !(how & LEAVES));
+	cgi_destroy(&c);
+	close(peer);
+	return 0;
+}

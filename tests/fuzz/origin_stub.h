@@ -1,0 +1,136 @@
+/* tests/fuzz/origin_stub.h - Stands in for client/origin.c: fetches that do what an input says, without an
+ * app. Included by one file of a program. */
+#ifndef PIPEGATE_FUZZ_ORIGIN_STUB_H
+#define PIPEGATE_FUZZ_ORIGIN_STUB_H
+
+#include "client/origin.h"
+#include "client/upgrade.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <sys/queue.h>
+
+struct fetch {
+	TAILQ_ENTRY(fetch) link;
+	const struct fetch_events *events;
+	void *ctx;
+	bool headed, uploads, resumed;
+};
+
+static TAILQ_HEAD(, fetch) stub_fetches = TAILQ_HEAD_INITIALIZER(stub_fetches);
+static size_t stub_fetch_count;
+
+struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
+			  enum fetch_body body, const struct fetch_events *events, void *ctx)
+{
+	struct head_field f;
+
+	(void)o;
+	if (!head_valid(head, head_bytes) || !head_find(head, head_bytes, ":method", &f) ||
+	    !head_find(head, head_bytes, ":target", &f))
+		return NULL;
+	struct fetch *fetch = xcalloc(1, sizeof *fetch);
+	fetch->events = events;
+	fetch->ctx = ctx;
+	fetch->uploads = body == FETCH_BODY;
+	TAILQ_INSERT_TAIL(&stub_fetches, fetch, link);
+	stub_fetch_count++;
+	return fetch;
+}
+
+static void stub_forget(struct fetch *f)
+{
+	TAILQ_REMOVE(&stub_fetches, f, link);
+	stub_fetch_count--;
+	free(f);
+}
+
+void fetch_resume(struct fetch *f)
+{
+	f->resumed = true;
+}
+
+void fetch_cancel(struct fetch **fp)
+{
+	if (*fp != NULL)
+		stub_forget(*fp);
+	*fp = NULL;
+}
+
+/* And for client/upgrade.c. */
+struct upgrade *upgrade_start(struct origin *o, const void *head, size_t head_bytes,
+			      const struct fetch_events *events, void *ctx)
+{
+	return (struct upgrade *)fetch_start(o, head, head_bytes, FETCH_BODY, events, ctx);
+}
+
+void upgrade_resume(struct upgrade *u)
+{
+	fetch_resume((struct fetch *)u);
+}
+
+void upgrade_cancel(struct upgrade **up)
+{
+	struct fetch *f = (struct fetch *)*up;
+
+	fetch_cancel(&f);
+	*up = NULL;
+}
+
+/* The nth of those that run, counted round. NULL: none runs. */
+static inline struct fetch *stub_fetch(size_t nth)
+{
+	struct fetch *f = TAILQ_FIRST(&stub_fetches);
+
+	for (nth = stub_fetch_count ? nth % stub_fetch_count : 0; nth > 0; nth--)
+		f = TAILQ_NEXT(f, link);
+	return f;
+}
+
+static inline void stub_answer_head(struct fetch *f)
+{
+	struct head h = {0};
+
+	if (f->headed)
+		return;
+	f->headed = true;
+	head_add(&h, ":status", "200");
+	head_add(&h, ":origin", "http://localhost:3000");
+	head_add(&h, "set-cookie", "a=b");
+	head_add(&h, "Set-Cookie", "c=\xff");
+	head_add(&h, "x-dup", "1");
+	head_add(&h, "X-Dup", "2");
+	f->events->head(f->ctx, &h);
+	head_fini(&h);
+}
+
+/* False: the session cannot take it now. */
+static inline bool stub_answer_data(struct fetch *f, size_t bytes)
+{
+	uint8_t *data = xcalloc(1, bytes);
+
+	stub_answer_head(f);
+	bool taken = f->events->data(f->ctx, data, bytes);
+	free(data);
+	return taken;
+}
+
+/* The app reads so much of the request body. */
+static inline ssize_t stub_read_body(struct fetch *f, size_t bytes)
+{
+	uint8_t *out = xmalloc(bytes);
+	ssize_t got = f->uploads && bytes > 0 ? f->events->body(f->ctx, out, bytes) : FETCH_END;
+
+	CHECK(got == FETCH_END || (got >= 0 && (size_t)got <= bytes));
+	free(out);
+	return got;
+}
+
+static inline void stub_end(struct fetch *f, enum fail why)
+{
+	if (why == FAIL_NONE)
+		stub_answer_head(f);
+	f->events->end(f->ctx, why, true);
+	stub_forget(f);
+}
+
+#endif

@@ -1,0 +1,318 @@
+/* tests/fuzz/world.h - A hub between stand-ins: responders that wait for replies, and sockets that keep what
+ * was sent. No ZeroMQ, no WebSockets, and time is what the test says. CHECKs what must always hold: one
+ * reply for each message, counters that add up, nothing left at the end. */
+#ifndef PIPEGATE_FUZZ_WORLD_H
+#define PIPEGATE_FUZZ_WORLD_H
+
+#include "broker/hub.h"
+#include "broker/tunnel.h"
+#include "common/head.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { WORLD_PEERS = 8, WORLD_SOCKETS = 4 };
+
+struct world_peer {
+	bool waiting;
+	struct gate_msg last; /* the reply; its head and body are those below */
+	struct buf head, body;
+};
+
+struct world_socket {
+	struct world *world;
+	struct tunnel *tunnel; /* NULL: not connected */
+	bool closing;	       /* the broker has closed it */
+	bool blocked;	       /* takes nothing now */
+	struct buf sent;       /* v2: frames; v1: one message after the other, NUL in between */
+	bool in_message;
+};
+
+struct world {
+	struct config config;
+	struct hub hub;
+	struct world_peer peers[WORLD_PEERS];
+	struct world_socket sockets[WORLD_SOCKETS];
+	bool gate_news; /* messages since the hub settled: the broker settles before the next tick */
+};
+
+static inline bool world_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	struct world *w = ctx;
+	struct world_peer *p = &w->peers[peer->data[0]];
+
+	CHECK(p->waiting);
+	CHECK(m->kind == GATE_PONG || m->kind == GATE_REPLY);
+	CHECK(m->boot == w->hub.boot && gate_encoded_bytes(m) <= GATE_MAX_MESSAGE_BYTES);
+	p->waiting = false;
+	p->last = *m;
+	buf_fini(&p->head);
+	buf_fini(&p->body);
+	buf_append(&p->head, m->head, m->head_bytes);
+	buf_append(&p->body, m->body, m->body_bytes);
+	p->last.head = buf_first(&p->head);
+	p->last.body = buf_first(&p->body);
+	return true;
+}
+
+static inline void world_flush(void *socket)
+{
+	static uint8_t piece[TUNNEL_PULL_BYTES];
+	struct world_socket *s = socket;
+	bool first, final;
+	size_t bytes;
+
+	while (!s->blocked && (bytes = tunnel_pull(s->tunnel, piece, &first, &final)) > 0) {
+		CHECK(bytes <= sizeof piece && first == !s->in_message);
+		buf_append(&s->sent, piece, bytes);
+		if (final && s->tunnel->codec->text)
+			buf_append(&s->sent, "", 1);
+		s->in_message = !final;
+	}
+}
+
+static inline void world_close(void *socket)
+{
+	struct world_socket *s = socket;
+
+	CHECK(!s->closing && s->tunnel->close_code >= 1000);
+	s->closing = true;
+}
+
+static inline void world_init(struct world *w)
+{
+	const struct hub_io io = {.ctx = w, .reply = world_reply};
+
+	*w = (struct world){.config = {.max_body_bytes = 400000,
+				       .max_queue_depth = 3,
+				       .max_concurrent = 2,
+				       .v1_message_bytes = 4096,
+				       .response_timeout_ms = 20000,
+				       .idle_timeout_ms = 15000,
+				       .offline_wait_ms = 5000}};
+	hub_init(&w->hub, &w->config, &io, 1000);
+	w->hub.boot = 7;
+}
+
+/* `peer` sends a message to the gate, if it does not wait for a reply. */
+static inline void world_send(struct world *w, size_t peer, const struct gate_msg *m)
+{
+	const struct gate_peer from = {.parts = 1, .part_bytes = {1}, .data = {(uint8_t)peer}};
+
+	if (w->peers[peer].waiting)
+		return;
+	w->peers[peer].waiting = m->kind != GATE_ALIVE;
+	w->gate_news = true;
+	hub_on_gate(&w->hub, &from, m);
+}
+
+static inline void world_count(const struct world *w)
+{
+	const struct hub *h = &w->hub;
+	const struct exchange *x;
+	size_t running = 0, tunnels = 0, open = 0, queued = 0;
+
+	for (x = h->exchanges; x != NULL; x = x->hh.next) {
+		open++;
+		queued += x->queued;
+		running += x->tunnel != NULL;
+		CHECK(!(x->queued && x->tunnel != NULL) && !(x->failed && x->tunnel != NULL));
+		CHECK(x->progress.at_ms != 0); /* whatever happens, it ends */
+	}
+	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
+		const struct tunnel *t = w->sockets[i].tunnel;
+		tunnels += t != NULL && t->state != TUNNEL_DEAD;
+		CHECK(t == NULL || t->running_count <= t->max_running);
+	}
+	CHECK(h->stats.open == open && h->stats.queued == queued && h->stats.running == running);
+	CHECK(h->stats.tunnels == tunnels);
+}
+
+static inline void world_disconnect(struct world *w, size_t slot)
+{
+	struct world_socket *s = &w->sockets[slot];
+
+	if (s->tunnel != NULL)
+		tunnel_on_closed(s->tunnel, 1006, "gone");
+	buf_fini(&s->sent);
+	*s = (struct world_socket){0};
+}
+
+/* The end of a turn of the loop; then the sockets that the broker has closed are gone. */
+static inline void world_settle(struct world *w)
+{
+	hub_settle(&w->hub);
+	w->gate_news = false;
+	world_count(w);
+	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
+		if (w->sockets[i].closing)
+			world_disconnect(w, i);
+	}
+	hub_settle(&w->hub);
+}
+
+/* Time goes by, and the responders' processes live. The loop turns after each tick. */
+static inline void world_later(struct world *w, int64_t ms)
+{
+	struct gate_msg alive = {.kind = GATE_ALIVE};
+
+	if (w->gate_news)
+		world_settle(w);
+	hub_set_now(&w->hub, w->hub.now_ms + ms);
+	for (alive.process = 1; alive.process <= 2; alive.process++)
+		hub_on_gate(&w->hub, NULL, &alive);
+	hub_tick(&w->hub);
+	world_settle(w);
+}
+
+/* The responders' processes die without a word. */
+static inline void world_lose_responders(struct world *w)
+{
+	if (w->gate_news)
+		world_settle(w);
+	hub_set_now(&w->hub, w->hub.now_ms + 10001);
+	hub_tick(&w->hub);
+	world_settle(w);
+	for (size_t i = 0; i < WORLD_PEERS; i++)
+		w->peers[i].waiting = false;
+}
+
+static inline void world_connect(struct world *w, size_t slot, const struct codec *codec,
+				 const char *id)
+{
+	static const struct tunnel_io io = {world_flush, world_close};
+	struct world_socket *s = &w->sockets[slot];
+	struct auth_grant grant = {.expires_s = INT64_MAX};
+
+	if (s->tunnel != NULL)
+		return;
+	strcpy(grant.connection_id, id);
+	s->world = w;
+	s->tunnel = tunnel_new(&w->hub, codec, &grant, &io, s);
+}
+
+/* The client of that socket sends a message. */
+static inline void world_receive(struct world *w, size_t slot, const void *data, size_t bytes)
+{
+	struct world_socket *s = &w->sockets[slot];
+	uint8_t *message = copy_of(data, bytes);
+
+	if (s->tunnel != NULL)
+		tunnel_on_message(s->tunnel, message, bytes);
+	free(message);
+}
+
+static inline void world_receive_frame(struct world *w, size_t slot, uint8_t type, uint8_t flags,
+				       uint32_t stream, const void *payload, size_t bytes)
+{
+	uint8_t *frame = xmalloc(FRAME_HEADER_BYTES + bytes);
+
+	frame_put_header(frame, type, flags, stream, bytes);
+	if (bytes > 0)
+		memcpy(frame + FRAME_HEADER_BYTES, payload, bytes);
+	world_receive(w, slot, frame, FRAME_HEADER_BYTES + bytes);
+	free(frame);
+}
+
+/* A HELLO that opens a v2 tunnel. */
+static inline void world_hello(struct world *w, size_t slot, const char *streams,
+			       const char *window, const char *instance)
+{
+	struct head hello = {0};
+
+	head_add(&hello, "version", "2");
+	head_add(&hello, "max-streams", streams);
+	head_add(&hello, "window", window);
+	head_add(&hello, "instance", instance);
+	world_receive_frame(w, slot, FRAME_HELLO, 0, 0, hello.data, hello.bytes);
+	head_fini(&hello);
+}
+
+/* HEAD with status 200. */
+static inline void world_answer(struct world *w, size_t slot, uint8_t flags, uint32_t stream,
+				const char *body, size_t body_bytes)
+{
+	struct head head = {0};
+	struct buf payload = {0};
+	uint8_t length[4];
+
+	head_add(&head, ":status", "200");
+	put_be32(length, (uint32_t)head.bytes);
+	buf_append(&payload, length, 4);
+	buf_append(&payload, head.data, head.bytes);
+	buf_append(&payload, body, body_bytes);
+	world_receive_frame(w, slot, FRAME_HEAD, flags, stream, buf_first(&payload),
+			    buf_bytes(&payload));
+	head_fini(&head);
+	buf_fini(&payload);
+}
+
+/* OPEN for `id`, with so many zeros as the first piece of its body. The correlation id is the peer's number,
+ * sixteen times. */
+static inline void world_open(struct world *w, size_t peer, const char *id, const struct head *head,
+			      uint8_t flags, size_t body_bytes)
+{
+	uint8_t *body = xcalloc(1, body_bytes + 1);
+	struct gate_msg m = {.kind = GATE_OPEN,
+			     .flags = flags,
+			     .number = 10000,
+			     .process = 1 + peer % 2,
+			     .id = id,
+			     .id_bytes = strlen(id),
+			     .head = head->data,
+			     .head_bytes = head->bytes,
+			     .body = body,
+			     .body_bytes = body_bytes,
+			     .body_total_bytes = body_bytes};
+
+	memset(m.corr, (int)peer, sizeof m.corr);
+	world_send(w, peer, &m);
+	free(body);
+}
+
+/* STEP or CANCEL. */
+static inline void world_step(struct world *w, size_t peer, uint8_t kind, uint8_t flags,
+			      uint32_t number, size_t body_bytes)
+{
+	uint8_t *body = xcalloc(1, body_bytes + 1);
+	struct gate_msg m = {.kind = kind,
+			     .flags = flags,
+			     .number = number,
+			     .process = 1 + peer % 2,
+			     .boot = w->hub.boot,
+			     .body = body,
+			     .body_bytes = body_bytes};
+
+	memset(m.corr, (int)peer, sizeof m.corr);
+	world_send(w, peer, &m);
+	free(body);
+}
+
+/* The head of a small request. */
+static inline void world_request(struct head *h, const char *method, const char *target)
+{
+	head_add(h, ":method", method);
+	head_add(h, ":target", target);
+	head_add(h, "host", "pub.example");
+}
+
+/* Nobody says anything more: all that waits gets its reply, and nothing is left. */
+static inline void world_fini(struct world *w)
+{
+	world_settle(w);
+	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
+		world_disconnect(w, i);
+		world_settle(w);
+	}
+	for (int i = 0; i < 4; i++)
+		world_later(w, 15000);
+	for (size_t i = 0; i < WORLD_PEERS; i++) {
+		CHECK(!w->peers[i].waiting);
+		buf_fini(&w->peers[i].head);
+		buf_fini(&w->peers[i].body);
+	}
+	for (int i = 0; i < 4; i++) /* what nobody fetches is forgotten */
+		world_later(w, 15000);
+	CHECK(!hub_busy(&w->hub) && !hub_has_tunnels(&w->hub));
+	hub_fini(&w->hub);
+}
+
+#endif
