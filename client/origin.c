@@ -637,8 +637,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 	if (status < 0) {
 		/* libuv has met POLLERR and has stopped to watch. An app that answers early and closes resets
-		 * the connection: what it said before is still there, and libcurl shall read it. */
-		act(w->origin, w->fd, CURL_CSELECT_IN);
+		 * the connection: what it said before is still there, and libcurl shall read it. Once it has
+		 * read the end of that it wants to write, and meets the error there. */
+		act(w->origin, w->fd,
+		    (w->what & CURL_POLL_IN) ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
 		if (!uv_is_closing((uv_handle_t *)poll))
 			watch(w);
 		return;
