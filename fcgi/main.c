@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@ enum {
 	THREADS_STANDARD = 512,
 	THREADS_MAX = 4096,
 	DRAIN_MS = 10000,
+	WORKER_DESCRIPTORS = 3, /* its REQ socket, its connection, and one while those change */
+	OTHER_DESCRIPTORS = 32,
 	BACKLOG = 1024,
 	LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
 };
@@ -203,13 +206,33 @@ static int serve_until_told(const struct settings *s, struct mux *mux, int liste
 	return 0;
 }
 
+/* A worker that cannot have its descriptors is worse than one that is not there. */
+static void bound_threads(struct settings *s)
+{
+	struct rlimit limit;
+
+	cli_raise_descriptor_limit();
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	int64_t most =
+		limit.rlim_cur <= OTHER_DESCRIPTORS + WORKER_DESCRIPTORS
+			? 1
+			: (int64_t)((limit.rlim_cur - OTHER_DESCRIPTORS) / WORKER_DESCRIPTORS);
+	if (s->threads <= most)
+		return;
+	log_warn("responder.few_descriptors threads=%lld", (long long)most);
+	s->threads = most;
+}
+
 /* Plain CGI: one request, by the same code. */
 static int serve_one(const struct settings *s, struct mux *mux)
 {
-	struct share *share = share_new(1);
 	struct ask *ask = ask_new(mux, 0);
-	struct cgi *cgi = cgi_new_plain();
 
+	if (ask == NULL)
+		return EXIT_FAILURE;
+	struct share *share = share_new(1);
+	struct cgi *cgi = cgi_new_plain();
 	if (cgi_accept(cgi) == 1)
 		serve(cgi, ask, share, s->max_body_bytes);
 	cgi_destroy(&cgi);
@@ -251,6 +274,7 @@ int main(int argc, char **argv)
 		pthread_sigmask(SIG_BLOCK, &end_signals, NULL);
 	}
 
+	bound_threads(&s);
 	struct mux *mux = mux_new(s.gate, plain ? 1 : (size_t)s.threads, why, sizeof why);
 	if (mux == NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);

@@ -434,16 +434,19 @@ void mux_destroy(struct mux **mp)
 	destroy(m);
 }
 
-static void open_socket(struct ask *a)
+/* False: out of descriptors. */
+static bool open_socket(struct ask *a)
 {
 	uint32_t wire = worker_to_wire(a->worker);
 
 	a->socket = zmq_socket(a->mux->context, ZMQ_REQ);
-	CHECK(a->socket != NULL);
+	if (a->socket == NULL)
+		return false;
 	CHECK(zmq_setsockopt(a->socket, ZMQ_ROUTING_ID, &wire, sizeof wire) == 0);
 	CHECK(set_int(a->socket, ZMQ_LINGER, 0) == 0 &&
 	      set_int(a->socket, ZMQ_RCVTIMEO, REPLY_MAX_MS) == 0);
 	CHECK(zmq_connect(a->socket, FRONT) == 0);
+	return true;
 }
 
 struct ask *ask_new(struct mux *m, uint16_t worker)
@@ -454,8 +457,11 @@ struct ask *ask_new(struct mux *m, uint16_t worker)
 	a->mux = m;
 	a->worker = worker;
 	zmq_msg_init(&a->reply);
-	open_socket(a);
-	return a;
+	if (open_socket(a))
+		return a;
+	log_error("gate.no_socket why=\"%s\"", zmq_strerror(errno));
+	free(a);
+	return NULL;
 }
 
 void ask_destroy(struct ask **ap)
@@ -487,6 +493,7 @@ void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
 		return;
 	}
 	bool stopped = errno == ETERM;
+	zmq_msg_close(&payload);
 	*reply = (struct gate_msg){
 		.kind = GATE_REPLY,
 		.flags = GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,
@@ -496,7 +503,8 @@ void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
 		return;
 	log_error("gate.no_reply why=\"%s\"", zmq_strerror(errno));
 	zmq_close(a->socket); /* a REQ socket that waits for a reply can do nothing else */
-	open_socket(a);
+	if (!open_socket(a))
+		a->socket = NULL; /* each call fails then, and tries again */
 }
 
 const char *mux_library_version(void)

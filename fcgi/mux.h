@@ -23,7 +23,8 @@ void mux_destroy(struct mux **mp); /* after all its asks */
 /* One worker's REQ socket; used by one thread. */
 struct ask;
 
-struct ask *ask_new(struct mux *m, uint16_t worker); /* 0 to workers_max - 1, each once at a time */
+/* `worker`: 0 to workers_max - 1, each once at a time. NULL, after a line in the log: no descriptor is left. */
+struct ask *ask_new(struct mux *m, uint16_t worker);
 void ask_destroy(struct ask **ap);
 
 /* Sends `m` and waits for its reply, which points into memory of `a` until the next call. It is always

@@ -155,7 +155,7 @@ static void *run(void *arg)
 	struct cgi *cgi = cgi_new(p->listen_fd);
 	struct ask *ask = ask_new(p->mux, w->number);
 
-	while (stay(w, cgi)) {
+	while (ask != NULL && stay(w, cgi)) {
 		int got = cgi_accept(cgi);
 		if (got == 1) {
 			begin(w);

@@ -605,16 +605,22 @@ GracefulShutdownTimeout 1
 SERVERS = {"lighttpd": Lighttpd, "apache": Apache}
 
 
+def limited(descriptors):
+    return ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
+
+
 class Stack:
     """Broker, responder and web server in one directory; variables lower the time-outs where a test wants it."""
 
-    def __init__(self, directory, server, settings="", mount="", example=None, threads=None, **variables):
+    def __init__(self, directory, server, settings="", mount="", example=None, threads=None, descriptors=None,
+                 responder_descriptors=None, **variables):
         self.directory = pathlib.Path(directory)
         os.chmod(self.directory, 0o755)
         self.gate = f"ipc://{self.directory}/gate.sock"
         self.socket = self.directory / "fcgi.sock"
         self.admin = self.directory / "admin.sock"
         self.variables, self.threads = variables, threads
+        self.descriptors, self.responder_descriptors = descriptors, responder_descriptors
         self.broker_port = 0
         self.mount = mount
         self.processes = []
@@ -624,7 +630,7 @@ class Stack:
         self.port = self.web.port
 
     def start_broker(self):
-        argv = [program("broker"), "--listen", f"127.0.0.1:{self.broker_port}", "--gate", self.gate]
+        argv = [*limited(self.descriptors), program("broker"), "--listen", f"127.0.0.1:{self.broker_port}", "--gate", self.gate]
         p = Process(self.directory, "broker", argv, environment(PIPEGATE_ADMIN=f"unix:{self.admin}", **self.variables))
         self.processes.append(p)
         log = p.wait_log("ready gate=")
@@ -632,7 +638,7 @@ class Stack:
         return p
 
     def start_responder(self):
-        argv = [program("fcgi"), "--listen", f"unix:{self.socket}", "--gate", self.gate]
+        argv = [*limited(self.responder_descriptors), program("fcgi"), "--listen", f"unix:{self.socket}", "--gate", self.gate]
         if self.threads:
             argv += ["--threads", str(self.threads)]
         if os.geteuid() == 0:

@@ -1,0 +1,158 @@
+"""Bounds of SECURITY.md that no other test meets: each costs the one who asks too much, and nobody else."""
+import threading
+
+import pytest
+
+from harness import PATIENCE_S, Caller, wait_until
+from test_hostile import HELLO, bad_client, connect, v2
+from test_websockets import BINARY, frame, read_frame
+
+
+def ask(web, path):
+    caller = Caller(web.port)
+    caller.request("GET", path)
+    return caller
+
+
+class Holding:
+    """A local app that answers nobody before release()."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.lock = threading.Lock()
+        self.running = self.most = self.seen = 0
+
+    def __call__(self, request, connection):
+        with self.lock:
+            self.seen += 1
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self.go.wait(PATIENCE_S)
+        with self.lock:
+            self.running -= 1
+        connection.answer(body=b"held")
+
+
+def test_requests_running_on_one_tunnel(make_web, make_app):
+    held = Holding()
+    web = make_web(PIPEGATE_MAX_CONCURRENT=4)
+    web.client(make_app(held).url)
+    callers = [ask(web, "/demo/x") for _ in range(10)]
+    web.wait_metric("pipegate_exchanges_running", 4)
+    web.wait_metric("pipegate_exchanges_queued", 6)
+    wait_until(lambda: held.seen == 4, "four are at the app")
+    held.go.set()
+    assert [c.response().body for c in callers] == [b"held"] * 10
+    assert held.most <= 4
+    web.wait_empty()
+
+
+def test_workers_of_the_responder_for_one_id(make_web, make_app):
+    held = Holding()
+    web = make_web(threads=16)
+    web.client(make_app(held).url, "stalled")
+    web.client(make_app().url, "good")
+    callers = [ask(web, "/stalled/x") for _ in range(12)]
+    wait_until(lambda: held.seen == 12, "twelve of sixteen workers are taken")
+    r = web.get("/stalled/x")
+    assert (r.status, r.error) == (503, "queue-full; delivered=no")
+    assert web.get("/good/x").status == 200
+    held.go.set()
+    assert [c.response().body for c in callers] == [b"held"] * 12
+
+
+@pytest.mark.parametrize("size, status", [(60000, 200), (70000, 502)])
+def test_response_head(web, make_app, name, size, status):
+    line = "x" * 4000
+    headers = [(f"X-{i}", line) for i in range(size // 4000)]
+    web.client(make_app(lambda request, connection: connection.answer(headers=headers, body=b"x")).url, name)
+    r = web.get(f"/{name}/x")
+    assert r.status == status, r
+    if status == 200:
+        assert [r.header(n) for n, _ in headers] == [line] * len(headers)
+    else:
+        assert r.error == "bad-response; delivered=maybe"
+
+
+def close_code(caller):
+    """Of the Close that comes, whatever comes before it."""
+    while (got := read_frame(caller.file)) is not None:
+        if got[0] == 8:
+            return int.from_bytes(got[2][:2], "big")
+    return None
+
+
+def test_message_of_a_v2_client(web, name):
+    bad = bad_client(web, name)
+    bad.send(frame(BINARY, HELLO, masked=True))
+    bad.send(frame(BINARY, v2(4, 1, bytes(300000)), masked=True))
+    assert close_code(bad) == 1009
+    bad.close()
+
+
+def test_message_in_endless_fragments(web, name):
+    bad = bad_client(web, name)
+    bad.send(frame(BINARY, HELLO, masked=True))
+    bad.send(frame(BINARY, bytes(60000), final=False, masked=True))
+    before = web.broker.rss_kib()
+    for _ in range(500):  # 30 MB
+        bad.send(frame(0, bytes(60000), final=False, masked=True))
+    assert close_code(bad) == 1009
+    assert web.broker.rss_kib() < before + 4096
+    bad.close()
+
+
+def test_a_v2_client_has_to_say_hello(web, name):
+    bad = bad_client(web, name)
+    assert close_code(bad) == 1002
+    bad.close()
+
+
+def test_128_fields_at_the_listener(web):
+    for fields, status in ((127, b"404"), (129, b"431")):
+        s = connect(web)
+        s.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * (fields - 1) + b"\r\n")
+        assert s.recv(100).startswith(b"HTTP/1.1 " + status)
+        s.close()
+
+
+def test_broker_out_of_descriptors(make_web, make_app):
+    """New connections are refused, those who are in go on."""
+    web = make_web(descriptors=160)
+    web.client(make_app().url)
+    strangers = [connect(web) for _ in range(300)]
+    wait_until(lambda: web.broker.descriptors() >= 90, "as many as it takes")
+    for _ in range(5):
+        assert web.get("/demo/x").status == 200
+    assert web.broker.descriptors() <= 160 - 32
+    for s in strangers:
+        s.close()
+    web.client(make_app().url, "another")
+    assert web.get("/another/x").status == 200
+
+
+def test_responder_out_of_descriptors(make_web, make_app):
+    held = Holding()
+    web = make_web(responder_descriptors=64)
+    web.client(make_app(held).url)
+    callers = [ask(web, "/demo/x") for _ in range(100)]
+    wait_until(lambda: held.seen > 5, "some came through")
+    held.go.set()
+    answers = [c.response() for c in callers]
+    assert {(r.status, r.error) for r in answers} <= {(200, None), (503, "queue-full; delivered=no")}
+    assert len([r for r in answers if r.status == 200]) > 5
+    assert web.get("/demo/x").status == 200
+    web.wait_empty()
+
+
+def test_a_tunnel_that_falls_silent(make_web, make_app, server):
+    if server != "lighttpd":
+        pytest.skip("no web server has a part in it")
+    web = make_web()
+    client = web.client(make_app().url)
+    client.signal(19)  # SIGSTOP
+    try:
+        wait_until(lambda: "tunnel.closed conn=demo " in web.broker.log(), "the broker gives it up")
+    finally:
+        client.signal(18)
+    wait_until(lambda: web.get("/demo/x").status == 200, "it comes back by itself")
