@@ -227,6 +227,16 @@ static void drain_or_close(struct cgi *c)
 		c->fcgi.keepConnection = 0;
 }
 
+/* libfcgi closes politely: it says that nothing follows, and waits until the web server has closed. That
+ * is for data that may still come. Where the end of the body is here already, none will. */
+static void close_at_once_if_all_came(struct cgi *c)
+{
+	unsigned char byte;
+
+	if (read_fcgi(c, &byte, 1, 0) == CGI_END)
+		FCGX_Detach(&c->fcgi);
+}
+
 bool cgi_keeps_connection(const struct cgi *c)
 {
 	return c->listen_fd >= 0 && c->fcgi.ipcFd >= 0;
@@ -238,6 +248,8 @@ void cgi_finish(struct cgi *c)
 		return;
 	if (c->fcgi.keepConnection)
 		drain_or_close(c);
+	else
+		close_at_once_if_all_came(c);
 	FCGX_Finish_r(&c->fcgi);
 }
 

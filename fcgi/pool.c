@@ -20,7 +20,7 @@
 #endif
 
 enum {
-	IDLE_MAX = 32,	/* idle threads beyond these end */
+	IDLE_MAX = 128, /* idle threads beyond these end; fewer would come and go with each burst */
 	PAUSE_MS = 100, /* after an accept() that failed, such as for want of descriptors */
 	KNOCK_MS = 20,	/* how often idle threads are told to stop: a signal may come too early */
 	HURRY_MS = 1000,
