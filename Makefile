@@ -1,5 +1,6 @@
 # PipeGate. make [V=1] [SAN=address,undefined] | demo [TARGET=URL] [PORT=8080] [ADDRESS=127.0.0.1]
 #   | test | unit | replay | fuzz [SECONDS=60] [FUZZ=NAMES] | integration | browser | lint | deps
+#   | tsan | soak [MINUTES=20] [SERVER=lighttpd|apache]
 #   | bench [PEERS="rathole bore ..."] [GROWTH=1] | install [DESTDIR=] [PREFIX=/usr/local] | uninstall | clean
 PREFIX  ?= /usr/local
 SECONDS ?= 60
@@ -87,6 +88,15 @@ fuzz:
 	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(SECONDS) $(FUZZ)
 integration: all
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration
+# The responder under ThreadSanitizer; libzmq, which is not built for it, apart.
+tsan:
+	$(Q)tests/install-deps build test
+	$(Q)$(MAKE) --no-print-directory SAN=thread all
+	$(Q)TSAN_OPTIONS="suppressions=$(CURDIR)/tests/lint/tsan.supp" BUILD=build-thread \
+		/usr/bin/python3 -m pytest $(addprefix tests/integration/test_,requests.py load.py restarts.py)
+soak: all
+	$(Q)tests/install-deps build test
+	$(Q)BUILD=$(B) MINUTES=$(MINUTES) SERVER=$(SERVER) /usr/bin/python3 tests/soak/run.py
 browser: all
 	$(Q)tests/install-deps build test browser
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/browser
@@ -148,6 +158,6 @@ uninstall:
 
 clean: ; $(Q)rm -rf build build-*
 
-.PHONY: all unit replay harnesses fuzz integration browser bench test demo deps deps-test lint install uninstall clean
+.PHONY: all unit replay harnesses fuzz integration browser tsan soak bench test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

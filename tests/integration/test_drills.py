@@ -149,7 +149,7 @@ def test_drill(make_web, state, victim, server):
         assert web.get("/demo/warm").status == 200
     before = {p.name: p.descriptors() for p in (web.broker, web.responder)}
     result = {}
-    thread = threading.Thread(target=call, args=(web, drill, 1, result))
+    thread = threading.Thread(target=call, args=(web, drill, 1, result), daemon=True)
     thread.start()
     if state == "queued":
         web.wait_metric("pipegate_exchanges_queued", 1)

@@ -116,7 +116,7 @@ def test_bad_frames_cost_only_that_tunnel(web, make_app, name, what):
         except ConnectionError:
             outcome["answer"] = "cut"
 
-    thread = threading.Thread(target=call)
+    thread = threading.Thread(target=call, daemon=True)
     thread.start()
     while b"x-forwarded-for" not in (read_frame(bad.file) or (0, 0, b"x-forwarded-for"))[2]:
         pass
@@ -204,7 +204,7 @@ def test_scanning_for_ids_holds_no_workers(make_web):
             with lock:
                 answers.append((r.status, r.error))
 
-    threads = [threading.Thread(target=scan, args=(k,)) for k in range(8)]
+    threads = [threading.Thread(target=scan, args=(k,), daemon=True) for k in range(8)]
     for t in threads:
         t.start()
     assert web.get("/healthz").status == 200

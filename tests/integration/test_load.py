@@ -37,7 +37,7 @@ def run_callers(web, path, total):
         except Exception as e:  # shown below
             errors.append(e)
 
-    threads = [threading.Thread(target=run, args=(k,)) for k in range(CALLERS)]
+    threads = [threading.Thread(target=run, args=(k,), daemon=True) for k in range(CALLERS)]
     for t in threads:
         t.start()
     for t in threads:
@@ -99,7 +99,7 @@ def test_two_hundred_held_until_all_are_there(make_web, make_app):
     def call(i):
         answers[i] = web.get(f"/demo/{i}")
 
-    threads = [threading.Thread(target=call, args=(i,)) for i in range(200)]
+    threads = [threading.Thread(target=call, args=(i,), daemon=True) for i in range(200)]
     for t in threads:
         t.start()
     for t in threads:

@@ -40,7 +40,7 @@ def exercise(call, name, compressed):
     def one(i):
         answers[i] = call("GET", f"/{name}/n?i={i}").json()["target"]
 
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(30)]
+    threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(30)]
     for t in threads:
         t.start()
     for t in threads:

@@ -18,7 +18,7 @@ class Load:
         self.outcomes = collections.Counter()
         self.wrong = []
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.run) for _ in range(CALLERS)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(CALLERS)]
         for t in self.threads:
             t.start()
 

@@ -112,7 +112,7 @@ def test_many_downloads_at_once(web, make_app, name):
         r = web.get(f"/{name}/x")
         hashes.append(hashlib.sha256(r.body).hexdigest())
 
-    threads = [threading.Thread(target=download) for _ in range(24)]
+    threads = [threading.Thread(target=download, daemon=True) for _ in range(24)]
     for t in threads:
         t.start()
     for t in threads:
@@ -182,7 +182,7 @@ def test_fast_download_beside_small_requests(web, make_app, name):
             if stop.is_set():
                 return
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     times = []
     for _ in range(20):

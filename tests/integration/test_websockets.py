@@ -146,7 +146,7 @@ def test_messages(web, make_app, name, opcode, size):
     web.client(make_app(echo).url, name)
     caller = WebSocketCaller(web.port, f"/{name}/").opened()
     payload = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    sender = threading.Thread(target=caller.frame, args=(opcode, payload))
+    sender = threading.Thread(target=caller.frame, args=(opcode, payload), daemon=True)
     sender.start()  # the echo begins before the end
     assert caller.next() == (opcode, True, payload)
     sender.join()
@@ -369,7 +369,7 @@ def test_targets(web, make_app, name, tmp_path):
     web.client(f"https://localhost:{app.port}/base", f"{name}t", "--ca-file", str(tmp_path / "cert"))
     caller = WebSocketCaller(web.port, f"/{name}t/").opened()
     payload = os.urandom(300000)
-    threading.Thread(target=caller.frame, args=(BINARY, payload)).start()
+    threading.Thread(target=caller.frame, args=(BINARY, payload), daemon=True).start()
     assert caller.next() == (BINARY, True, payload)
     caller.close()
     web.client(f"https://localhost:{app.port}", f"{name}v")  # a certificate that nobody vouches for
@@ -403,7 +403,7 @@ def test_a_library_at_both_ends(web, name):
 
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(PATIENCE_S)
     web.client(f"http://127.0.0.1:{ports[0]}", name)
