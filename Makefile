@@ -3,7 +3,6 @@
 #   | tsan | soak [MINUTES=20] [SERVER=lighttpd|apache]
 #   | bench [PEERS="rathole bore ..."] [GROWTH=1] | install [DESTDIR=] [PREFIX=/usr/local] | uninstall | clean
 PREFIX  ?= /usr/local
-SECONDS ?= 60
 CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
 
@@ -85,7 +84,7 @@ fuzz:
 	$(Q)tests/install-deps build fuzz
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build-fuzz FUZZER=1 \
 		SAN=fuzzer-no-link,address,undefined CFLAGS='-O1 -g -fno-sanitize-recover=all' harnesses
-	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(SECONDS) $(FUZZ)
+	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(or $(SECONDS),60) $(FUZZ)
 integration: all
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration
 # The responder under ThreadSanitizer; libzmq, which is not built for it, apart.

@@ -59,12 +59,12 @@ def environment(**more):
 class Process:
     """A program with its stderr in a file."""
 
-    def __init__(self, directory, name, argv, env=None):
+    def __init__(self, directory, name, argv, env=None, stdin=subprocess.DEVNULL):
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         self.name = name
         self.log_file = open(self.log_path, "ab")
         self.log_start = self.log_path.stat().st_size
-        self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file,
+        self.popen = subprocess.Popen(argv, stdin=stdin, stdout=self.log_file, stderr=self.log_file,
                                       env=env if env is not None else environment())
 
     @property

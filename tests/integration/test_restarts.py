@@ -1,10 +1,12 @@
 """Restarts under load: which requests fail, and how (contract 5 and the goodbye of protocol v2)."""
 import collections
+import os
+import socket
 import threading
 
 import pytest
 
-from harness import PATIENCE_S, SANITIZED, Caller
+from harness import PATIENCE_S, SANITIZED, Caller, Process, environment, program
 
 CALLERS = 16 if SANITIZED else 64
 
@@ -126,6 +128,33 @@ def test_responder(make_web, make_app):
     load.more(300)
     failed = load.end()
     assert all(k.startswith("503 None") or k.startswith("Connection") for k in failed), failed
+    web.wait_empty()
+
+
+def test_responder_with_a_socket_unit(make_web, make_app):
+    """As under systemd: the socket stays, whoever serves it, so nobody is turned away."""
+    web = make_web()
+    web.client(make_app(answer).url)
+    web.responder.stop()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(web.socket))
+        os.chmod(web.socket, 0o666)
+        listener.listen(1024)
+
+        def start():
+            p = Process(web.directory, "fcgi", [program("fcgi"), "--gate", web.gate], environment(), stdin=listener)
+            web.processes.append(p)
+            p.wait_log("gate.connected")
+            return p
+
+        responder = start()
+        load = Load(web, "/demo/x")
+        for _ in range(3):
+            load.more(300)
+            responder.stop()
+            responder = start()
+        load.more(300)
+        assert load.end() == {}
     web.wait_empty()
 
 
