@@ -89,25 +89,26 @@ static void begin(struct cgi *c, char **entries)
 		c->left_bytes = -1;
 }
 
-int cgi_accept(struct cgi *c)
+int cgi_wait(struct cgi *c)
 {
-	if (c->listen_fd < 0) {
-		begin(c, environ);
+	if (c->listen_fd < 0 || c->fcgi.ipcFd >= 0)
 		return 1;
-	}
-	if (c->fcgi.ipcFd < 0) {
-		/* Our own accept(): libfcgi's polls each new connection once more, and can miss a
-		 * signal between its check and the call. */
-		c->fcgi.ipcFd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (c->fcgi.ipcFd < 0)
-			return errno == EINTR ? 0 : -1;
-		/* FCGX_Accept_r() first ends the request before, and would close the connection. */
-		c->fcgi.keepConnection = 1;
-	}
-	if (FCGX_Accept_r(&c->fcgi) != 0)
-		return -1;
-	begin(c, c->fcgi.envp);
+	/* Our own accept(): libfcgi's polls each new connection once more, and can miss a signal between its
+	 * check and the call. */
+	c->fcgi.ipcFd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (c->fcgi.ipcFd < 0)
+		return errno == EINTR ? 0 : -1;
+	/* FCGX_Accept_r() first ends the request before, and would close the connection. */
+	c->fcgi.keepConnection = 1;
 	return 1;
+}
+
+bool cgi_accept(struct cgi *c)
+{
+	if (c->listen_fd >= 0 && FCGX_Accept_r(&c->fcgi) != 0)
+		return false;
+	begin(c, c->listen_fd >= 0 ? c->fcgi.envp : environ);
+	return true;
 }
 
 /* --- the body --- */

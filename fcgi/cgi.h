@@ -18,9 +18,12 @@ struct cgi *cgi_new(int listen_fd); /* FastCGI: serves one request after the oth
 struct cgi *cgi_new_plain(void);    /* CGI: the one request in the environment */
 void cgi_destroy(struct cgi **cp);
 
-/* Waits for a connection and reads its parameters. 1: a request is there. 0: interrupted by a signal.
- * -1: an error; wait a little and try again. */
-int cgi_accept(struct cgi *c) MUST_CHECK;
+/* Waits for a connection, where the web server has not kept one. 1: it is there. 0: interrupted by a
+ * signal. -1: an error; wait a little and try again. */
+int cgi_wait(struct cgi *c) MUST_CHECK;
+
+/* Reads the parameters of a request. False: the connection broke. A signal here would break it too. */
+bool cgi_accept(struct cgi *c) MUST_CHECK;
 
 struct request_parameters cgi_parameters(struct cgi *c);
 
@@ -36,8 +39,8 @@ bool cgi_flush(struct cgi *c) MUST_CHECK; /* likewise */
 
 void cgi_finish(struct cgi *c); /* the response is complete */
 
-/* Between requests: the next one comes on a connection that the web server keeps, so this cgi_accept()
- * cannot take anybody else's. */
+/* Between requests: the next one comes on a connection that the web server keeps, so this
+ * thread cannot take anybody else's. */
 bool cgi_keeps_connection(const struct cgi *c);
 
 /* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode the only

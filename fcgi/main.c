@@ -233,7 +233,7 @@ static int serve_one(const struct settings *s, struct mux *mux)
 		return EXIT_FAILURE;
 	struct share *share = share_new(1);
 	struct cgi *cgi = cgi_new_plain();
-	if (cgi_accept(cgi) == 1)
+	if (cgi_accept(cgi))
 		serve(cgi, ask, share, s->max_body_bytes);
 	cgi_destroy(&cgi);
 	ask_destroy(&ask);

@@ -148,18 +148,32 @@ static void end(struct worker *w)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* Only while it waits for a connection: a knock that came into the middle of a request would cut it. */
+static int wait_for_connection(struct cgi *cgi, const sigset_t *knock)
+{
+	pthread_sigmask(SIG_UNBLOCK, knock, NULL);
+	int got = cgi_wait(cgi);
+	pthread_sigmask(SIG_BLOCK, knock, NULL);
+	return got;
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
 	struct pool *p = w->pool;
 	struct cgi *cgi = cgi_new(p->listen_fd);
 	struct ask *ask = ask_new(p->mux, w->number);
+	sigset_t knock;
 
+	sigemptyset(&knock);
+	sigaddset(&knock, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &knock, NULL);
 	while (ask != NULL && stay(w, cgi)) {
-		int got = cgi_accept(cgi);
+		int got = cgi_keeps_connection(cgi) ? 1 : wait_for_connection(cgi, &knock);
 		if (got == 1) {
 			begin(w);
-			serve(cgi, ask, p->share, p->max_body_bytes);
+			if (cgi_accept(cgi))
+				serve(cgi, ask, p->share, p->max_body_bytes);
 		} else if (got < 0) {
 			nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000}, NULL);
 		}

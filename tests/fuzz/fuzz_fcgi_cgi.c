@@ -135,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	CHECK(send(peer, w.data, w.bytes, 0) == (ssize_t)w.bytes && shutdown(peer, SHUT_WR) == 0);
 
 	struct cgi *c = cgi_new(fd);
-	CHECK(cgi_accept(c) == 1);
+	CHECK(cgi_wait(c) == 1 && cgi_accept(c));
 	struct request_parameters p = cgi_parameters(c);
 	CHECK((p.get(p.ctx, "CONTENT_LENGTH") != NULL) == body.declared);
 	if (how & READS)
