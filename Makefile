@@ -1,6 +1,6 @@
 # PipeGate. make [V=1] [SAN=address,undefined] | demo [TARGET=URL] [PORT=8080] [ADDRESS=127.0.0.1]
 #   | test | unit | replay | fuzz [SECONDS=60] [FUZZ=NAMES] | integration | browser | lint | deps
-#   | tsan | soak [MINUTES=20] [SERVER=lighttpd|apache]
+#   | tsan | valgrind | soak [MINUTES=20] [SERVER=lighttpd|apache]
 #   | bench [PEERS="rathole bore ..."] [GROWTH=1] | install [DESTDIR=] [PREFIX=/usr/local] | uninstall | clean
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -93,6 +93,11 @@ tsan:
 	$(Q)$(MAKE) --no-print-directory SAN=thread all
 	$(Q)TSAN_OPTIONS="suppressions=$(CURDIR)/tests/lint/tsan.supp" BUILD=build-thread \
 		/usr/bin/python3 -m pytest $(addprefix tests/integration/test_,requests.py load.py restarts.py)
+# One pass of requests and hostile peers under valgrind; its reports fail a test by the exit code.
+valgrind: all
+	$(Q)tests/install-deps build test valgrind
+	$(Q)UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" BUILD=$(B) \
+		/usr/bin/python3 -m pytest $(addprefix tests/integration/test_,requests.py tunnels.py)
 soak: all
 	$(Q)tests/install-deps build test
 	$(Q)BUILD=$(B) MINUTES=$(MINUTES) SERVER=$(SERVER) /usr/bin/python3 tests/soak/run.py
@@ -157,6 +162,6 @@ uninstall:
 
 clean: ; $(Q)rm -rf build build-*
 
-.PHONY: all unit replay harnesses fuzz integration browser tsan soak bench test demo deps deps-test lint install uninstall clean
+.PHONY: all unit replay harnesses fuzz integration browser tsan valgrind soak bench test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -200,6 +200,7 @@ enum fail route_accept(struct route *r, struct exchange *x) MUST_CHECK;
 void route_requeue(struct route *r, struct exchange *x); /* at the front: its tunnel was lost */
 void route_dequeue(struct exchange *x);
 void route_dispatch(struct route *r);
+void route_expect_tunnel(struct route *r); /* its token is good, its greeting is still to come */
 void route_add_tunnel(struct route *r, struct tunnel *t);
 void route_remove_tunnel(struct tunnel *t);
 void route_tunnel_left(

@@ -238,6 +238,17 @@ void route_dispatch(struct route *r)
 	r->dispatching = false;
 }
 
+void route_expect_tunnel(struct route *r)
+{
+	struct hub *h = r->hub;
+
+	r->seen = true;
+	if (r->idle) { /* the unseen ones, which are forgotten first, stand at the head */
+		TAILQ_REMOVE(&h->idle_routes, r, idle_link);
+		TAILQ_INSERT_TAIL(&h->idle_routes, r, idle_link);
+	}
+}
+
 void route_add_tunnel(struct route *r, struct tunnel *t)
 {
 	struct exchange *x;

@@ -53,6 +53,7 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 	h->stats.tunnels++;
 	log_info("tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
 		 (unsigned long long)t->number, codec->name);
+	route_expect_tunnel(route_get(h, t->id, strlen(t->id)));
 	codec->start(t);
 	return t;
 }

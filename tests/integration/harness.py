@@ -21,7 +21,8 @@ import websockets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
-SANITIZED = "build-" in str(BUILD.name)
+UNDER = os.environ.get("UNDER", "").split()  # such as valgrind, before each program of ours
+SANITIZED = "build-" in str(BUILD.name) or bool(UNDER)
 PATIENCE_S = 60
 SECRET = "0123456789abcdef0123456789abcdef"
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "CHECK failed", "check failed")
@@ -62,6 +63,8 @@ class Process:
     def __init__(self, directory, name, argv, env=None, stdin=subprocess.DEVNULL):
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         self.name = name
+        if str(argv[0]).startswith(str(BUILD)):
+            argv = UNDER + argv
         self.log_file = open(self.log_path, "ab")
         self.log_start = self.log_path.stat().st_size
         self.popen = subprocess.Popen(argv, stdin=stdin, stdout=self.log_file, stderr=self.log_file,

@@ -259,6 +259,7 @@ def test_a_kept_connection_that_died_repeats_nothing(web, make_app, name):
 def test_broker_unreachable(make_web):
     web = make_web()
     web.broker.kill()
+    web.responder.wait_log("gate.lost")  # until then a request may have been on its way
     expect(web.get("/demo/x"), 503, "broker-unavailable", "no")
     r = web.get("/healthz")
     assert (r.status, r.json()) == (503, {"status": "unavailable"})
