@@ -689,9 +689,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (w->what != 0)
 		act(w->origin, w->fd, what);
-	else
-		stop_polling(
-			w); /* an idle connection was closed: libcurl sees that before it uses it */
+	else /* an idle connection was closed: libcurl sees that before it uses it */
+		stop_polling(w);
 	if (w->what != 0 && w->polled == 0 && !uv_is_closing((uv_handle_t *)poll))
 		poll_for_libcurl(w);
 }
