@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from harness import PATIENCE_S, Caller, wait_until
+from harness import PATIENCE_S, SANITIZED, Caller, wait_until
 from test_hostile import HELLO, bad_client, connect, v2
 from test_websockets import BINARY, frame, read_frame
 
@@ -98,7 +98,7 @@ def test_message_in_endless_fragments(web, name):
     for _ in range(500):  # 30 MB
         bad.send(frame(0, bytes(60000), final=False, masked=True))
     assert close_code(bad) == 1009
-    assert web.broker.rss_kib() < before + 4096
+    assert SANITIZED or web.broker.rss_kib() < before + 4096  # a sanitizer keeps what was freed
     bad.close()
 
 
