@@ -10,15 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
-#include <uthash.h>
 
 enum {
 	CONNECT_TIMEOUT_MS = 10000,
 	KEPT_CONNECTIONS = 512,
 	KEPT_IDLE_S = 1, /* an app that closes idle connections must not do so under a request */
 	BUFFER_BYTES = 32 * 1024,
-	SPARES_MAX = 64,
 };
 
 struct origin {
@@ -27,10 +24,6 @@ struct origin {
 	CURLM *multi;
 	uv_timer_t timer;
 	char *url; /* what libcurl connects to; the request target is set for each request */
-	struct watch *watches; /* by descriptor */
-	CURL *spares
-		[SPARES_MAX]; /* of fetches that are over: making one costs more than a small request */
-	size_t spare_count;
 	struct fetch *early;   /* see note_early_end() */
 	struct fetch *hearing; /* see hear_first() */
 };
@@ -40,16 +33,12 @@ struct transfer {
 	bool is_wire;
 };
 
-/* One socket of libcurl's. Those of connections are kept and stay watched while they idle: most will carry
- * another request soon. */
+/* One socket of libcurl's that it wants watched. */
 struct watch {
 	uv_poll_t poll;
-	UT_hash_handle hh; /* origin->watches */
 	struct origin *origin;
 	curl_socket_t fd;
-	bool kept;  /* until libcurl closes it; else until it no longer wants it watched */
-	int what;   /* CURL_POLL_IN, _OUT: what libcurl waits for; 0: nothing */
-	int polled; /* UV_READABLE, UV_WRITABLE: what libuv looks for */
+	int what; /* CURL_POLL_IN, _OUT */
 };
 
 struct fetch {
@@ -77,9 +66,6 @@ struct fetch {
 };
 
 static void on_timer(uv_timer_t *timer);
-static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address);
-static int on_close(void *arg, curl_socket_t fd);
-static void forget_watch(struct origin *o, curl_socket_t fd);
 
 /* --- the response --- */
 
@@ -311,8 +297,6 @@ static bool set_body(struct fetch *f, const void *head, size_t head_bytes, enum 
 
 	if (declared && !http_length_parse(field.value, field.value_bytes, &length))
 		return false;
-	curl_easy_setopt(f->easy, CURLOPT_HTTPGET, 1L); /* whatever its last request had */
-	curl_easy_setopt(f->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)-1);
 	if (f->is_head) {
 		/* A body of a HEAD request means nothing (RFC 9110 9.3.2), and is not sent on. */
 		curl_easy_setopt(f->easy, CURLOPT_NOBODY, 1L);
@@ -334,10 +318,6 @@ static void set_connection_options(struct origin *o, CURL *e)
 	const struct settings *s = o->settings;
 
 	curl_easy_setopt(e, CURLOPT_URL, o->url);
-	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
-	curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, o);
-	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
-	curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, o);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -353,54 +333,31 @@ static void set_connection_options(struct origin *o, CURL *e)
 	}
 }
 
-/* The options that all fetches share. */
-static CURL *new_handle(struct origin *o)
+static void set_options(struct fetch *f)
 {
-	CURL *e = curl_easy_init();
+	CURL *e = f->easy;
 
-	CHECK(e != NULL);
-	set_connection_options(o, e);
+	set_connection_options(f->origin, e);
+	curl_easy_setopt(e, CURLOPT_PRIVATE, &f->transfer);
+	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->error);
 	curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEPT_IDLE_S);
 	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
 	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header_line);
+	curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
+	curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
 	curl_easy_setopt(e, CURLOPT_READFUNCTION, on_body);
+	curl_easy_setopt(e, CURLOPT_READDATA, f);
 	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_begin);
-	return e;
-}
-
-static void take_handle(struct fetch *f)
-{
-	struct origin *o = f->origin;
-
-	f->easy = o->spare_count > 0 ? o->spares[--o->spare_count] : new_handle(o);
-	curl_easy_setopt(f->easy, CURLOPT_PRIVATE, &f->transfer);
-	curl_easy_setopt(f->easy, CURLOPT_ERRORBUFFER, f->error);
-	curl_easy_setopt(f->easy, CURLOPT_HEADERDATA, f);
-	curl_easy_setopt(f->easy, CURLOPT_WRITEDATA, f);
-	curl_easy_setopt(f->easy, CURLOPT_READDATA, f);
-	curl_easy_setopt(f->easy, CURLOPT_PREREQDATA, f);
-}
-
-static void give_handle_back(struct fetch *f)
-{
-	struct origin *o = f->origin;
-
-	if (o->spare_count == SPARES_MAX) {
-		curl_easy_cleanup(f->easy);
-		return;
-	}
-	curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, NULL);
-	curl_easy_setopt(f->easy, CURLOPT_ERRORBUFFER, NULL);
-	o->spares[o->spare_count++] = f->easy;
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, f);
 }
 
 static void fetch_free(struct fetch *f)
 {
-	give_handle_back(f);
+	curl_easy_cleanup(f->easy);
 	curl_slist_free_all(f->headers);
 	head_fini(&f->head);
 	request_line_fini(&f->line);
@@ -416,7 +373,9 @@ struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
 	f->events = events;
 	f->ctx = ctx;
 	f->fd = CURL_SOCKET_BAD;
-	take_handle(f);
+	f->easy = curl_easy_init();
+	CHECK(f->easy != NULL);
+	set_options(f);
 	if (!set_request_line(f, head, head_bytes) || !add_headers(f, head, head_bytes) ||
 	    !set_body(f, head, head_bytes, body)) {
 		fetch_free(f);
@@ -523,8 +482,6 @@ static void wire_connected(struct wire *w, CURLcode result)
 	/* The handle stays with the multi handle: libcurl finds the connection there. */
 	if (result == CURLE_OK)
 		result = curl_easy_getinfo(w->easy, CURLINFO_ACTIVESOCKET, &fd);
-	if (result == CURLE_OK && fd != CURL_SOCKET_BAD)
-		forget_watch(w->origin, fd); /* from now on it is ours to watch */
 	if (result == CURLE_OK && fd != CURL_SOCKET_BAD &&
 	    uv_poll_init_socket(w->origin->loop, &w->poll, fd) == 0) {
 		w->polled = true;
@@ -663,14 +620,15 @@ static void act(struct origin *o, curl_socket_t fd, int what)
 	go_on_sending(o);
 }
 
-static void stop_polling(struct watch *w)
-{
-	if (w->polled != 0)
-		uv_poll_stop(&w->poll);
-	w->polled = 0;
-}
+static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void poll_for_libcurl(struct watch *w);
+static void watch(struct watch *w)
+{
+	uv_poll_start(&w->poll,
+		      ((w->what & CURL_POLL_IN) ? UV_READABLE : 0) |
+			      ((w->what & CURL_POLL_OUT) ? UV_WRITABLE : 0),
+		      on_poll);
+}
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
@@ -681,53 +639,17 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		/* libuv has met POLLERR and has stopped to watch. An app that answers early and closes resets
 		 * the connection: what it said before is still there, and libcurl shall read it. Once it has
 		 * read the end of that it wants to write, and meets the error there. */
-		w->polled = 0;
-		what = (w->what & CURL_POLL_IN) ? CURL_CSELECT_IN : CURL_CSELECT_OUT;
-	} else {
-		what |= (events & UV_READABLE) ? CURL_CSELECT_IN : 0;
-		what |= (events & UV_WRITABLE) ? CURL_CSELECT_OUT : 0;
-	}
-	if (w->what != 0)
-		act(w->origin, w->fd, what);
-	else /* an idle connection was closed: libcurl sees that before it uses it */
-		stop_polling(w);
-	if (w->what != 0 && w->polled == 0 && !uv_is_closing((uv_handle_t *)poll))
-		poll_for_libcurl(w);
-}
-
-/* Each change costs system calls, so a socket that nobody waits for stays as it is, mostly readable. */
-static void poll_for_libcurl(struct watch *w)
-{
-	int wanted = ((w->what & CURL_POLL_IN) ? UV_READABLE : 0) |
-		     ((w->what & CURL_POLL_OUT) ? UV_WRITABLE : 0);
-
-	if (wanted == w->polled || (wanted == 0 && w->polled == UV_READABLE))
+		act(w->origin, w->fd,
+		    (w->what & CURL_POLL_IN) ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
+		if (!uv_is_closing((uv_handle_t *)poll))
+			watch(w);
 		return;
-	stop_polling(w);
-	if (wanted != 0)
-		uv_poll_start(&w->poll, wanted, on_poll);
-	w->polled = wanted;
-}
-
-static struct watch *new_watch(struct origin *o, curl_socket_t fd, bool kept)
-{
-	struct watch *w = xcalloc(1, sizeof *w);
-
-	w->origin = o;
-	w->fd = fd;
-	w->kept = kept;
-	w->poll.data = w;
-	CHECK(uv_poll_init_socket(o->loop, &w->poll, fd) == 0);
-	HASH_ADD(hh, o->watches, fd, sizeof w->fd, w);
-	return w;
-}
-
-static struct watch *find_watch(struct origin *o, curl_socket_t fd)
-{
-	struct watch *w;
-
-	HASH_FIND(hh, o->watches, &fd, sizeof fd, w);
-	return w;
+	}
+	if (events & UV_READABLE)
+		what |= CURL_CSELECT_IN;
+	if (events & UV_WRITABLE)
+		what |= CURL_CSELECT_OUT;
+	act(w->origin, w->fd, what);
 }
 
 static void watch_closed(uv_handle_t *handle)
@@ -735,53 +657,33 @@ static void watch_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
-static void forget_watch(struct origin *o, curl_socket_t fd)
-{
-	struct watch *w = find_watch(o, fd);
-
-	if (w == NULL)
-		return;
-	HASH_DEL(o->watches, w);
-	w->what = 0;
-	uv_close((uv_handle_t *)&w->poll, watch_closed);
-}
-
-static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			address->protocol);
-
-	(void)purpose;
-	if (fd >= 0)
-		new_watch(arg, fd, true);
-	return fd >= 0 ? fd : CURL_SOCKET_BAD;
-}
-
-static int on_close(void *arg, curl_socket_t fd)
-{
-	forget_watch(arg, fd);
-	return close(fd);
-}
-
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_data)
 {
 	struct origin *o = arg;
-	struct watch *w = find_watch(o, fd);
+	struct watch *w = socket_data;
 	struct transfer *t = NULL;
 
-	(void)socket_data;
 	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t);
 	if (t != NULL && !t->is_wire)
 		((struct fetch *)t)->fd = what == CURL_POLL_REMOVE ? CURL_SOCKET_BAD : fd;
-	if (w == NULL && what != CURL_POLL_REMOVE)
-		w = new_watch(o, fd, false); /* such as the resolver's */
-	if (w == NULL)
+	if (what == CURL_POLL_REMOVE) {
+		if (w != NULL) {
+			uv_poll_stop(&w->poll);
+			curl_multi_assign(o->multi, fd, NULL);
+			uv_close((uv_handle_t *)&w->poll, watch_closed);
+		}
 		return 0;
-	w->what = what == CURL_POLL_REMOVE ? 0 : what;
-	if (w->what == 0 && !w->kept)
-		forget_watch(o, fd);
-	else
-		poll_for_libcurl(w);
+	}
+	if (w == NULL) {
+		w = xcalloc(1, sizeof *w);
+		w->origin = o;
+		w->fd = fd;
+		w->poll.data = w;
+		CHECK(uv_poll_init_socket(o->loop, &w->poll, fd) == 0);
+		curl_multi_assign(o->multi, fd, w);
+	}
+	w->what = what;
+	watch(w);
 	return 0;
 }
 
@@ -838,8 +740,6 @@ void origin_destroy(struct origin **op)
 	*op = NULL;
 	if (o == NULL)
 		return;
-	while (o->spare_count > 0)
-		curl_easy_cleanup(o->spares[--o->spare_count]);
 	curl_multi_cleanup(o->multi);
 	curl_global_cleanup();
 	uv_close((uv_handle_t *)&o->timer, timer_closed);
