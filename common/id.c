@@ -10,8 +10,8 @@
 /* Each request takes a correlation id from here: a stock saves it a system call. */
 void id_random(void *out, size_t bytes)
 {
-	static _Thread_local uint8_t
-		stock[256]; /* up to there getrandom() is never short or interrupted */
+	/* Up to 256 bytes getrandom() is never short or interrupted. */
+	static _Thread_local uint8_t stock[256];
 	static _Thread_local size_t left_bytes;
 
 	CHECK(bytes <= sizeof stock);

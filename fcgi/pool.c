@@ -169,7 +169,7 @@ static void *run(void *arg)
 	sigaddset(&knock, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &knock, NULL);
 	while (ask != NULL && stay(w, cgi)) {
-		int got = cgi_keeps_connection(cgi) ? 1 : wait_for_connection(cgi, &knock);
+		int got = wait_for_connection(cgi, &knock);
 		if (got == 1) {
 			begin(w);
 			if (cgi_accept(cgi))

@@ -150,8 +150,8 @@ static void test_greeting(void **state)
 static void test_no_requests_before_the_greeting(void **state)
 {
 	(void)state;
-	world_later(&w,
-		    60000); /* a name never seen would be refused by now: a token makes it known */
+	/* A name never seen would be refused by now: a token makes it known. */
+	world_later(&w, 60000);
 	world_connect(&w, 1, &codec_v2, "b");
 	world_open(&w, 0, "b", &get, GATE_BODY_END, 0);
 	world_settle(&w);
