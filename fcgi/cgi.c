@@ -2,6 +2,7 @@
 #include "fcgi/cgi.h"
 
 #include "common/http.h"
+#include "fcgi/record.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
@@ -18,11 +19,12 @@ extern char **environ;
 enum { DRAIN_BYTES = 1024 * 1024, DRAIN_WAIT_MS = 1000 };
 
 struct cgi {
-	int listen_fd; /* -1: plain CGI */
+	bool plain;
 	FCGX_Request fcgi;
 	char **entries;	      /* "NAME=value" */
 	long long left_bytes; /* of the body, by its declared length; -1: unknown */
 	bool body_ended;
+	struct buf out; /* records of the answer, not yet sent; plain CGI: the answer */
 };
 
 void cgi_init(void)
@@ -30,12 +32,13 @@ void cgi_init(void)
 	CHECK(FCGX_Init() == 0);
 }
 
-struct cgi *cgi_new(int listen_fd)
+struct cgi *cgi_new(int fd)
 {
 	struct cgi *c = xcalloc(1, sizeof *c);
 
-	c->listen_fd = listen_fd;
-	CHECK(FCGX_InitRequest(&c->fcgi, listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
+	/* Without a listening socket: libfcgi would accept another connection where this one breaks. */
+	CHECK(FCGX_InitRequest(&c->fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
+	c->fcgi.ipcFd = fd;
 	return c;
 }
 
@@ -43,8 +46,17 @@ struct cgi *cgi_new_plain(void)
 {
 	struct cgi *c = xcalloc(1, sizeof *c);
 
-	c->listen_fd = -1;
+	c->plain = true;
+	c->fcgi.ipcFd = -1;
 	return c;
+}
+
+static void close_now(struct cgi *c)
+{
+	if (c->fcgi.ipcFd < 0)
+		return;
+	FCGX_Detach(&c->fcgi); /* without libfcgi's polite wait, see cgi_finish() */
+	FCGX_Free(&c->fcgi, 1);
 }
 
 void cgi_destroy(struct cgi **cp)
@@ -54,16 +66,55 @@ void cgi_destroy(struct cgi **cp)
 	*cp = NULL;
 	if (c == NULL)
 		return;
-	if (c->listen_fd >= 0)
-		FCGX_Free(&c->fcgi, 1);
+	close_now(c);
+	buf_fini(&c->out);
 	free(c);
+}
+
+int cgi_descriptor(const struct cgi *c)
+{
+	return c->fcgi.ipcFd;
+}
+
+bool cgi_is_gone(const struct cgi *c)
+{
+	uint8_t byte;
+	ssize_t got;
+
+	if (c->plain)
+		return false;
+	got = recv(c->fcgi.ipcFd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch)
+{
+	static const enum cgi_state states[] = {
+		[RECORD_PART] = CGI_PART,
+		[RECORD_PARAMETERS] = CGI_PARAMETERS,
+		[RECORD_WHOLE] = CGI_WHOLE,
+		[RECORD_ODD] = CGI_LONG,
+	};
+	ssize_t got = recv(c->fcgi.ipcFd, scratch, CGI_LOOK_BYTES, MSG_PEEK | MSG_DONTWAIT);
+
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR ? CGI_IDLE : CGI_GONE;
+	if (got == 0)
+		return CGI_GONE;
+	enum cgi_state state = states[record_state(scratch, (size_t)got)];
+	return got == CGI_LOOK_BYTES && state != CGI_WHOLE ? CGI_LONG : state;
 }
 
 static const char *get(void *ctx, const char *name)
 {
 	struct cgi *c = ctx;
+	size_t bytes = strlen(name);
 
-	return FCGX_GetParam(name, c->entries);
+	for (char **e = c->entries; *e != NULL; e++) {
+		if (**e == *name && strncmp(*e, name, bytes) == 0 && (*e)[bytes] == '=')
+			return *e + bytes + 1;
+	}
+	return NULL;
 }
 
 static const char *entry(void *ctx, size_t index)
@@ -78,36 +129,19 @@ struct request_parameters cgi_parameters(struct cgi *c)
 	return (struct request_parameters){.ctx = c, .get = get, .entry = entry};
 }
 
-static void begin(struct cgi *c, char **entries)
+bool cgi_accept(struct cgi *c)
 {
 	const char *text;
 
-	c->entries = entries;
-	text = get(c, "CONTENT_LENGTH");
-	c->body_ended = false;
-	if (text == NULL || !http_length_parse(text, strlen(text), &c->left_bytes))
-		c->left_bytes = -1;
-}
-
-int cgi_wait(struct cgi *c)
-{
-	if (c->listen_fd < 0 || c->fcgi.ipcFd >= 0)
-		return 1;
-	/* Our own accept(): libfcgi's polls each new connection once more, and can miss a signal between its
-	 * check and the call. */
-	c->fcgi.ipcFd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (c->fcgi.ipcFd < 0)
-		return errno == EINTR ? 0 : -1;
 	/* FCGX_Accept_r() first ends the request before, and would close the connection. */
 	c->fcgi.keepConnection = 1;
-	return 1;
-}
-
-bool cgi_accept(struct cgi *c)
-{
-	if (c->listen_fd >= 0 && FCGX_Accept_r(&c->fcgi) != 0)
+	if (!c->plain && FCGX_Accept_r(&c->fcgi) != 0)
 		return false;
-	begin(c, c->listen_fd >= 0 ? c->fcgi.envp : environ);
+	c->entries = c->plain ? environ : c->fcgi.envp;
+	c->body_ended = false;
+	text = get(c, "CONTENT_LENGTH");
+	if (text == NULL || !http_length_parse(text, strlen(text), &c->left_bytes))
+		c->left_bytes = -1;
 	return true;
 }
 
@@ -173,8 +207,8 @@ ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms)
 		return CGI_END;
 	if (c->left_bytes > 0 && (long long)bytes > c->left_bytes)
 		bytes = (size_t)c->left_bytes;
-	ssize_t got = c->listen_fd < 0 ? read_plain(out, bytes, wait_ms)
-				       : read_fcgi(c, out, bytes, wait_ms);
+	ssize_t got =
+		c->plain ? read_plain(out, bytes, wait_ms) : read_fcgi(c, out, bytes, wait_ms);
 	if (got == CGI_END && c->left_bytes > 0)
 		got = CGI_BROKEN; /* shorter than declared: never to be taken for whole */
 	if (got == CGI_END || got == CGI_BROKEN)
@@ -186,35 +220,56 @@ ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms)
 
 /* --- the response --- */
 
-static bool write_plain(const unsigned char *data, size_t bytes)
+void cgi_write(struct cgi *c, const void *data, size_t bytes)
 {
-	while (bytes > 0) {
-		ssize_t sent = write(STDOUT_FILENO, data, bytes);
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0)
-			return false;
-		data += sent;
-		bytes -= (size_t)sent;
+	if (c->plain)
+		buf_append(&c->out, data, bytes);
+	else
+		record_put_output(&c->out, c->fcgi.requestId, data, bytes);
+}
+
+void cgi_end(struct cgi *c)
+{
+	if (!c->plain)
+		record_put_end(&c->out, c->fcgi.requestId);
+}
+
+/* Whoever started the CGI program may have made its output non-blocking. */
+static void wait_for_output(void)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+	(void)poll(&p, 1, -1);
+}
+
+static ssize_t send_some(const struct cgi *c, bool may_block)
+{
+	const uint8_t *data = buf_first(&c->out);
+	size_t bytes = buf_bytes(&c->out);
+
+	if (c->plain)
+		return write(STDOUT_FILENO, data, bytes);
+	return send(c->fcgi.ipcFd, data, bytes, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
+}
+
+enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
+{
+	while (buf_bytes(&c->out) > 0) {
+		ssize_t sent = send_some(c, may_block);
+		if (sent >= 0)
+			buf_consume(&c->out, (size_t)sent);
+		else if (errno == EAGAIN && c->plain)
+			wait_for_output();
+		else if (errno == EAGAIN && !may_block)
+			return CGI_STUCK;
+		else if (errno != EINTR)
+			return CGI_REFUSED;
 	}
-	return true;
+	return CGI_SENT;
 }
 
-bool cgi_write(struct cgi *c, const void *data, size_t bytes)
-{
-	if (c->listen_fd < 0)
-		return write_plain(data, bytes);
-	return bytes == 0 || FCGX_PutStr(data, (int)bytes, c->fcgi.out) == (int)bytes;
-}
-
-bool cgi_flush(struct cgi *c)
-{
-	return c->listen_fd < 0 || FCGX_FFlush(c->fcgi.out) == 0;
-}
-
-/* On a connection that the web server keeps, the rest of the body must go, or the next request there
- * starts with it. A long rest is not worth it: the connection is closed instead. */
-static void drain_or_close(struct cgi *c)
+/* Takes what is left of the body off the connection. False: it is too long, or does not end. */
+static bool drain(struct cgi *c)
 {
 	unsigned char trash[8192];
 	size_t drained = 0;
@@ -224,42 +279,38 @@ static void drain_or_close(struct cgi *c)
 		got = read_fcgi(c, trash, sizeof trash, DRAIN_WAIT_MS);
 		drained += got > 0 ? (size_t)got : 0;
 	} while (got > 0 && drained < DRAIN_BYTES);
-	if (got != CGI_END)
-		c->fcgi.keepConnection = 0;
+	return got == CGI_END;
 }
 
-/* libfcgi closes politely: it says that nothing follows, and waits until the web server has closed. That
- * is for data that may still come. Where the end of the body is here already, none will. */
-static void close_at_once_if_all_came(struct cgi *c)
+bool cgi_finish(struct cgi *c)
 {
 	unsigned char byte;
 
+	if (c->plain)
+		return false;
+	/* What is left of a body on a kept connection would be the start of the next request. */
+	if (c->fcgi.keepConnection && drain(c)) {
+		FCGX_Free(&c->fcgi, 0);
+		return true;
+	}
+	/* Closed with something unread, the connection would be reset, and the answer might be lost: libfcgi
+	 * says that nothing follows, and waits until the web server has closed. Where the end of the body is
+	 * here already, nothing else will come. */
 	if (read_fcgi(c, &byte, 1, 0) == CGI_END)
-		FCGX_Detach(&c->fcgi);
-}
-
-bool cgi_keeps_connection(const struct cgi *c)
-{
-	return c->listen_fd >= 0 && c->fcgi.ipcFd >= 0;
-}
-
-void cgi_finish(struct cgi *c)
-{
-	if (c->listen_fd < 0)
-		return;
-	if (c->fcgi.keepConnection)
-		drain_or_close(c);
+		close_now(c);
 	else
-		close_at_once_if_all_came(c);
-	FCGX_Finish_r(&c->fcgi);
+		FCGX_Free(&c->fcgi, 1);
+	return false;
 }
 
 void cgi_cut(struct cgi *c)
 {
-	if (c->listen_fd < 0) {
+	if (c->plain) {
 		signal(SIGKILL, SIG_DFL);
 		kill(getpid(), SIGKILL);
 	}
-	shutdown(c->fcgi.ipcFd, SHUT_RDWR);
-	FCGX_Free(&c->fcgi, 1); /* without END_REQUEST */
+	buf_fini(&c->out);
+	if (c->fcgi.ipcFd >= 0)
+		shutdown(c->fcgi.ipcFd, SHUT_RDWR);
+	close_now(c); /* without END_REQUEST */
 }

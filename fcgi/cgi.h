@@ -14,15 +14,27 @@ struct cgi;
 
 void cgi_init(void); /* once, before any thread */
 
-struct cgi *cgi_new(int listen_fd); /* FastCGI: serves one request after the other */
-struct cgi *cgi_new_plain(void);    /* CGI: the one request in the environment */
+struct cgi *cgi_new(int fd);	 /* takes a FastCGI connection: one request after the other */
+struct cgi *cgi_new_plain(void); /* CGI: the one request in the environment */
 void cgi_destroy(struct cgi **cp);
 
-/* Waits for a connection, where the web server has not kept one. 1: it is there. 0: interrupted by a
- * signal. -1: an error; wait a little and try again. */
-int cgi_wait(struct cgi *c) MUST_CHECK;
+int cgi_descriptor(const struct cgi *c); /* -1: closed, or plain CGI */
 
-/* Reads the parameters of a request. False: the connection broke. A signal here would break it too. */
+enum cgi_state {
+	CGI_GONE,	/* the web server has closed it */
+	CGI_IDLE,	/* nothing has come since the last request */
+	CGI_PART,	/* some of a request's parameters */
+	CGI_PARAMETERS, /* all of them; the body is not whole */
+	CGI_WHOLE,	/* a request, its body too: reading it does not block */
+	CGI_LONG,	/* more than can be looked at: reading it may block */
+};
+
+enum { CGI_LOOK_BYTES = 32 * 1024 };
+
+/* What is there, without reading it. `scratch`: CGI_LOOK_BYTES. Does not block. */
+enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch);
+
+/* Reads the parameters of a request. False: the connection broke, and is closed. */
 bool cgi_accept(struct cgi *c) MUST_CHECK;
 
 struct request_parameters cgi_parameters(struct cgi *c);
@@ -33,18 +45,27 @@ enum { CGI_NOTHING = 0, CGI_END = -1, CGI_BROKEN = -2 };
  * none came. CGI_END: that was all of it. CGI_BROKEN: it was cut, or is not as long as declared. */
 ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms) MUST_CHECK;
 
-bool cgi_write(struct cgi *c, const void *data,
-	       size_t bytes) MUST_CHECK;  /* false: the caller left */
-bool cgi_flush(struct cgi *c) MUST_CHECK; /* likewise */
+/* The answer, gathered until cgi_flush(). */
+void cgi_write(struct cgi *c, const void *data, size_t bytes);
+void cgi_end(struct cgi *c); /* it is complete with what was written */
 
-void cgi_finish(struct cgi *c); /* the response is complete */
+enum cgi_flush {
+	CGI_SENT,
+	CGI_STUCK,  /* only where it must not block: some is left, call again */
+	CGI_REFUSED /* the caller left */
+};
 
-/* Between requests: the next one comes on a connection that the web server keeps, so this
- * thread cannot take anybody else's. */
-bool cgi_keeps_connection(const struct cgi *c);
+enum cgi_flush cgi_flush(struct cgi *c, bool may_block) MUST_CHECK;
+
+/* After cgi_end() and a flush. Does not block where the request was CGI_WHOLE. True: the web server keeps the
+ * connection for its next request. False: it is closed. */
+bool cgi_finish(struct cgi *c);
 
 /* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode the only
  * way is to die by a signal, so this does not return there. */
 void cgi_cut(struct cgi *c);
+
+/* The web server has closed the connection, or it broke. Does not block. */
+bool cgi_is_gone(const struct cgi *c);
 
 #endif

@@ -1,13 +1,11 @@
-/* fcgi/main.c - pipegate-fcgi: options, the listening socket, the link to the broker, the workers. */
+/* fcgi/main.c - pipegate-fcgi: options, the listening socket, signals; then the front. */
 #include "common/cli.h"
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "fcgi/cgi.h"
+#include "fcgi/front.h"
 #include "fcgi/mux.h"
-#include "fcgi/pool.h"
-#include "fcgi/serve.h"
-#include "fcgi/share.h"
 
 #include <getopt.h>
 #include <grp.h>
@@ -16,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,7 +22,7 @@ enum {
 	THREADS_STANDARD = 512,
 	THREADS_MAX = 4096,
 	DRAIN_MS = 10000,
-	WORKER_DESCRIPTORS = 3, /* its REQ socket, its connection, and one while those change */
+	REQUEST_DESCRIPTORS = 3, /* a REQ socket, a connection, and one that is kept idle */
 	OTHER_DESCRIPTORS = 32,
 	BACKLOG = 1024,
 	LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
@@ -185,28 +184,39 @@ static void show_start(const struct settings *s, int listen_fd)
 	notify_service_manager("READY=1");
 }
 
-static int serve_until_told(const struct settings *s, struct mux *mux, int listen_fd,
-			    const sigset_t *end_signals)
+/* A descriptor that tells of the signals that end the program. Blocks them, for all threads to come. */
+static int watch_signals(void)
 {
-	struct pool *pool = pool_new(listen_fd, mux, (size_t)s->threads, s->max_body_bytes);
-	int number;
+	sigset_t end_signals;
 
+	sigemptyset(&end_signals);
+	sigaddset(&end_signals, SIGTERM);
+	sigaddset(&end_signals, SIGINT);
+	sigaddset(&end_signals, SIGUSR1); /* the FastCGI way to ask for an end */
+	sigprocmask(SIG_BLOCK, &end_signals, NULL);
+	int fd = signalfd(-1, &end_signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static int serve_until_told(const struct settings *s, struct front *front, int listen_fd)
+{
 	show_start(s, listen_fd);
-	sigwait(end_signals, &number);
-	log_info("responder.stop signal=%d", number);
+	front_run(front, listen_fd);
+	log_info("responder.stop");
 	notify_service_manager("STOPPING=1");
 	if (s->listen != NULL && strncmp(s->listen, "unix:", 5) == 0)
 		unlink(s->listen + 5);
 	if (s->listen != NULL)
 		shutdown(listen_fd,
 			 SHUT_RD); /* nobody else has it: new connections are refused at once */
-	if (!pool_stop(pool, DRAIN_MS))
+	if (!front_drain(front, DRAIN_MS))
 		_exit(0); /* the web server sees those that are left cut */
-	pool_destroy(&pool);
+	front_destroy(&front);
 	return 0;
 }
 
-/* A worker that cannot have its descriptors is worse than one that is not there. */
+/* A request that cannot have its descriptors had better wait for another to end. */
 static void bound_threads(struct settings *s)
 {
 	struct rlimit limit;
@@ -215,36 +225,18 @@ static void bound_threads(struct settings *s)
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
 	int64_t most =
-		limit.rlim_cur <= OTHER_DESCRIPTORS + WORKER_DESCRIPTORS
+		limit.rlim_cur <= OTHER_DESCRIPTORS + REQUEST_DESCRIPTORS
 			? 1
-			: (int64_t)((limit.rlim_cur - OTHER_DESCRIPTORS) / WORKER_DESCRIPTORS);
+			: (int64_t)((limit.rlim_cur - OTHER_DESCRIPTORS) / REQUEST_DESCRIPTORS);
 	if (s->threads <= most)
 		return;
 	log_warn("responder.few_descriptors threads=%lld", (long long)most);
 	s->threads = most;
 }
 
-/* Plain CGI: one request, by the same code. */
-static int serve_one(const struct settings *s, struct mux *mux)
-{
-	struct ask *ask = ask_new(mux, 0);
-
-	if (ask == NULL)
-		return EXIT_FAILURE;
-	struct share *share = share_new(1);
-	struct cgi *cgi = cgi_new_plain();
-	if (cgi_accept(cgi))
-		serve(cgi, ask, share, s->max_body_bytes);
-	cgi_destroy(&cgi);
-	ask_destroy(&ask);
-	share_destroy(&share);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct settings s = {.threads = THREADS_STANDARD};
-	sigset_t end_signals;
 	char why[160];
 	int listen_fd = -1;
 
@@ -261,24 +253,25 @@ int main(int argc, char **argv)
 		return EXIT_CONFIG;
 
 	cgi_init();
-	/* After libfcgi's own handlers; before any thread, so that all inherit it. */
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&end_signals);
-	sigaddset(&end_signals, SIGTERM);
-	sigaddset(&end_signals, SIGINT);
-	sigaddset(&end_signals, SIGUSR1); /* the FastCGI way to ask for an end */
+	/* After libfcgi's own handlers. The one request of a CGI program ends with it. */
 	if (plain) {
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGUSR1, SIG_DFL);
-	} else {
-		pthread_sigmask(SIG_BLOCK, &end_signals, NULL);
 	}
-
 	bound_threads(&s);
-	struct mux *mux = mux_new(s.gate, plain ? 1 : (size_t)s.threads, why, sizeof why);
-	if (mux == NULL)
+	struct front_settings settings = {
+		.gate = s.gate,
+		.slots = plain ? 1 : (size_t)s.threads,
+		.max_body_bytes = s.max_body_bytes,
+		.stop_fd = plain ? -1 : watch_signals(),
+	};
+	struct front *front = front_new(&settings, why, sizeof why);
+	if (front == NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);
-	result = plain ? serve_one(&s, mux) : serve_until_told(&s, mux, listen_fd, &end_signals);
-	mux_destroy(&mux);
-	return result;
+	if (!plain)
+		return serve_until_told(&s, front, listen_fd);
+	front_serve_plain(front);
+	front_destroy(&front);
+	return 0;
 }

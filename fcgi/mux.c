@@ -1,6 +1,6 @@
 /* fcgi/mux.c - see mux.h.
  *
- *   worker --REQ--inproc--> ROUTER [mux thread] DEALER --ipc--> ROUTER of the broker
+ *   ask --REQ--inproc--> ROUTER [front's thread] DEALER --ipc--> ROUTER of the broker
  *
  * A message that has been handed to the DEALER may have reached the local app; one that has not, cannot.
  * So while the link is down nothing is handed over: a new request waits for the link (a broker that is
@@ -12,10 +12,10 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <zmq.h>
 
@@ -27,47 +27,50 @@ enum {
 	RECONNECT_MS = 50,
 	RECONNECT_MAX_MS = 1000,
 	REPLY_MAX_MS = 30000, /* broker's longest hold is 10 s: beyond this something is broken */
+	CHECK_MS = 500,	      /* how often that is looked at */
 };
 
-static const char FRONT[] = "inproc://workers";
+static const char FRONT[] = "inproc://asks";
 static const char MONITOR[] = "inproc://monitor";
 
-/* What the mux knows of one worker. */
+/* What the mux knows of one ask. */
 struct seat {
 	enum { SEAT_FREE, SEAT_PARKED, SEAT_WAITING } state;
 	bool exchange_open;	  /* an OPEN went over and no reply has ended it */
 	uint8_t corr[CORR_BYTES]; /* of the message it waits for */
 	zmq_msg_t parked;	  /* SEAT_PARKED: not handed over yet */
-	int64_t until_ms;	  /* SEAT_PARKED */
+	int64_t until_ms;	  /* it gets an answer of ours then */
 };
 
 struct mux {
 	void *context;
 	void *front, *back, *monitor;
-	pthread_t thread;
+	void (*on_reply)(void *ctx, uint16_t seat);
+	void *ctx;
 	uint64_t process;
 	size_t seat_count;
 	struct seat *seats;
-	size_t parked, open;
+	size_t parked, open, waiting;
 	bool connected;
 	int64_t alive_ms; /* when the next ALIVE is due */
+	int64_t check_ms; /* when the next look for overdue replies is */
 };
 
 struct ask {
 	struct mux *mux;
 	void *socket;
-	uint16_t worker;
+	uint16_t seat;
 	uint64_t boot; /* of the broker that has our exchange */
 	zmq_msg_t reply;
 };
 
-/* A worker's number as a ZeroMQ routing id, which must not begin with a zero byte. */
-static uint32_t worker_to_wire(uint16_t worker)
+/* A seat's number as a ZeroMQ routing id, which must not begin with a zero byte. */
+static uint32_t seat_to_wire(uint16_t seat)
 {
-	return htobe32(0x01000000u | worker);
+	return htobe32(0x01000000u | seat);
 }
 
-static uint16_t worker_from_wire(uint32_t wire)
+static uint16_t seat_from_wire(uint32_t wire)
 {
 	return (uint16_t)(be32toh(wire) & 0xffff);
 }
@@ -80,22 +83,33 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- towards the workers --- */
+/* --- towards the asks --- */
 
-static void send_to_worker(struct mux *m, uint16_t worker, zmq_msg_t *payload)
+static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
-	uint32_t wire = worker_to_wire(worker);
+	uint32_t wire = seat_to_wire(seat);
 
 	if (zmq_send(m->front, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_send(m->front, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_msg_send(payload, m->front, ZMQ_DONTWAIT) < 0)
-		zmq_msg_close(payload); /* the worker is gone */
+		zmq_msg_close(payload); /* the ask is gone */
+	else
+		m->on_reply(m->ctx, seat);
 }
 
-/* Answers a worker in the broker's place. */
-static void answer_unavailable(struct mux *m, uint16_t worker, uint8_t flags)
+/* It waits for nothing any more. `over`: nor does its exchange go on. */
+static void settle(struct mux *m, struct seat *s, bool over)
 {
-	struct seat *s = &m->seats[worker];
+	m->waiting -= s->state == SEAT_WAITING;
+	s->state = SEAT_FREE;
+	m->open -= over && s->exchange_open;
+	s->exchange_open = s->exchange_open && !over;
+}
+
+/* Answers an ask in the broker's place. */
+static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
+{
+	struct seat *s = &m->seats[seat];
 	struct gate_msg reply = {.kind = GATE_REPLY,
 				 .flags = (uint8_t)(GATE_FAILED | flags),
 				 .fail = FAIL_BROKER_UNAVAILABLE};
@@ -104,25 +118,25 @@ static void answer_unavailable(struct mux *m, uint16_t worker, uint8_t flags)
 	memcpy(reply.corr, s->corr, CORR_BYTES);
 	CHECK(zmq_msg_init_size(&payload, gate_encoded_bytes(&reply)) == 0);
 	gate_encode(&reply, zmq_msg_data(&payload));
-	s->state = SEAT_FREE;
-	m->open -= s->exchange_open;
-	s->exchange_open = false;
-	send_to_worker(m, worker, &payload);
+	settle(m, s, true);
+	send_to_ask(m, seat, &payload);
 }
 
 /* --- towards the broker --- */
 
 /* True: handed over, `payload` is gone. False: the link is down, nothing has happened. */
-static bool hand_over(struct mux *m, uint16_t worker, uint8_t kind, zmq_msg_t *payload)
+static bool hand_over(struct mux *m, uint16_t seat, uint8_t kind, zmq_msg_t *payload)
 {
-	struct seat *s = &m->seats[worker];
-	uint32_t wire = worker_to_wire(worker);
+	struct seat *s = &m->seats[seat];
+	uint32_t wire = seat_to_wire(seat);
 
 	if (!m->connected || zmq_send(m->back, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
 		return false;
 	/* The first part was taken, so the pipe takes the others. */
 	CHECK(zmq_send(m->back, "", 0, ZMQ_SNDMORE) >= 0 && zmq_msg_send(payload, m->back, 0) >= 0);
 	s->state = SEAT_WAITING;
+	s->until_ms = now_ms() + REPLY_MAX_MS;
+	m->waiting++;
 	if (kind == GATE_OPEN && !s->exchange_open) {
 		s->exchange_open = true;
 		m->open++;
@@ -139,25 +153,25 @@ static void park(struct mux *m, struct seat *s, zmq_msg_t *payload)
 	m->parked++;
 }
 
-static void from_worker(struct mux *m, uint16_t worker, zmq_msg_t *payload)
+static void from_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
-	struct seat *s = &m->seats[worker];
+	struct seat *s = &m->seats[seat];
 	struct gate_msg g;
 
 	CHECK(gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g));
 	memcpy(s->corr, g.corr, CORR_BYTES);
-	if (hand_over(m, worker, g.kind, payload))
+	if (hand_over(m, seat, g.kind, payload))
 		return;
 	if (g.kind == GATE_OPEN || g.kind == GATE_PING) {
 		park(m, s, payload);
 		return;
 	}
 	zmq_msg_close(payload); /* its exchange went down with the broker */
-	answer_unavailable(m, worker, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	answer_unavailable(m, seat, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 }
 
-/* Receives [worker][""][payload]. 1: done. 0: nothing there. -1: something else, thrown away. */
-static int receive(void *socket, uint16_t *worker, zmq_msg_t *payload)
+/* Receives [seat][""][payload]. 1: done. 0: nothing there. -1: something else, thrown away. */
+static int receive(void *socket, uint16_t *seat, zmq_msg_t *payload)
 {
 	uint32_t wire = 0;
 	bool good = true;
@@ -178,59 +192,59 @@ static int receive(void *socket, uint16_t *worker, zmq_msg_t *payload)
 			zmq_msg_move(payload, &m);
 		zmq_msg_close(&m);
 		if (!more) {
-			*worker = worker_from_wire(wire);
+			*seat = seat_from_wire(wire);
 			return good && part == 2 ? 1 : -1;
 		}
 	}
 }
 
-static void drain_workers(struct mux *m)
+/* Whether there were any. */
+static bool drain_asks(struct mux *m)
 {
-	uint16_t worker = 0;
+	uint16_t seat = 0;
 	zmq_msg_t payload;
+	bool some = false;
 	int got;
 
 	do {
 		zmq_msg_init(&payload);
-		got = receive(m->front, &worker, &payload);
-		if (got == 1 && worker < m->seat_count)
-			from_worker(m, worker, &payload);
+		got = receive(m->front, &seat, &payload);
+		some = some || got != 0;
+		if (got == 1 && seat < m->seat_count)
+			from_ask(m, seat, &payload);
 		else
 			zmq_msg_close(&payload);
 	} while (got != 0);
+	return some;
 }
 
-static void from_broker(struct mux *m, uint16_t worker, zmq_msg_t *payload)
+static void from_broker(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
-	struct seat *s = &m->seats[worker];
+	struct seat *s = &m->seats[seat];
 	struct gate_msg g;
 
 	if (s->state != SEAT_WAITING ||
 	    !gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
 	    memcmp(g.corr, s->corr, CORR_BYTES) != 0) {
-		log_warn("gate.reply_ignored worker=%u", worker);
+		log_warn("gate.reply_ignored seat=%u", seat);
 		zmq_msg_close(payload);
 		return;
 	}
-	if (s->exchange_open && (g.flags & (GATE_FAILED | GATE_RESPONSE_END))) {
-		s->exchange_open = false;
-		m->open--;
-	}
-	s->state = SEAT_FREE;
-	send_to_worker(m, worker, payload);
+	settle(m, s, (g.flags & (GATE_FAILED | GATE_RESPONSE_END)) != 0);
+	send_to_ask(m, seat, payload);
 }
 
 static void drain_broker(struct mux *m)
 {
-	uint16_t worker = 0;
+	uint16_t seat = 0;
 	zmq_msg_t payload;
 	int got;
 
 	do {
 		zmq_msg_init(&payload);
-		got = receive(m->back, &worker, &payload);
-		if (got == 1 && worker < m->seat_count)
-			from_broker(m, worker, &payload);
+		got = receive(m->back, &seat, &payload);
+		if (got == 1 && seat < m->seat_count)
+			from_broker(m, seat, &payload);
 		else
 			zmq_msg_close(&payload);
 	} while (got != 0);
@@ -313,43 +327,59 @@ static void say_alive(struct mux *m)
 		zmq_send(m->back, wire, sizeof wire, 0);
 }
 
-static long poll_timeout_ms(const struct mux *m)
+/* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits for ever. */
+static void answer_overdue(struct mux *m)
+{
+	int64_t now = now_ms();
+
+	if (m->waiting == 0 || now < m->check_ms)
+		return;
+	m->check_ms = now + CHECK_MS;
+	for (uint16_t i = 0; i < m->seat_count; i++) {
+		struct seat *s = &m->seats[i];
+		if (s->state != SEAT_WAITING || now < s->until_ms)
+			continue;
+		log_error("gate.no_reply seat=%u", i);
+		answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	}
+}
+
+int mux_timeout_ms(const struct mux *m)
 {
 	if (m->parked > 0)
 		return 20;
-	return m->open > 0 ? ALIVE_MS / 4 : -1;
+	return m->open > 0 || m->waiting > 0 ? CHECK_MS : -1;
 }
 
-static void *run(void *arg)
+void mux_work(struct mux *m)
 {
-	struct mux *m = arg;
+	say_alive(m);
+	on_monitor(m);
+	if (m->parked > 0)
+		retry_parked(m, true);
+	answer_overdue(m);
+	/* A reply can make a new ask. And whatever was sent may have taken the sign that something came: so
+	 * nothing is sent behind the last look. */
+	do {
+		drain_broker(m);
+	} while (drain_asks(m));
+}
 
-	for (;;) {
-		zmq_pollitem_t items[] = {
-			{m->front, 0, ZMQ_POLLIN, 0},
-			{m->back, 0, ZMQ_POLLIN, 0},
-			{m->monitor, 0, ZMQ_POLLIN, 0},
-		};
-		if (zmq_poll(items, 3, poll_timeout_ms(m)) < 0 && errno == ETERM)
-			break;
-		if (items[1].revents)
-			drain_broker(m);
-		if (items[2].revents)
-			on_monitor(m);
-		if (items[0].revents)
-			drain_workers(m);
-		if (m->parked > 0)
-			retry_parked(m, true);
-		say_alive(m);
-	}
-	for (size_t i = 0; i < m->seat_count; i++) {
-		if (m->seats[i].state == SEAT_PARKED)
-			zmq_msg_close(&m->seats[i].parked);
-	}
-	zmq_close(m->front);
-	zmq_close(m->back);
-	zmq_close(m->monitor);
-	return NULL;
+static void watch(void *socket, int epoll_fd, void *data)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = data};
+	int fd;
+	size_t bytes = sizeof fd;
+
+	CHECK(zmq_getsockopt(socket, ZMQ_FD, &fd, &bytes) == 0);
+	CHECK(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+void mux_watch(struct mux *m, int epoll_fd, void *data)
+{
+	watch(m->front, epoll_fd, data);
+	watch(m->back, epoll_fd, data);
+	watch(m->monitor, epoll_fd, data);
 }
 
 /* --- start and end --- */
@@ -387,24 +417,10 @@ static bool open_front(struct mux *m)
 
 static void destroy(struct mux *m)
 {
-	free(m->seats);
-	free(m);
-}
-
-struct mux *mux_new(const char *endpoint, size_t workers_max, char *why, size_t why_bytes)
-{
-	struct mux *m = xcalloc(1, sizeof *m);
-
-	m->process = id_random_u64();
-	m->seat_count = workers_max;
-	m->seats = xcalloc(workers_max, sizeof *m->seats);
-	m->context = zmq_ctx_new();
-	CHECK(m->context != NULL);
-	zmq_ctx_set(m->context, ZMQ_MAX_SOCKETS, (int)workers_max + 16);
-	if (open_front(m) && open_back(m, endpoint) &&
-	    pthread_create(&m->thread, NULL, run, m) == 0)
-		return m;
-	snprintf(why, why_bytes, "%s", zmq_strerror(errno));
+	for (size_t i = 0; i < m->seat_count; i++) {
+		if (m->seats[i].state == SEAT_PARKED)
+			zmq_msg_close(&m->seats[i].parked);
+	}
 	if (m->front != NULL)
 		zmq_close(m->front);
 	if (m->monitor != NULL)
@@ -412,6 +428,26 @@ struct mux *mux_new(const char *endpoint, size_t workers_max, char *why, size_t 
 	if (m->back != NULL)
 		zmq_close(m->back);
 	zmq_ctx_term(m->context);
+	free(m->seats);
+	free(m);
+}
+
+struct mux *mux_new(const char *endpoint, size_t seats, void (*on_reply)(void *ctx, uint16_t seat),
+		    void *ctx, char *why, size_t why_bytes)
+{
+	struct mux *m = xcalloc(1, sizeof *m);
+
+	m->on_reply = on_reply;
+	m->ctx = ctx;
+	m->process = id_random_u64();
+	m->seat_count = seats;
+	m->seats = xcalloc(seats, sizeof *m->seats);
+	m->context = zmq_ctx_new();
+	CHECK(m->context != NULL);
+	zmq_ctx_set(m->context, ZMQ_MAX_SOCKETS, (int)seats + 16);
+	if (open_front(m) && open_back(m, endpoint))
+		return m;
+	snprintf(why, why_bytes, "%s", zmq_strerror(errno));
 	destroy(m);
 	return NULL;
 }
@@ -426,36 +462,31 @@ void mux_destroy(struct mux **mp)
 	struct mux *m = *mp;
 
 	*mp = NULL;
-	if (m == NULL)
-		return;
-	mux_stop(m);
-	pthread_join(m->thread, NULL);
-	zmq_ctx_term(m->context);
-	destroy(m);
+	if (m != NULL)
+		destroy(m);
 }
 
 /* False: out of descriptors. */
 static bool open_socket(struct ask *a)
 {
-	uint32_t wire = worker_to_wire(a->worker);
+	uint32_t wire = seat_to_wire(a->seat);
 
 	a->socket = zmq_socket(a->mux->context, ZMQ_REQ);
 	if (a->socket == NULL)
 		return false;
 	CHECK(zmq_setsockopt(a->socket, ZMQ_ROUTING_ID, &wire, sizeof wire) == 0);
-	CHECK(set_int(a->socket, ZMQ_LINGER, 0) == 0 &&
-	      set_int(a->socket, ZMQ_RCVTIMEO, REPLY_MAX_MS) == 0);
+	CHECK(set_int(a->socket, ZMQ_LINGER, 0) == 0);
 	CHECK(zmq_connect(a->socket, FRONT) == 0);
 	return true;
 }
 
-struct ask *ask_new(struct mux *m, uint16_t worker)
+struct ask *ask_new(struct mux *m, uint16_t seat)
 {
 	struct ask *a = xcalloc(1, sizeof *a);
 
-	CHECK(worker < m->seat_count);
+	CHECK(seat < m->seat_count);
 	a->mux = m;
-	a->worker = worker;
+	a->seat = seat;
 	zmq_msg_init(&a->reply);
 	if (open_socket(a))
 		return a;
@@ -476,7 +507,7 @@ void ask_destroy(struct ask **ap)
 	free(a);
 }
 
-void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
+static bool send_ask(struct ask *a, struct gate_msg *m)
 {
 	zmq_msg_t payload;
 
@@ -484,27 +515,48 @@ void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
 	m->boot = a->boot;
 	CHECK(zmq_msg_init_size(&payload, gate_encoded_bytes(m)) == 0);
 	gate_encode(m, zmq_msg_data(&payload));
+	if (zmq_msg_send(&payload, a->socket, 0) >= 0)
+		return true;
+	zmq_msg_close(&payload);
+	return false;
+}
+
+void ask_send(struct ask *a, struct gate_msg *m)
+{
+	CHECK(send_ask(a, m)); /* inproc, and nothing else is under way */
+}
+
+static bool take(struct ask *a, struct gate_msg *reply)
+{
+	int got;
+
 	zmq_msg_close(&a->reply);
 	zmq_msg_init(&a->reply);
-	if (zmq_msg_send(&payload, a->socket, 0) >= 0 &&
-	    zmq_msg_recv(&a->reply, a->socket, 0) >= 0 &&
-	    gate_decode(zmq_msg_data(&a->reply), zmq_msg_size(&a->reply), reply)) {
-		a->boot = reply->boot;
+	do {
+		got = zmq_msg_recv(&a->reply, a->socket, 0);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return false;
+	CHECK(gate_decode(zmq_msg_data(&a->reply), zmq_msg_size(&a->reply), reply));
+	a->boot = reply->boot;
+	return true;
+}
+
+void ask_take(struct ask *a, struct gate_msg *reply)
+{
+	CHECK(take(a, reply)); /* the mux has sent it, and it is one of ours */
+}
+
+void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
+{
+	if (send_ask(a, m) && take(a, reply))
 		return;
-	}
-	bool stopped = errno == ETERM;
-	zmq_msg_close(&payload);
+	CHECK(errno == ETERM); /* nothing else: the mux answers always */
 	*reply = (struct gate_msg){
 		.kind = GATE_REPLY,
 		.flags = GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,
-		.fail = stopped ? FAIL_SHUTTING_DOWN : FAIL_BROKER_UNAVAILABLE,
+		.fail = FAIL_SHUTTING_DOWN,
 	};
-	if (stopped)
-		return;
-	log_error("gate.no_reply why=\"%s\"", zmq_strerror(errno));
-	zmq_close(a->socket); /* a REQ socket that waits for a reply can do nothing else */
-	if (!open_socket(a))
-		a->socket = NULL; /* each call fails then, and tries again */
 }
 
 const char *mux_library_version(void)

@@ -1,6 +1,9 @@
-/* fcgi/mux.h - The one link of this process to the broker. Workers talk to it over REQ sockets on
- * inproc://; its thread forwards them over one DEALER, knows at once when the broker is gone, and then
- * answers everybody who waits. A worker therefore always gets a reply, in bounded time. */
+/* fcgi/mux.h - The one link of this process to the broker. Each request has a REQ socket on inproc://, for the
+ * gate's lock-step; the front forwards what they ask over one DEALER, so that requests of the same moment
+ * travel together. It knows at once when the broker is gone, and then answers everybody who waits: an ask
+ * always gets a reply, in bounded time.
+ *
+ * One thread drives it, the front's, by mux_work(); others may use ask_call(). */
 #ifndef PIPEGATE_MUX_H
 #define PIPEGATE_MUX_H
 
@@ -12,24 +15,38 @@
 
 struct mux;
 
-/* Starts the thread; the broker need not be there yet. `workers_max` bounds the asks at one time. NULL:
- * `why` says why not. */
-struct mux *mux_new(const char *endpoint, size_t workers_max, char *why, size_t why_bytes);
-
-/* From now on each ask fails at once with FAIL_SHUTTING_DOWN, the running ones too. Any thread. */
-void mux_stop(struct mux *m);
+/* The broker need not be there yet. `seats` bounds the asks at one time. `on_reply` comes from mux_work(), for
+ * each reply, when it is ready for ask_take(). NULL: `why` says why not. */
+struct mux *mux_new(const char *endpoint, size_t seats, void (*on_reply)(void *ctx, uint16_t seat),
+		    void *ctx, char *why, size_t why_bytes);
 void mux_destroy(struct mux **mp); /* after all its asks */
 
-/* One worker's REQ socket; used by one thread. */
+/* Adds what wakes it to an epoll set, each with `data`. */
+void mux_watch(struct mux *m, int epoll_fd, void *data);
+
+/* All that can be done now: before each wait, as its descriptors tell of changes only. */
+void mux_work(struct mux *m);
+int mux_timeout_ms(const struct mux *m); /* until mux_work() is due again; -1: until it is woken */
+
+/* From now on each ask_call() fails at once with FAIL_SHUTTING_DOWN, the running ones too. Nothing else of it
+ * may be called any more but the destroying. */
+void mux_stop(struct mux *m);
+
+/* A REQ socket: used by one thread at a time. */
 struct ask;
 
-/* `worker`: 0 to workers_max - 1, each once at a time. NULL, after a line in the log: no descriptor is left. */
-struct ask *ask_new(struct mux *m, uint16_t worker);
+/* `seat`: 0 to seats - 1, each once at a time. NULL, after a line in the log: no descriptor is left. */
+struct ask *ask_new(struct mux *m, uint16_t seat);
 void ask_destroy(struct ask **ap);
 
-/* Sends `m` and waits for its reply, which points into memory of `a` until the next call. It is always
- * a GATE_REPLY or GATE_PONG; a broker that is away shows as GATE_FAILED with
- * FAIL_BROKER_UNAVAILABLE. Fills m->boot and m->process itself. */
+/* Sends `m`. The front's thread only: the reply comes through on_reply. Fills m->boot and m->process itself. */
+void ask_send(struct ask *a, struct gate_msg *m);
+
+/* The reply, which points into memory of `a` until its next message. It is always a GATE_REPLY or GATE_PONG; a
+ * broker that is away shows as GATE_FAILED with FAIL_BROKER_UNAVAILABLE. */
+void ask_take(struct ask *a, struct gate_msg *reply);
+
+/* Both, waiting in between. Any thread but the front's. */
 void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply);
 
 const char *mux_library_version(void);

@@ -3,7 +3,10 @@
  * Lock-step with the broker: each turn sends at most one piece of the request body up and takes what
  * there is of the response. A caller that sends slowly must not delay an early answer, so the wait for
  * its next piece is cut into slices with an empty step between them; a caller that is done waits in the
- * broker's hold. Whatever happens, a turn ends in bounded time. */
+ * broker's hold. Whatever happens, a turn ends in bounded time.
+ *
+ * The answer is written to the connection's buffer; advance() sends it before anything else is asked, so
+ * that a slow caller slows the app down. */
 #include "fcgi/serve.h"
 
 #include "common/answer.h"
@@ -23,29 +26,32 @@ enum {
 
 struct exchange {
 	struct cgi *cgi;
-	struct ask *ask;
-	const struct request *q;
+	struct share *share;
 	int64_t max_body_bytes;
+	struct request q;
 	struct response response;
-	uint8_t *piece;	       /* GATE_PIECE_BYTES; NULL without a request body */
-	int64_t up_bytes;      /* read from the caller */
-	int64_t down_bytes;    /* written to the caller */
-	uint32_t credit_bytes; /* the broker takes so much more */
+	struct gate_msg message; /* to be asked */
+	uint8_t *piece;		 /* GATE_PIECE_BYTES; NULL without a request body */
+	int64_t up_bytes;	 /* read from the caller */
+	int64_t down_bytes;	 /* written to the caller */
+	uint32_t credit_bytes;	 /* the broker takes so much more */
 	int slice_ms;
-	bool up_done; /* the last piece has gone */
-	bool headed;  /* the response head is out: no answer of our own any more */
-	bool over;
+	bool sharing;	     /* has a worker of its connection id's share */
+	bool up_done;	     /* the last piece has gone */
+	bool headed;	     /* the response head is out: no answer of our own any more */
+	enum fail giving_up; /* CANCEL is asked, and this is why; FAIL_NONE: it is not */
+	bool over;	     /* at the broker: what is written is all */
+	bool cut;	     /* and is not complete */
 };
 
 /* --- ends --- */
 
-static void finish_with(struct cgi *cgi, struct buf *answer)
+static void end_with(struct exchange *x, struct buf *answer)
 {
-	if (cgi_write(cgi, buf_first(answer), buf_bytes(answer)))
-		cgi_finish(cgi);
-	else
-		cgi_cut(cgi);
+	cgi_write(x->cgi, buf_first(answer), buf_bytes(answer));
+	cgi_end(x->cgi);
 	buf_fini(answer);
+	x->over = true;
 }
 
 /* The exchange has failed and the broker knows it. */
@@ -53,23 +59,19 @@ static void end_failed(struct exchange *x, enum fail f, bool accepted, bool mayb
 {
 	struct buf out = {0};
 
-	x->over = true;
 	if (x->headed) {
-		cgi_cut(x->cgi);
+		x->over = x->cut = true;
 		return;
 	}
-	answer_fail(&out, &x->q->to, f, accepted, maybe_delivered);
-	finish_with(x->cgi, &out);
+	answer_fail(&out, &x->q.to, f, accepted, maybe_delivered);
+	end_with(x, &out);
 }
 
-/* We give it up. */
-static void cancel(struct exchange *x, enum fail f)
+/* We give it up: the broker is told, and its reply ends it. */
+static void give_up(struct exchange *x, enum fail f)
 {
-	struct gate_msg m = {.kind = GATE_CANCEL, .fail = (uint8_t)f}, reply;
-
-	memcpy(m.corr, x->q->corr, CORR_BYTES);
-	ask_call(x->ask, &m, &reply);
-	end_failed(x, f, true, true);
+	x->giving_up = f;
+	x->message = (struct gate_msg){.kind = GATE_CANCEL, .fail = (uint8_t)f};
 }
 
 /* --- down --- */
@@ -77,23 +79,20 @@ static void cancel(struct exchange *x, enum fail f)
 static bool write_head(struct exchange *x, const struct gate_msg *reply)
 {
 	struct buf head = {0};
-	bool written = false;
+	bool good = response_write(&x->response, &x->q.public, "Status:", reply->head,
+				   reply->head_bytes, &head);
 
-	if (!response_write(&x->response, &x->q->public, "Status:", reply->head, reply->head_bytes,
-			    &head)) {
-		if (reply->flags & GATE_RESPONSE_END)
-			end_failed(x, FAIL_BAD_RESPONSE, true, true);
-		else
-			cancel(x, FAIL_BAD_RESPONSE);
-	} else {
+	if (good) {
 		buf_append(&head, "\r\n", 2);
 		x->headed = true;
-		written = cgi_write(x->cgi, buf_first(&head), buf_bytes(&head));
-		if (!written)
-			cancel(x, FAIL_CANCELLED);
+		cgi_write(x->cgi, buf_first(&head), buf_bytes(&head));
+	} else if (reply->flags & GATE_RESPONSE_END) {
+		end_failed(x, FAIL_BAD_RESPONSE, true, true);
+	} else {
+		give_up(x, FAIL_BAD_RESPONSE);
 	}
 	buf_fini(&head);
-	return written;
+	return good;
 }
 
 /* How much of a piece goes out: nothing of a body that must not be there, nothing over the declared
@@ -109,35 +108,44 @@ static size_t allowed_bytes(const struct exchange *x, size_t bytes)
 	return bytes;
 }
 
-static void take_reply(struct exchange *x, const struct gate_msg *reply)
+static void take_piece(struct exchange *x, const struct gate_msg *reply)
 {
-	bool end = reply->flags & GATE_RESPONSE_END;
-
-	x->credit_bytes = reply->number;
-	if (reply->flags & GATE_FAILED) {
-		end_failed(x, (enum fail)reply->fail, reply->flags & GATE_ACCEPTED,
-			   reply->flags & GATE_MAYBE_DELIVERED);
-		return;
-	}
-	if ((reply->flags & GATE_HAS_HEAD) && !x->headed && !write_head(x, reply))
-		return;
-	if (!x->headed)
-		return;
 	size_t bytes = allowed_bytes(x, reply->body_bytes);
 	bool whole = bytes == reply->body_bytes || x->response.bodiless;
-	bool sent = cgi_write(x->cgi, reply->body, bytes) && (end || cgi_flush(x->cgi));
+
+	cgi_write(x->cgi, reply->body, bytes);
 	x->down_bytes += (int64_t)bytes;
-	if (end) {
-		bool complete = x->response.bodiless || !x->response.has_length ||
-				x->down_bytes == x->response.length_bytes;
+	if (reply->flags & GATE_RESPONSE_END) {
 		x->over = true;
-		if (sent && whole && complete)
-			cgi_finish(x->cgi);
-		else
-			cgi_cut(x->cgi);
-	} else if (!sent || !whole) {
-		cancel(x, sent ? FAIL_BAD_RESPONSE : FAIL_CANCELLED);
+		x->cut = !whole || (x->response.has_length && !x->response.bodiless &&
+				    x->down_bytes != x->response.length_bytes);
+		if (!x->cut)
+			cgi_end(x->cgi);
+	} else if (!whole) {
+		give_up(x, FAIL_BAD_RESPONSE);
 	}
+}
+
+static void take_reply(struct exchange *x, const struct gate_msg *reply)
+{
+	x->credit_bytes = reply->number;
+	if (x->giving_up != FAIL_NONE)
+		end_failed(x, x->giving_up, true, true);
+	else if (reply->flags & GATE_FAILED)
+		end_failed(x, (enum fail)reply->fail, reply->flags & GATE_ACCEPTED,
+			   reply->flags & GATE_MAYBE_DELIVERED);
+	else if (!x->headed && (reply->flags & GATE_HAS_HEAD) && !write_head(x, reply))
+		return;
+	else if (x->headed)
+		take_piece(x, reply);
+}
+
+static void take_health(struct exchange *x, bool good)
+{
+	struct buf out = {0};
+
+	answer_health(&out, &x->q.to, good);
+	end_with(x, &out);
 }
 
 /* --- up --- */
@@ -158,42 +166,46 @@ static ssize_t read_piece(struct exchange *x, size_t used, size_t most, int wait
 
 /* What there is of the body right now goes with OPEN; a small one whole, so that it costs one message.
  * False: it is cut or too large, and nothing has been sent. */
-static bool gather_first_piece(struct exchange *x, struct gate_msg *m)
+static bool gather_first_piece(struct exchange *x, bool may_block)
 {
-	bool small = x->q->has_length && x->q->length_bytes <= GATE_PIECE_BYTES;
+	struct gate_msg *m = &x->message;
+	bool small = x->q.has_length && x->q.length_bytes <= GATE_PIECE_BYTES;
 	ssize_t got = 1;
 
-	if (x->q->has_length && x->q->length_bytes == 0)
+	if (x->q.has_length && x->q.length_bytes == 0)
 		x->up_done = true;
 	else
 		x->piece = xmalloc(GATE_PIECE_BYTES);
 	while (!x->up_done && got > 0 && m->body_bytes < GATE_PIECE_BYTES) {
-		got = read_piece(x, m->body_bytes, GATE_PIECE_BYTES, small ? GATHER_MS : 0);
+		got = read_piece(x, m->body_bytes, GATE_PIECE_BYTES,
+				 small && may_block ? GATHER_MS : 0);
 		if (got > 0)
 			m->body_bytes += (size_t)got;
-		bool all = small && x->up_bytes == x->q->length_bytes;
+		bool all = small && x->up_bytes == x->q.length_bytes;
 		x->up_done = got == CGI_END || all;
 	}
 	m->body = x->piece;
-	if (got == CGI_BROKEN || is_too_large(x)) {
-		end_failed(x, got == CGI_BROKEN ? FAIL_BAD_REQUEST : FAIL_BODY_TOO_LARGE, false,
-			   false);
-		return false;
-	}
-	return true;
+	if (got != CGI_BROKEN && !is_too_large(x))
+		return true;
+	end_failed(x, got == CGI_BROKEN ? FAIL_BAD_REQUEST : FAIL_BODY_TOO_LARGE, false, false);
+	return false;
 }
 
-static void open_exchange(struct exchange *x, struct gate_msg *m)
+static void open_exchange(struct exchange *x, bool may_block)
 {
+	struct gate_msg *m = &x->message;
+
+	if (!gather_first_piece(x, may_block))
+		return;
 	m->kind = GATE_OPEN;
-	m->id = x->q->id;
-	m->id_bytes = strlen(x->q->id);
-	m->head = x->q->head.data;
-	m->head_bytes = x->q->head.bytes;
+	m->id = x->q.id;
+	m->id_bytes = strlen(x->q.id);
+	m->head = x->q.head.data;
+	m->head_bytes = x->q.head.bytes;
 	m->number = HOLD_MS;
-	if (x->q->has_length) {
+	if (x->q.has_length) {
 		m->flags |= GATE_HAS_LENGTH;
-		m->body_total_bytes = (uint64_t)x->q->length_bytes;
+		m->body_total_bytes = (uint64_t)x->q.length_bytes;
 	}
 	if (x->up_done)
 		m->flags |= GATE_BODY_END;
@@ -209,119 +221,181 @@ static ssize_t read_available(struct exchange *x, size_t most, int wait_ms, bool
 		got = read_piece(x, used, most, used > 0 ? 0 : wait_ms);
 		used += got > 0 ? (size_t)got : 0;
 	}
-	*end = got == CGI_END || (x->q->has_length && x->up_bytes == x->q->length_bytes);
+	*end = got == CGI_END || (x->q.has_length && x->up_bytes == x->q.length_bytes);
 	if (got == CGI_BROKEN)
 		return CGI_BROKEN;
 	return used > 0 ? (ssize_t)used : got;
 }
 
-/* The next piece of the body into `m`, or an empty step if the caller is slow. False: given up. */
-static bool next_piece(struct exchange *x, struct gate_msg *m)
+/* The next piece of the body, or an empty step if the caller is slow. */
+static void next_piece(struct exchange *x)
 {
+	struct gate_msg *m = &x->message;
 	size_t most = x->credit_bytes < GATE_PIECE_BYTES ? x->credit_bytes : GATE_PIECE_BYTES;
 	ssize_t got = read_available(x, most, x->headed ? 0 : x->slice_ms, &x->up_done);
 
 	if (got == CGI_BROKEN || is_too_large(x)) {
-		cancel(x, got == CGI_BROKEN ? FAIL_BAD_REQUEST : FAIL_BODY_TOO_LARGE);
-		return false;
-	}
-	if (got == CGI_NOTHING) {
+		give_up(x, got == CGI_BROKEN ? FAIL_BAD_REQUEST : FAIL_BODY_TOO_LARGE);
+	} else if (got == CGI_NOTHING) {
 		m->number = x->headed ? DUPLEX_HOLD_MS : 0;
 		if (x->slice_ms < SLICE_MAX_MS)
 			x->slice_ms *= 2;
-		return true;
+	} else {
+		x->slice_ms = SLICE_MS;
+		m->body = x->piece;
+		m->body_bytes = got > 0 ? (size_t)got : 0;
+		if (x->up_done)
+			m->flags |= GATE_BODY_END;
 	}
-	x->slice_ms = SLICE_MS;
-	m->number = HOLD_MS;
-	m->body = x->piece;
-	m->body_bytes = got > 0 ? (size_t)got : 0;
-	if (x->up_done)
-		m->flags |= GATE_BODY_END;
-	return true;
 }
 
-static bool make_step(struct exchange *x, struct gate_msg *m)
+static void make_step(struct exchange *x)
 {
-	m->kind = GATE_STEP;
+	x->message = (struct gate_msg){.kind = GATE_STEP, .number = HOLD_MS};
 	if (!x->up_done && x->credit_bytes > 0)
-		return next_piece(x, m);
-	m->number = HOLD_MS;
-	return true;
+		next_piece(x);
 }
 
-static void run(struct exchange *x)
-{
-	struct gate_msg first = {0};
+/* --- turns --- */
 
-	if (!gather_first_piece(x, &first))
-		return;
-	open_exchange(x, &first);
-	for (struct gate_msg m = first; !x->over;) {
-		struct gate_msg reply;
-		memcpy(m.corr, x->q->corr, CORR_BYTES);
-		ask_call(x->ask, &m, &reply);
-		take_reply(x, &reply);
-		m = (struct gate_msg){0};
-		if (!x->over && !make_step(x, &m))
-			break;
+/* Closes the connection, or leaves it to the web server's next request. */
+static enum exchange_state finish(struct exchange *x, bool refused)
+{
+	if (x->cut || refused)
+		cgi_cut(x->cgi);
+	else
+		(void)cgi_finish(x->cgi);
+	if (x->sharing)
+		share_give(x->share, x->q.id);
+	x->sharing = false;
+	return EXCHANGE_OVER;
+}
+
+/* Sends what was written, and finds out what is next. */
+static enum exchange_state advance(struct exchange *x, bool may_block)
+{
+	enum cgi_flush sent = cgi_flush(x->cgi, may_block);
+
+	if (sent == CGI_STUCK)
+		return EXCHANGE_STUCK;
+	if (x->over)
+		return finish(x, sent == CGI_REFUSED);
+	if (x->giving_up != FAIL_NONE)
+		return EXCHANGE_ASK;
+	if (sent == CGI_REFUSED) {
+		give_up(x, FAIL_CANCELLED);
+		return EXCHANGE_ASK;
 	}
+	if (!x->up_done && !may_block)
+		return EXCHANGE_BODY;
+	make_step(x);
+	return EXCHANGE_ASK;
+}
+
+enum exchange_state exchange_go_on(struct exchange *x, bool may_block)
+{
+	return advance(x, may_block);
+}
+
+enum exchange_state exchange_take(struct exchange *x, const struct gate_msg *reply, bool may_block)
+{
+	bool empty = reply->flags == 0 && reply->body_bytes == 0;
+
+	if (x->q.kind == REQUEST_HEALTHZ)
+		take_health(x, reply->kind == GATE_PONG);
+	else
+		take_reply(x, reply);
+	/* A silent exchange is held by nobody but us if the web server has gone. */
+	if (empty && !x->over && x->up_done && cgi_is_gone(x->cgi))
+		give_up(x, FAIL_CANCELLED);
+	return advance(x, may_block);
+}
+
+struct gate_msg *exchange_message(struct exchange *x)
+{
+	memcpy(x->message.corr, x->q.corr, CORR_BYTES);
+	return &x->message;
+}
+
+bool exchange_is_uploading(const struct exchange *x)
+{
+	return !x->up_done;
+}
+
+void exchange_end_now(struct exchange *x)
+{
+	if (!x->over)
+		end_failed(x, FAIL_SHUTTING_DOWN, true, true);
+	enum cgi_flush sent = cgi_flush(x->cgi, false);
+	(void)finish(x, sent != CGI_SENT);
 }
 
 /* --- the request --- */
 
-static void serve_tunnel(struct cgi *cgi, struct ask *ask, struct share *share,
-			 const struct request *q, int64_t max_body_bytes)
+static void start_tunnel(struct exchange *x, bool may_block)
 {
-	struct exchange x = {
-		.cgi = cgi,
-		.ask = ask,
-		.q = q,
-		.max_body_bytes = max_body_bytes,
-		.slice_ms = SLICE_MS,
-	};
+	const struct request *q = &x->q;
+	int64_t most = x->max_body_bytes;
 
-	if (max_body_bytes > 0 && q->has_length && q->length_bytes > max_body_bytes) {
-		end_failed(&x, FAIL_BODY_TOO_LARGE, false, false);
-	} else if (!share_take(share, q->id)) {
-		end_failed(&x, FAIL_QUEUE_FULL, false, false);
+	if (most > 0 && q->has_length && q->length_bytes > most) {
+		end_failed(x, FAIL_BODY_TOO_LARGE, false, false);
+	} else if (!share_take(x->share, q->id)) {
+		end_failed(x, FAIL_QUEUE_FULL, false, false);
 	} else {
-		run(&x);
-		share_give(share, q->id);
-		free(x.piece);
+		x->sharing = true;
+		open_exchange(x, may_block);
 	}
 }
 
-static bool broker_answers(struct ask *ask)
+enum exchange_state exchange_start(struct exchange *x, bool may_block)
 {
-	struct gate_msg m = {.kind = GATE_PING}, reply;
-
-	ask_call(ask, &m, &reply);
-	return reply.kind == GATE_PONG;
-}
-
-void serve(struct cgi *cgi, struct ask *ask, struct share *share, int64_t max_body_bytes)
-{
-	struct request_parameters parameters = cgi_parameters(cgi);
-	struct request q;
 	struct buf out = {0};
 
-	request_read(&q, &parameters);
-	switch (q.kind) {
+	if (!cgi_accept(x->cgi)) {
+		x->over = x->cut = true;
+		return finish(x, true);
+	}
+	struct request_parameters parameters = cgi_parameters(x->cgi);
+	request_read(&x->q, &parameters);
+	switch (x->q.kind) {
 	case REQUEST_TUNNEL:
-		serve_tunnel(cgi, ask, share, &q, max_body_bytes);
+		start_tunnel(x, may_block);
 		break;
 	case REQUEST_HEALTHZ:
-		answer_health(&out, &q.to, broker_answers(ask));
-		finish_with(cgi, &out);
+		x->message = (struct gate_msg){.kind = GATE_PING};
 		break;
 	case REQUEST_REDIRECT:
-		answer_redirect(&out, &q.to, q.location);
-		finish_with(cgi, &out);
+		answer_redirect(&out, &x->q.to, x->q.location);
+		end_with(x, &out);
 		break;
 	case REQUEST_REFUSED:
-		answer_fail(&out, &q.to, q.fail, false, false);
-		finish_with(cgi, &out);
+		answer_fail(&out, &x->q.to, x->q.fail, false, false);
+		end_with(x, &out);
 		break;
 	}
-	request_fini(&q);
+	return x->over ? advance(x, may_block) : EXCHANGE_ASK;
+}
+
+struct exchange *exchange_new(struct cgi *cgi, struct share *share, int64_t max_body_bytes)
+{
+	struct exchange *x = xcalloc(1, sizeof *x);
+
+	x->cgi = cgi;
+	x->share = share;
+	x->max_body_bytes = max_body_bytes;
+	x->slice_ms = SLICE_MS;
+	return x;
+}
+
+void exchange_destroy(struct exchange **xp)
+{
+	struct exchange *x = *xp;
+
+	*xp = NULL;
+	if (x == NULL)
+		return;
+	CHECK(!x->sharing);
+	request_fini(&x->q);
+	free(x->piece);
+	free(x);
 }

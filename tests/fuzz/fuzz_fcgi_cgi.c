@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BEGIN = 1, PARAMS = 4, STDIN = 5, WIRE_BYTES = 64 * 1024 };
@@ -42,29 +41,6 @@ static void put_request(struct wire *w, uint8_t how, size_t length)
 	if (how & DECLARED)
 		put_record(w, PARAMS, params, (size_t)bytes);
 	put_record(w, PARAMS, NULL, 0);
-}
-
-/* A listening socket, made once; and a new connection to it. */
-static int listener(int *peer)
-{
-	static int fd = -1;
-	static struct sockaddr_un address;
-	static socklen_t bytes = sizeof address;
-
-	if (fd < 0) {
-		signal(SIGPIPE, SIG_IGN);
-		cgi_init();
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		address.sun_family = AF_UNIX; /* without a name it gets a free abstract one */
-		CHECK(fd >= 0);
-		CHECK(bind(fd, (const struct sockaddr *)&address, sizeof(sa_family_t)) == 0);
-		CHECK(getsockname(fd, (struct sockaddr *)&address, &bytes) == 0);
-		CHECK(listen(fd, 8) == 0);
-	}
-	*peer = socket(AF_UNIX, SOCK_STREAM, 0);
-	CHECK(*peer >= 0);
-	CHECK(connect(*peer, (const struct sockaddr *)&address, bytes) == 0);
-	return fd;
 }
 
 /* What was sent, and what it was said to be. */
@@ -112,6 +88,19 @@ static void check_answer(int peer, bool complete)
 		CHECK(bytes == 0);
 }
 
+/* What has come is seen before it is read; and stays there. */
+static void check_look(struct cgi *c, const struct wire *w, bool cut)
+{
+	static uint8_t scratch[CGI_LOOK_BYTES];
+	enum cgi_state state = cgi_look(c, scratch);
+
+	if (w->bytes >= CGI_LOOK_BYTES)
+		CHECK(state == CGI_LONG || (w->bytes == CGI_LOOK_BYTES && state == CGI_WHOLE));
+	else
+		CHECK(state == (cut ? CGI_PARAMETERS : CGI_WHOLE));
+	CHECK(!cgi_is_gone(c));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct wire w;
@@ -121,8 +110,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	size_t length = how & WRONG_LENGTH ? input_number(&in) : 0;
 	struct body body = {in.at, in.left, how & WRONG_LENGTH ? length : in.left,
 			    (how & DECLARED) != 0, (how & CUT) != 0};
-	int peer, fd = listener(&peer);
+	int pair[2], peer;
 
+	signal(SIGPIPE, SIG_IGN);
+	cgi_init();
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	peer = pair[1];
 	w.bytes = 0;
 	put_request(&w, how, body.declared_bytes);
 	while (in.left > 0) {
@@ -132,10 +125,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	if (!body.cut)
 		put_record(&w, STDIN, NULL, 0);
-	CHECK(send(peer, w.data, w.bytes, 0) == (ssize_t)w.bytes && shutdown(peer, SHUT_WR) == 0);
+	CHECK(send(peer, w.data, w.bytes, 0) == (ssize_t)w.bytes);
 
-	struct cgi *c = cgi_new(fd);
-	CHECK(cgi_wait(c) == 1 && cgi_accept(c));
+	struct cgi *c = cgi_new(pair[0]);
+	check_look(c, &w, body.cut);
+	CHECK(shutdown(peer, SHUT_WR) == 0 && cgi_accept(c));
 	struct request_parameters p = cgi_parameters(c);
 	CHECK((p.get(p.ctx, "CONTENT_LENGTH") != NULL) == body.declared);
 	if (how & READS)
@@ -143,8 +137,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (how & LEAVES) {
 		cgi_cut(c);
 	} else {
-		CHECK(cgi_write(c, "Status: 200 OK\r\n\r\n", 18) && cgi_flush(c));
-		cgi_finish(c);
+		cgi_write(c, "Status: 200 OK\r\n\r\n", 18);
+		cgi_end(c);
+		CHECK(cgi_flush(c, false) == CGI_SENT);
+		CHECK(!cgi_finish(c) || (how & KEEP));
 	}
 	check_answer(peer, !(how & LEAVES));
 	cgi_destroy(&c);

@@ -1,0 +1,679 @@
+/* fcgi/front.c - see front.h.
+ *
+ * Callbacks of the mux and events of connections may end a connection of which another event is still to come
+ * in the same turn: so connections die at once and are freed at the turn's end. */
+#include "fcgi/front.h"
+
+#include "common/log.h"
+#include "fcgi/cgi.h"
+#include "fcgi/mux.h"
+#include "fcgi/pool.h"
+#include "fcgi/serve.h"
+#include "fcgi/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	EVENTS_PER_TURN = 64,
+	ACCEPTS_PER_TURN = 64,
+	PARAMETERS_MS = 1000, /* so long they may take to come; then a thread reads them */
+	BODY_MS = 20,	      /* likewise a small body: Apache sends it behind the parameters */
+	RETRY_MS = 100,	      /* after a descriptor or a thread could not be had */
+	SPARE_ASKS = 128,     /* sockets kept for slots that are free */
+	LAST_IDLE_MS = 1000,
+	HURRY_MS = 1000,
+};
+
+struct slot;
+
+struct connection {
+	struct cgi *cgi;
+	enum { IDLE, READING, QUEUED, SERVED, DEAD } state;
+	TAILQ_ENTRY(connection) link; /* the list of its state; none for SERVED */
+	bool fresh;		      /* to be looked at in this turn */
+	TAILQ_ENTRY(connection) fresh_link;
+	struct slot *slot;   /* SERVED */
+	int64_t since_ms;    /* IDLE: it has been. READING: it began */
+	int64_t patience_ms; /* READING */
+	bool whole;	     /* QUEUED: reading it will not block */
+	uint32_t watched;    /* epoll's events; 0: not in the set */
+};
+
+TAILQ_HEAD(connections, connection);
+
+struct slot {
+	struct job job;
+	struct front *front;
+	uint16_t number;
+	struct ask *ask; /* NULL: not made, or given back */
+	struct connection *connection;
+	struct exchange *exchange;
+	enum exchange_state state;
+	bool begun;		 /* exchange_start() was called */
+	bool in_thread;		 /* then a thread owns all but this and `connection` */
+	STAILQ_ENTRY(slot) link; /* front->free, or front->unthreaded */
+	STAILQ_ENTRY(slot) done_link;
+};
+
+STAILQ_HEAD(slots, slot);
+
+struct front {
+	int epoll_fd, wake_fd, stop_fd, listen_fd;
+	struct mux *mux;
+	struct pool *pool;
+	struct share *share;
+	int64_t max_body_bytes;
+	int64_t now_ms;
+	bool accepting; /* listen_fd is in the epoll set */
+	bool is_tcp;
+	bool told_to_stop, draining;
+	int64_t pause_until_ms; /* after accept() failed; 0: not */
+
+	size_t slot_count, busy, asks;
+	struct slot *slots;
+	struct slots free;	 /* the last used one first: its memory is warm */
+	struct slots unthreaded; /* these want a thread, and none could be had */
+
+	size_t connection_count;
+	struct connections idle; /* the longest idle one first */
+	struct connections reading, queued, dead;
+	struct connections fresh;
+	uint8_t scratch[CGI_LOOK_BYTES];
+
+	pthread_mutex_t lock; /* guards what follows */
+	struct slots done;    /* back from their threads */
+};
+
+static int64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* --- connections --- */
+
+static struct connections *list_of(struct front *f, int state)
+{
+	switch (state) {
+	case IDLE:
+		return &f->idle;
+	case READING:
+		return &f->reading;
+	case QUEUED:
+		return &f->queued;
+	case DEAD:
+		return &f->dead;
+	default:
+		return NULL;
+	}
+}
+
+/* The only door from state to state. */
+static void set_state(struct front *f, struct connection *c, int state)
+{
+	if (list_of(f, (int)c->state) != NULL)
+		TAILQ_REMOVE(list_of(f, (int)c->state), c, link);
+	c->state = state;
+	if (list_of(f, state) != NULL)
+		TAILQ_INSERT_TAIL(list_of(f, state), c, link);
+}
+
+static void refresh(struct front *f, struct connection *c)
+{
+	if (!c->fresh)
+		TAILQ_INSERT_TAIL(&f->fresh, c, fresh_link);
+	c->fresh = true;
+}
+
+static void unfresh(struct front *f, struct connection *c)
+{
+	if (c->fresh)
+		TAILQ_REMOVE(&f->fresh, c, fresh_link);
+	c->fresh = false;
+}
+
+static struct connection *connection_new(struct front *f, struct cgi *cgi)
+{
+	struct connection *c = xcalloc(1, sizeof *c);
+
+	c->cgi = cgi;
+	c->state = SERVED; /* on no list */
+	c->since_ms = f->now_ms;
+	f->connection_count++;
+	set_state(f, c, IDLE);
+	return c;
+}
+
+static void kill_connection(struct front *f, struct connection *c)
+{
+	cgi_destroy(&c->cgi); /* its descriptor leaves the epoll set as it is closed */
+	unfresh(f, c);
+	set_state(f, c, DEAD);
+	f->connection_count--;
+}
+
+static void free_dead(struct front *f)
+{
+	struct connection *c;
+
+	while ((c = TAILQ_FIRST(&f->dead)) != NULL) {
+		TAILQ_REMOVE(&f->dead, c, link);
+		free(c);
+	}
+}
+
+/* Edge-triggered: an event says that there is something new. */
+static void watch(struct front *f, struct connection *c, uint32_t events)
+{
+	struct epoll_event event = {.events = events | EPOLLET, .data.ptr = c};
+
+	if (c->watched == events)
+		return;
+	CHECK(epoll_ctl(f->epoll_fd, c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
+			cgi_descriptor(c->cgi), &event) == 0);
+	c->watched = events;
+}
+
+/* --- slots --- */
+
+static struct slot *take_slot(struct front *f)
+{
+	struct slot *s = STAILQ_FIRST(&f->free);
+
+	if (s == NULL || (s->ask == NULL && f->pause_until_ms != 0))
+		return NULL;
+	if (s->ask == NULL) {
+		s->ask = ask_new(f->mux, s->number);
+		if (s->ask == NULL) {
+			f->pause_until_ms = f->now_ms + RETRY_MS;
+			return NULL;
+		}
+		f->asks++;
+	}
+	STAILQ_REMOVE_HEAD(&f->free, link);
+	f->busy++;
+	return s;
+}
+
+static void release(struct front *f, struct slot *s)
+{
+	f->busy--;
+	if (f->asks - f->busy > SPARE_ASKS) {
+		ask_destroy(&s->ask);
+		f->asks--;
+	}
+	STAILQ_INSERT_HEAD(&f->free, s, link);
+}
+
+static void give_to_thread(struct front *f, struct slot *s)
+{
+	s->in_thread = true;
+	if (pool_give(f->pool, &s->job))
+		return;
+	s->in_thread = false;
+	STAILQ_INSERT_TAIL(&f->unthreaded, s, link);
+}
+
+/* The answer is out. */
+static void done(struct front *f, struct slot *s)
+{
+	struct connection *c = s->connection;
+
+	exchange_destroy(&s->exchange);
+	s->connection = NULL;
+	c->slot = NULL;
+	release(f, s);
+	if (cgi_descriptor(c->cgi) < 0 || f->draining) {
+		kill_connection(f, c);
+		return;
+	}
+	c->since_ms = f->now_ms;
+	set_state(f, c, IDLE);
+	refresh(f, c); /* what came in the meantime raised no event that we heard */
+}
+
+static void drive(struct front *f, struct slot *s)
+{
+	switch (s->state) {
+	case EXCHANGE_ASK:
+		ask_send(s->ask, exchange_message(s->exchange));
+		break;
+	case EXCHANGE_BODY:
+		give_to_thread(f, s);
+		break;
+	case EXCHANGE_STUCK:
+		watch(f, s->connection, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+		break;
+	case EXCHANGE_OVER:
+		done(f, s);
+		break;
+	}
+}
+
+static void on_reply(void *ctx, uint16_t seat)
+{
+	struct front *f = ctx;
+	struct slot *s = &f->slots[seat];
+	struct gate_msg reply;
+
+	if (s->in_thread)
+		return; /* it is waiting in ask_call() */
+	ask_take(s->ask, &reply);
+	s->state = exchange_take(s->exchange, &reply, false);
+	drive(f, s);
+}
+
+/* In a thread: what may block, until the request body is through. */
+static void work(struct job *job)
+{
+	struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));
+	struct front *f = s->front;
+	uint64_t one = 1;
+
+	if (s->begun)
+		s->state = exchange_go_on(s->exchange, true);
+	else
+		s->state = exchange_start(s->exchange, true);
+	while (s->state == EXCHANGE_ASK && exchange_is_uploading(s->exchange)) {
+		struct gate_msg reply;
+		ask_call(s->ask, exchange_message(s->exchange), &reply);
+		s->state = exchange_take(s->exchange, &reply, true);
+	}
+	pthread_mutex_lock(&f->lock);
+	STAILQ_INSERT_TAIL(&f->done, s, done_link);
+	pthread_mutex_unlock(&f->lock);
+	(void)!write(f->wake_fd, &one, sizeof one);
+}
+
+static void take_back(struct front *f)
+{
+	struct slots back = STAILQ_HEAD_INITIALIZER(back);
+	struct slot *s;
+	uint64_t count;
+
+	(void)!read(f->wake_fd, &count, sizeof count);
+	pthread_mutex_lock(&f->lock);
+	STAILQ_CONCAT(&back, &f->done);
+	pthread_mutex_unlock(&f->lock);
+	while ((s = STAILQ_FIRST(&back)) != NULL) {
+		STAILQ_REMOVE_HEAD(&back, done_link);
+		s->in_thread = false;
+		s->begun = true;
+		drive(f, s);
+	}
+}
+
+/* --- requests --- */
+
+/* False: no slot is free. */
+static bool serve(struct front *f, struct connection *c, bool whole)
+{
+	struct slot *s = take_slot(f);
+
+	if (s == NULL)
+		return false;
+	set_state(f, c, SERVED);
+	c->slot = s;
+	s->connection = c;
+	s->exchange = exchange_new(c->cgi, f->share, f->max_body_bytes);
+	s->begun = whole;
+	if (whole) {
+		s->state = exchange_start(s->exchange, false);
+		drive(f, s);
+	} else {
+		give_to_thread(f, s);
+	}
+	return true;
+}
+
+static void serve_or_queue(struct front *f, struct connection *c, bool whole)
+{
+	if (serve(f, c, whole))
+		return;
+	c->whole = whole;
+	set_state(f, c, QUEUED);
+}
+
+static void read_on(struct front *f, struct connection *c, int64_t patience_ms)
+{
+	if (c->state != READING) {
+		c->since_ms = f->now_ms;
+		set_state(f, c, READING);
+	}
+	c->patience_ms = patience_ms;
+	watch(f, c, EPOLLIN | EPOLLRDHUP);
+}
+
+static void look(struct front *f, struct connection *c)
+{
+	switch (cgi_look(c->cgi, f->scratch)) {
+	case CGI_GONE:
+		kill_connection(f, c);
+		break;
+	case CGI_IDLE:
+		watch(f, c, EPOLLIN | EPOLLRDHUP);
+		break;
+	case CGI_PART:
+		read_on(f, c, PARAMETERS_MS);
+		break;
+	case CGI_PARAMETERS:
+		read_on(f, c, BODY_MS);
+		break;
+	case CGI_WHOLE:
+		serve_or_queue(f, c, true);
+		break;
+	case CGI_LONG:
+		serve_or_queue(f, c, false);
+		break;
+	}
+}
+
+static void on_connection(struct front *f, struct connection *c, uint32_t events)
+{
+	struct slot *s = c->slot;
+
+	if (c->state == IDLE || c->state == READING) {
+		refresh(f, c);
+	} else if (c->state == SERVED && !s->in_thread && s->state == EXCHANGE_STUCK &&
+		   (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
+		s->state = exchange_go_on(s->exchange, false);
+		drive(f, s);
+	}
+}
+
+/* --- the listening socket --- */
+
+static void listen_or_not(struct front *f)
+{
+	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
+		   TAILQ_EMPTY(&f->queued);
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->listen_fd};
+
+	if (may == f->accepting)
+		return;
+	CHECK(epoll_ctl(f->epoll_fd, may ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, f->listen_fd, &event) ==
+	      0);
+	f->accepting = may;
+}
+
+/* Room for one more, if need be by closing the connection that has been idle for longest; not one that is
+ * new, or was in use just now: a request may be on its way. */
+static bool make_room(struct front *f)
+{
+	struct connection *c = TAILQ_FIRST(&f->idle);
+
+	if (f->connection_count < 2 * f->slot_count)
+		return true;
+	if (c == NULL || f->now_ms - c->since_ms < LAST_IDLE_MS)
+		return false;
+	kill_connection(f, c);
+	return true;
+}
+
+static void take_connections(struct front *f)
+{
+	int on = 1;
+
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		bool room = make_room(f);
+		int fd = room ? accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+		if (fd < 0) {
+			if (!room || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED))
+				f->pause_until_ms = f->now_ms + RETRY_MS;
+			return;
+		}
+		if (f->is_tcp)
+			(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+		refresh(f, connection_new(f, cgi_new(fd)));
+	}
+}
+
+/* --- turns --- */
+
+/* Those whose parameters or body do not come as a whole: a thread waits for the rest. */
+static void end_patience(struct front *f)
+{
+	struct connection *c, *next;
+
+	for (c = TAILQ_FIRST(&f->reading); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (f->now_ms - c->since_ms >= c->patience_ms && !c->fresh)
+			serve_or_queue(f, c, false);
+	}
+}
+
+static void retry(struct front *f)
+{
+	struct slots again = STAILQ_HEAD_INITIALIZER(again);
+	struct slot *s;
+
+	STAILQ_CONCAT(&again, &f->unthreaded);
+	while ((s = STAILQ_FIRST(&again)) != NULL) {
+		STAILQ_REMOVE_HEAD(&again, link);
+		give_to_thread(f, s);
+	}
+	if (f->now_ms >= f->pause_until_ms)
+		f->pause_until_ms = 0;
+}
+
+/* What came in this turn, and what follows from it. */
+static void settle(struct front *f)
+{
+	struct connection *c;
+
+	do {
+		while ((c = TAILQ_FIRST(&f->fresh)) != NULL) {
+			unfresh(f, c);
+			look(f, c);
+		}
+		mux_work(f->mux);
+		while ((c = TAILQ_FIRST(&f->queued)) != NULL && serve(f, c, c->whole))
+			;
+	} while (!TAILQ_EMPTY(&f->fresh));
+	end_patience(f);
+	listen_or_not(f);
+	free_dead(f);
+}
+
+static int timeout_ms(const struct front *f)
+{
+	int most = mux_timeout_ms(f->mux);
+	const struct connection *c;
+
+	TAILQ_FOREACH (c, &f->reading, link) {
+		int64_t left = c->since_ms + c->patience_ms - f->now_ms;
+		if (most < 0 || left < most)
+			most = left > 0 ? (int)left : 0;
+	}
+	bool soon = f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
+		    !TAILQ_EMPTY(&f->queued);
+	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
+}
+
+static void turn(struct front *f)
+{
+	struct epoll_event events[EVENTS_PER_TURN];
+	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, timeout_ms(f));
+
+	f->now_ms = clock_ms();
+	for (int i = 0; i < count; i++) {
+		void *what = events[i].data.ptr;
+		if (what == &f->listen_fd)
+			take_connections(f);
+		else if (what == &f->wake_fd)
+			take_back(f);
+		else if (what == &f->stop_fd)
+			f->told_to_stop = true;
+		else if (what != f->mux)
+			on_connection(f, what, events[i].events);
+	}
+	if (!STAILQ_EMPTY(&f->unthreaded) || f->pause_until_ms != 0)
+		retry(f);
+	settle(f);
+}
+
+void front_run(struct front *f, int listen_fd)
+{
+	struct sockaddr_storage address;
+	socklen_t bytes = sizeof address;
+
+	CHECK(fcntl(listen_fd, F_SETFL, fcntl(listen_fd, F_GETFL) | O_NONBLOCK) == 0);
+	f->is_tcp = getsockname(listen_fd, (struct sockaddr *)&address, &bytes) == 0 &&
+		    address.ss_family != AF_UNIX;
+	f->listen_fd = listen_fd;
+	f->now_ms = clock_ms();
+	listen_or_not(f);
+	while (!f->told_to_stop)
+		turn(f);
+}
+
+/* --- the end --- */
+
+/* A connection that the web server keeps may be about to get a request: it is closed once that has become
+ * unlikely. One on which half a request has come is waited for. */
+static void close_idle(struct front *f, int64_t stopped_ms)
+{
+	struct connection *c, *next;
+
+	for (c = TAILQ_FIRST(&f->idle); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
+		if (f->now_ms - since_ms >= LAST_IDLE_MS)
+			kill_connection(f, c);
+	}
+}
+
+/* What the time did not suffice for. */
+static bool end_all(struct front *f)
+{
+	log_warn("front.hurry running=%zu", f->busy);
+	mux_stop(f->mux);
+	for (size_t i = 0; i < f->slot_count; i++) {
+		struct slot *s = &f->slots[i];
+		if (s->connection == NULL || s->in_thread)
+			continue;
+		if (s->begun)
+			exchange_end_now(s->exchange);
+		s->state = EXCHANGE_OVER;
+	}
+	return pool_stop(f->pool, HURRY_MS);
+}
+
+bool front_drain(struct front *f, int64_t most_ms)
+{
+	int64_t stopped_ms = clock_ms();
+
+	f->draining = true;
+	listen_or_not(f);
+	while (f->connection_count > 0 && f->now_ms - stopped_ms < most_ms) {
+		turn(f);
+		close_idle(f, stopped_ms);
+	}
+	return f->connection_count == 0 ? pool_stop(f->pool, HURRY_MS) : end_all(f);
+}
+
+void front_serve_plain(struct front *f)
+{
+	f->now_ms = clock_ms();
+	CHECK(serve(f, connection_new(f, cgi_new_plain()), false));
+	while (f->connection_count > 0)
+		turn(f);
+	CHECK(pool_stop(f->pool, HURRY_MS)); /* its thread has nothing to do any more */
+}
+
+/* --- start --- */
+
+static void add(struct front *f, int *fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = fd};
+
+	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, *fd, &event) == 0);
+}
+
+struct front *front_new(const struct front_settings *s, char *why, size_t why_bytes)
+{
+	struct front *f = xcalloc(1, sizeof *f);
+
+	f->mux = mux_new(s->gate, s->slots, on_reply, f, why, why_bytes);
+	if (f->mux == NULL) {
+		free(f);
+		return NULL;
+	}
+	f->slot_count = s->slots;
+	f->slots = xcalloc(s->slots, sizeof *f->slots);
+	STAILQ_INIT(&f->free);
+	STAILQ_INIT(&f->unthreaded);
+	STAILQ_INIT(&f->done);
+	for (size_t i = 0; i < s->slots; i++) {
+		f->slots[i].front = f;
+		f->slots[i].number = (uint16_t)i;
+		STAILQ_INSERT_TAIL(&f->free, &f->slots[i], link);
+	}
+	TAILQ_INIT(&f->idle);
+	TAILQ_INIT(&f->reading);
+	TAILQ_INIT(&f->queued);
+	TAILQ_INIT(&f->dead);
+	TAILQ_INIT(&f->fresh);
+	f->share = share_new(s->slots);
+	f->pool = pool_new(s->slots, work);
+	f->max_body_bytes = s->max_body_bytes;
+	f->listen_fd = -1;
+	f->stop_fd = s->stop_fd;
+	f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	CHECK(f->epoll_fd >= 0 && f->wake_fd >= 0 && pthread_mutex_init(&f->lock, NULL) == 0);
+	add(f, &f->wake_fd);
+	if (f->stop_fd >= 0)
+		add(f, &f->stop_fd);
+	mux_watch(f->mux, f->epoll_fd, f->mux);
+	return f;
+}
+
+static void free_connections(struct front *f, struct connections *list)
+{
+	while (!TAILQ_EMPTY(list))
+		kill_connection(f, TAILQ_FIRST(list));
+}
+
+void front_destroy(struct front **fp)
+{
+	struct front *f = *fp;
+
+	*fp = NULL;
+	if (f == NULL)
+		return;
+	for (size_t i = 0; i < f->slot_count; i++) {
+		struct slot *s = &f->slots[i];
+		if (s->connection != NULL) { /* ended by end_all() */
+			if (s->state != EXCHANGE_OVER)
+				exchange_end_now(s->exchange);
+			exchange_destroy(&s->exchange);
+			kill_connection(f, s->connection);
+		}
+		ask_destroy(&s->ask);
+	}
+	free_connections(f, &f->idle);
+	free_connections(f, &f->reading);
+	free_connections(f, &f->queued);
+	free_dead(f);
+	pool_destroy(&f->pool);
+	share_destroy(&f->share);
+	mux_destroy(&f->mux);
+	close(f->epoll_fd);
+	close(f->wake_fd);
+	pthread_mutex_destroy(&f->lock);
+	free(f->slots);
+	free(f);
+}

@@ -1,0 +1,45 @@
+/* fcgi/front.h - The responder's loop, in one thread: takes connections from the web server, waits until a request
+ * is there as a whole, asks the broker, gives the answer back, and keeps the connection if the web server does.
+ *
+ * A connection and what is asked for it:
+ *
+ *   IDLE --bytes--> READING --whole--> SERVED --answer out--> IDLE, or closed
+ *                       `--no slot free--> QUEUED --^
+ *
+ * While a request waits for the broker, or its caller for the answer, it holds a slot and no thread. Only one whose
+ * body comes piece by piece has a thread, until that is through, as libfcgi blocks there. */
+#ifndef PIPEGATE_FRONT_H
+#define PIPEGATE_FRONT_H
+
+#include "common/check.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct front;
+
+struct front_settings {
+	const char *gate;
+	size_t slots; /* requests at one time */
+	int64_t max_body_bytes;
+	int stop_fd; /* readable when the program is to stop (signalfd(2)); -1: never */
+};
+
+/* NULL: `why` says why not. */
+struct front *front_new(const struct front_settings *s, char *why, size_t why_bytes);
+void front_destroy(struct front **fp); /* after front_drain() was true, or front_serve_plain() */
+
+/* Serves the listening socket, which it borrows and makes non-blocking, until stop_fd is readable. */
+void front_run(struct front *f, int listen_fd);
+
+/* Takes no more connections and lets the running requests finish for `most_ms`; then they are ended as
+ * "shutting-down", which takes a second at most. Connections that the web server keeps are closed once they have
+ * been idle for a second, so that none is closed under a request. False: some thread hangs still; the process has
+ * to end without front_destroy(). */
+bool front_drain(struct front *f, int64_t most_ms) MUST_CHECK;
+
+/* Plain CGI: the one request of this process. */
+void front_serve_plain(struct front *f);
+
+#endif

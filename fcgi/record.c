@@ -1,0 +1,80 @@
+/* fcgi/record.c - see record.h. A record: version 1, type, request id (2), content length (2), padding length,
+ * reserved; the content; the padding. */
+#include "fcgi/record.h"
+
+#include "common/bytes.h"
+
+#include <stdbool.h>
+
+enum {
+	VERSION = 1,
+	BEGIN_REQUEST = 1,
+	END_REQUEST = 3,
+	PARAMS = 4,
+	STDIN = 5,
+	STDOUT = 6,
+	HEADER_BYTES = 8,
+	CONTENT_MAX_BYTES = 65528, /* the most of a multiple of 8: no padding then */
+};
+
+enum record_state record_state(const uint8_t *data, size_t bytes)
+{
+	enum record_state state = RECORD_PART;
+	uint8_t expected = BEGIN_REQUEST;
+	uint16_t id = 0;
+
+	for (size_t at = 0; bytes - at >= HEADER_BYTES;) {
+		const uint8_t *header = data + at;
+		size_t content_bytes = get_be16(header + 4);
+		size_t record_bytes = HEADER_BYTES + content_bytes + header[6];
+		if (state == RECORD_WHOLE || header[0] != VERSION || header[1] != expected ||
+		    (at > 0 && get_be16(header + 2) != id))
+			return RECORD_ODD;
+		if (record_bytes > bytes - at)
+			return state;
+		id = get_be16(header + 2);
+		if (expected == BEGIN_REQUEST) {
+			expected = PARAMS;
+		} else if (content_bytes == 0) { /* the end of that stream */
+			state = expected == PARAMS ? RECORD_PARAMETERS : RECORD_WHOLE;
+			expected = STDIN;
+		}
+		at += record_bytes;
+	}
+	return state;
+}
+
+static uint8_t *put_header(struct buf *out, uint8_t type, int request_id, size_t content_bytes,
+			   size_t padding_bytes)
+{
+	uint8_t *at = buf_extend(out, HEADER_BYTES + content_bytes + padding_bytes);
+
+	at[0] = VERSION;
+	at[1] = type;
+	put_be16(at + 2, (uint16_t)request_id);
+	put_be16(at + 4, (uint16_t)content_bytes);
+	at[6] = (uint8_t)padding_bytes;
+	at[7] = 0;
+	return at + HEADER_BYTES;
+}
+
+void record_put_output(struct buf *out, int request_id, const void *data, size_t bytes)
+{
+	const uint8_t *from = data;
+
+	while (bytes > 0) {
+		size_t some = bytes < CONTENT_MAX_BYTES ? bytes : CONTENT_MAX_BYTES;
+		size_t padding_bytes = -some & 7;
+		uint8_t *at = put_header(out, STDOUT, request_id, some, padding_bytes);
+		memcpy(at, from, some);
+		memset(at + some, 0, padding_bytes);
+		from += some;
+		bytes -= some;
+	}
+}
+
+void record_put_end(struct buf *out, int request_id)
+{
+	put_header(out, STDOUT, request_id, 0, 0);
+	memset(put_header(out, END_REQUEST, request_id, 8, 0), 0, 8); /* status 0, complete */
+}

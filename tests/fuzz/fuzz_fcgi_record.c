@@ -1,0 +1,48 @@
+/* Any bytes from a web server: if they are judged to be a whole request, libfcgi reads it, body and all, without
+ * a byte more. The connection does not block here: waiting would be an error. */
+#include "fcgi/cgi.h"
+
+#include "fcgi/record.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	uint8_t piece[64];
+	int pair[2];
+	ssize_t got;
+
+	if (bytes > CGI_LOOK_BYTES)
+		bytes = CGI_LOOK_BYTES;
+	enum record_state whole = record_state(data, bytes);
+	for (size_t i = 0; i < bytes && i < 64; i++) {
+		enum record_state part = record_state(data, i);
+		CHECK(part != RECORD_WHOLE || whole == RECORD_WHOLE || whole == RECORD_ODD);
+		CHECK(part != RECORD_ODD || whole == RECORD_ODD);
+	}
+	if (whole != RECORD_WHOLE)
+		return 0;
+	signal(SIGPIPE, SIG_IGN);
+	cgi_init();
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	CHECK(fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0);
+	CHECK(send(pair[1], data, bytes, 0) == (ssize_t)bytes);
+	struct cgi *c = cgi_new(pair[0]);
+	if (cgi_accept(c)) {
+		struct request_parameters p = cgi_parameters(c);
+		do {
+			got = cgi_read(c, piece, sizeof piece, 0);
+		} while (got > 0);
+		CHECK(got == CGI_END || p.get(p.ctx, "CONTENT_LENGTH") != NULL);
+		cgi_end(c);
+		CHECK(cgi_flush(c, false) == CGI_SENT);
+		(void)cgi_finish(c);
+	}
+	cgi_destroy(&c);
+	close(pair[1]);
+	return 0;
+}

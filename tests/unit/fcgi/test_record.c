@@ -1,0 +1,132 @@
+/* fcgi/record.c: what is a whole request, and the records of an answer. */
+#include "fcgi/record.h"
+
+#include "common/bytes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { BEGIN = 1, ABORT = 2, PARAMS = 4, STDIN = 5 };
+
+static struct buf wire;
+
+static void put(uint8_t type, uint8_t id, size_t bytes, uint8_t padding_bytes)
+{
+	uint8_t *at = buf_extend(&wire, 8 + bytes + padding_bytes);
+
+	memset(at, 0, 8 + bytes + padding_bytes);
+	at[0] = 1;
+	at[1] = type;
+	at[3] = id;
+	put_be16(at + 4, (uint16_t)bytes);
+	at[6] = padding_bytes;
+}
+
+static enum record_state state(void)
+{
+	return record_state(wire.data, wire.end);
+}
+
+static int empty(void **unused)
+{
+	(void)unused;
+	buf_fini(&wire);
+	return 0;
+}
+
+static void a_request_comes_in_pieces(void **unused)
+{
+	(void)unused;
+	assert_int_equal(record_state(NULL, 0), RECORD_PART);
+	put(BEGIN, 1, 8, 0);
+	assert_int_equal(state(), RECORD_PART);
+	put(PARAMS, 1, 300, 4);
+	put(PARAMS, 1, 20, 0);
+	assert_int_equal(state(), RECORD_PART);
+	put(PARAMS, 1, 0, 0);
+	assert_int_equal(state(), RECORD_PARAMETERS);
+	put(STDIN, 1, 1000, 0);
+	assert_int_equal(state(), RECORD_PARAMETERS);
+	put(STDIN, 1, 0, 0);
+	assert_int_equal(state(), RECORD_WHOLE);
+	for (size_t i = 0; i < wire.end; i++)
+		assert_int_not_equal(record_state(wire.data, i), RECORD_WHOLE);
+}
+
+static void anything_else_is_odd(void **unused)
+{
+	(void)unused;
+	put(PARAMS, 1, 0, 0);
+	assert_int_equal(state(), RECORD_ODD); /* no beginning */
+	empty(NULL);
+	put(BEGIN, 1, 8, 0);
+	put(PARAMS, 2, 0, 0);
+	assert_int_equal(state(), RECORD_ODD); /* of another request */
+	empty(NULL);
+	put(BEGIN, 1, 8, 0);
+	put(ABORT, 1, 0, 0);
+	assert_int_equal(state(), RECORD_ODD);
+	empty(NULL);
+	put(BEGIN, 1, 8, 0);
+	put(PARAMS, 1, 0, 0);
+	put(STDIN, 1, 0, 0);
+	put(BEGIN, 1, 8, 0);
+	assert_int_equal(state(), RECORD_ODD); /* two at a time */
+	empty(NULL);
+	put(BEGIN, 1, 8, 0);
+	wire.data[0] = 2;
+	assert_int_equal(state(), RECORD_ODD);
+}
+
+/* Adds up the records of type STDOUT: their content must be `bytes` in all, and none may be empty. */
+static void check_output(size_t bytes)
+{
+	for (size_t at = 0; at < wire.end;
+	     at += 8 + get_be16(wire.data + at + 4) + wire.data[at + 6]) {
+		assert_int_equal(wire.data[at], 1);
+		assert_int_equal(wire.data[at + 1], 6);
+		assert_int_equal(get_be16(wire.data + at + 2), 7);
+		assert_int_not_equal(get_be16(wire.data + at + 4), 0);
+		assert_int_equal((get_be16(wire.data + at + 4) + wire.data[at + 6]) % 8, 0);
+		bytes -= get_be16(wire.data + at + 4);
+	}
+	assert_int_equal(bytes, 0);
+}
+
+static void output_is_cut_into_records(void **unused)
+{
+	static const uint8_t data[200000];
+	static const size_t sizes[] = {0, 1, 7, 8, 65527, 65528, 65529, 200000};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		empty(NULL);
+		record_put_output(&wire, 7, data, sizes[i]);
+		check_output(sizes[i]);
+	}
+}
+
+static void the_end_is_two_records(void **unused)
+{
+	static const uint8_t expected[24] = {1, 6, 0, 7, 0, 0, 0, 0, 1, 3, 0, 7, 0, 8};
+
+	(void)unused;
+	record_put_end(&wire, 7);
+	assert_int_equal(wire.end, sizeof expected);
+	assert_memory_equal(wire.data, expected, sizeof expected);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(a_request_comes_in_pieces, empty),
+		cmocka_unit_test_teardown(anything_else_is_odd, empty),
+		cmocka_unit_test_teardown(output_is_cut_into_records, empty),
+		cmocka_unit_test_teardown(the_end_is_two_records, empty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
