@@ -16,7 +16,7 @@
 
 extern char **environ;
 
-enum { DRAIN_BYTES = 1024 * 1024, DRAIN_WAIT_MS = 1000 };
+enum { DRAIN_BYTES = 1024 * 1024 };
 
 struct cgi {
 	bool plain;
@@ -24,7 +24,8 @@ struct cgi {
 	char **entries;	      /* "NAME=value" */
 	long long left_bytes; /* of the body, by its declared length; -1: unknown */
 	bool body_ended;
-	struct buf out; /* records of the answer, not yet sent; plain CGI: the answer */
+	struct buf out;	   /* records of the answer, not yet sent; plain CGI: the answer */
+	size_t open_bytes; /* of the last record there */
 };
 
 void cgi_init(void)
@@ -55,7 +56,7 @@ static void close_now(struct cgi *c)
 {
 	if (c->fcgi.ipcFd < 0)
 		return;
-	FCGX_Detach(&c->fcgi); /* without libfcgi's polite wait, see cgi_finish() */
+	FCGX_Detach(&c->fcgi); /* without libfcgi's polite wait, see cgi_linger() */
 	FCGX_Free(&c->fcgi, 1);
 }
 
@@ -225,13 +226,14 @@ void cgi_write(struct cgi *c, const void *data, size_t bytes)
 	if (c->plain)
 		buf_append(&c->out, data, bytes);
 	else
-		record_put_output(&c->out, c->fcgi.requestId, data, bytes);
+		record_put_output(&c->out, &c->open_bytes, c->fcgi.requestId, data, bytes);
 }
 
 void cgi_end(struct cgi *c)
 {
 	if (!c->plain)
 		record_put_end(&c->out, c->fcgi.requestId);
+	c->open_bytes = 0;
 }
 
 /* Whoever started the CGI program may have made its output non-blocking. */
@@ -254,6 +256,7 @@ static ssize_t send_some(const struct cgi *c, bool may_block)
 
 enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 {
+	c->open_bytes = 0;
 	while (buf_bytes(&c->out) > 0) {
 		ssize_t sent = send_some(c, may_block);
 		if (sent >= 0)
@@ -268,7 +271,7 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 	return CGI_SENT;
 }
 
-/* Takes what is left of the body off the connection. False: it is too long, or does not end. */
+/* Takes what is left of the body off the connection. False: its end is not here. */
 static bool drain(struct cgi *c)
 {
 	unsigned char trash[8192];
@@ -276,31 +279,38 @@ static bool drain(struct cgi *c)
 	ssize_t got;
 
 	do {
-		got = read_fcgi(c, trash, sizeof trash, DRAIN_WAIT_MS);
+		got = read_fcgi(c, trash, sizeof trash, 0);
 		drained += got > 0 ? (size_t)got : 0;
 	} while (got > 0 && drained < DRAIN_BYTES);
 	return got == CGI_END;
 }
 
-bool cgi_finish(struct cgi *c)
+enum cgi_end cgi_finish(struct cgi *c)
 {
-	unsigned char byte;
-
 	if (c->plain)
-		return false;
+		return CGI_CLOSED;
 	/* What is left of a body on a kept connection would be the start of the next request. */
-	if (c->fcgi.keepConnection && drain(c)) {
-		FCGX_Free(&c->fcgi, 0);
-		return true;
-	}
-	/* Closed with something unread, the connection would be reset, and the answer might be lost: libfcgi
-	 * says that nothing follows, and waits until the web server has closed. Where the end of the body is
-	 * here already, nothing else will come. */
-	if (read_fcgi(c, &byte, 1, 0) == CGI_END)
+	bool all_came = drain(c);
+	if (all_came && !c->fcgi.keepConnection) {
 		close_now(c);
-	else
-		FCGX_Free(&c->fcgi, 1);
-	return false;
+		return CGI_CLOSED;
+	}
+	FCGX_Free(&c->fcgi, 0);
+	if (all_came)
+		return CGI_KEPT;
+	shutdown(c->fcgi.ipcFd, SHUT_WR);
+	return CGI_LINGERS;
+}
+
+bool cgi_linger(struct cgi *c)
+{
+	unsigned char trash[8192];
+	ssize_t got;
+
+	do {
+		got = recv(c->fcgi.ipcFd, trash, sizeof trash, MSG_DONTWAIT);
+	} while (got > 0);
+	return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
 void cgi_cut(struct cgi *c)

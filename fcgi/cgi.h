@@ -57,9 +57,19 @@ enum cgi_flush {
 
 enum cgi_flush cgi_flush(struct cgi *c, bool may_block) MUST_CHECK;
 
-/* After cgi_end() and a flush. Does not block where the request was CGI_WHOLE. True: the web server keeps the
- * connection for its next request. False: it is closed. */
-bool cgi_finish(struct cgi *c);
+/* After cgi_end() and a flush. */
+enum cgi_end {
+	CGI_KEPT,   /* the web server keeps the connection for its next request */
+	CGI_CLOSED, /* plain CGI too */
+	CGI_LINGERS /* some of the request body is still to come: see cgi_linger() */
+};
+enum cgi_end cgi_finish(struct cgi *c);
+
+/* Closed with something unread the connection would be reset, and the answer might be lost. So it is closed once the
+ * web server has closed, or after CGI_LINGER_MS. Takes what has come. False: it is time to close. */
+bool cgi_linger(struct cgi *c) MUST_CHECK;
+
+enum { CGI_LINGER_MS = 2000 };
 
 /* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode the only
  * way is to die by a signal, so this does not return there. */

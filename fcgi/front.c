@@ -38,12 +38,12 @@ struct slot;
 
 struct connection {
 	struct cgi *cgi;
-	enum { IDLE, READING, QUEUED, SERVED, DEAD } state;
+	enum { IDLE, READING, QUEUED, SERVED, LINGERING, DEAD } state;
 	TAILQ_ENTRY(connection) link; /* the list of its state; none for SERVED */
 	bool fresh;		      /* to be looked at in this turn */
 	TAILQ_ENTRY(connection) fresh_link;
 	struct slot *slot;   /* SERVED */
-	int64_t since_ms;    /* IDLE: it has been. READING: it began */
+	int64_t since_ms;    /* IDLE, READING, LINGERING: it has been */
 	int64_t patience_ms; /* READING */
 	bool whole;	     /* QUEUED: reading it will not block */
 	uint32_t watched;    /* epoll's events; 0: not in the set */
@@ -86,7 +86,7 @@ struct front {
 
 	size_t connection_count;
 	struct connections idle; /* the longest idle one first */
-	struct connections reading, queued, dead;
+	struct connections reading, queued, lingering, dead;
 	struct connections fresh;
 	uint8_t scratch[CGI_LOOK_BYTES];
 
@@ -113,6 +113,8 @@ static struct connections *list_of(struct front *f, int state)
 		return &f->reading;
 	case QUEUED:
 		return &f->queued;
+	case LINGERING:
+		return &f->lingering;
 	case DEAD:
 		return &f->dead;
 	default:
@@ -230,17 +232,18 @@ static void give_to_thread(struct front *f, struct slot *s)
 static void done(struct front *f, struct slot *s)
 {
 	struct connection *c = s->connection;
+	enum cgi_end end = exchange_end(s->exchange);
 
 	exchange_destroy(&s->exchange);
 	s->connection = NULL;
 	c->slot = NULL;
 	release(f, s);
-	if (cgi_descriptor(c->cgi) < 0 || f->draining) {
+	if (end == CGI_CLOSED || (end == CGI_KEPT && f->draining)) {
 		kill_connection(f, c);
 		return;
 	}
 	c->since_ms = f->now_ms;
-	set_state(f, c, IDLE);
+	set_state(f, c, end == CGI_KEPT ? IDLE : LINGERING);
 	refresh(f, c); /* what came in the meantime raised no event that we heard */
 }
 
@@ -358,6 +361,13 @@ static void read_on(struct front *f, struct connection *c, int64_t patience_ms)
 
 static void look(struct front *f, struct connection *c)
 {
+	if (c->state == LINGERING) {
+		if (cgi_linger(c->cgi))
+			watch(f, c, EPOLLIN | EPOLLRDHUP);
+		else
+			kill_connection(f, c);
+		return;
+	}
 	switch (cgi_look(c->cgi, f->scratch)) {
 	case CGI_GONE:
 		kill_connection(f, c);
@@ -384,7 +394,7 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
 {
 	struct slot *s = c->slot;
 
-	if (c->state == IDLE || c->state == READING) {
+	if (c->state == IDLE || c->state == READING || c->state == LINGERING) {
 		refresh(f, c);
 	} else if (c->state == SERVED && !s->in_thread && s->state == EXCHANGE_STUCK &&
 		   (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
@@ -442,10 +452,14 @@ static void take_connections(struct front *f)
 
 /* --- turns --- */
 
-/* Those whose parameters or body do not come as a whole: a thread waits for the rest. */
+/* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those that the web server
+ * does not close. */
 static void end_patience(struct front *f)
 {
 	struct connection *c, *next;
+
+	while ((c = TAILQ_FIRST(&f->lingering)) != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MS)
+		kill_connection(f, c);
 
 	for (c = TAILQ_FIRST(&f->reading); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
@@ -498,7 +512,7 @@ static int timeout_ms(const struct front *f)
 			most = left > 0 ? (int)left : 0;
 	}
 	bool soon = f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
-		    !TAILQ_EMPTY(&f->queued);
+		    !TAILQ_EMPTY(&f->queued) || !TAILQ_EMPTY(&f->lingering);
 	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
 }
 
@@ -624,6 +638,7 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 	TAILQ_INIT(&f->idle);
 	TAILQ_INIT(&f->reading);
 	TAILQ_INIT(&f->queued);
+	TAILQ_INIT(&f->lingering);
 	TAILQ_INIT(&f->dead);
 	TAILQ_INIT(&f->fresh);
 	f->share = share_new(s->slots);
@@ -667,6 +682,7 @@ void front_destroy(struct front **fp)
 	free_connections(f, &f->idle);
 	free_connections(f, &f->reading);
 	free_connections(f, &f->queued);
+	free_connections(f, &f->lingering);
 	free_dead(f);
 	pool_destroy(&f->pool);
 	share_destroy(&f->share);

@@ -3,7 +3,7 @@
  *
  * A connection and what is asked for it:
  *
- *   IDLE --bytes--> READING --whole--> SERVED --answer out--> IDLE, or closed
+ *   IDLE --bytes--> READING --whole--> SERVED --answer out--> IDLE, LINGERING or closed
  *                       `--no slot free--> QUEUED --^
  *
  * While a request waits for the broker, or its caller for the answer, it holds a slot and no thread. Only one whose

@@ -14,7 +14,8 @@ enum {
 	STDIN = 5,
 	STDOUT = 6,
 	HEADER_BYTES = 8,
-	CONTENT_MAX_BYTES = 65528, /* the most of a multiple of 8: no padding then */
+	END_BODY_BYTES = 8,
+	CONTENT_MAX_BYTES = UINT16_MAX,
 };
 
 enum record_state record_state(const uint8_t *data, size_t bytes)
@@ -44,30 +45,31 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 	return state;
 }
 
-static uint8_t *put_header(struct buf *out, uint8_t type, int request_id, size_t content_bytes,
-			   size_t padding_bytes)
+static void put_header(uint8_t *at, uint8_t type, int request_id, size_t content_bytes)
 {
-	uint8_t *at = buf_extend(out, HEADER_BYTES + content_bytes + padding_bytes);
-
 	at[0] = VERSION;
 	at[1] = type;
 	put_be16(at + 2, (uint16_t)request_id);
 	put_be16(at + 4, (uint16_t)content_bytes);
-	at[6] = (uint8_t)padding_bytes;
-	at[7] = 0;
-	return at + HEADER_BYTES;
+	at[6] = at[7] = 0; /* no padding: it would be one more read for Apache */
 }
 
-void record_put_output(struct buf *out, int request_id, const void *data, size_t bytes)
+void record_put_output(struct buf *out, size_t *open_bytes, int request_id, const void *data,
+		       size_t bytes)
 {
 	const uint8_t *from = data;
 
 	while (bytes > 0) {
-		size_t some = bytes < CONTENT_MAX_BYTES ? bytes : CONTENT_MAX_BYTES;
-		size_t padding_bytes = -some & 7;
-		uint8_t *at = put_header(out, STDOUT, request_id, some, padding_bytes);
-		memcpy(at, from, some);
-		memset(at + some, 0, padding_bytes);
+		if (*open_bytes == 0 || *open_bytes == CONTENT_MAX_BYTES) {
+			buf_extend(out, HEADER_BYTES);
+			*open_bytes = 0;
+		}
+		size_t room = CONTENT_MAX_BYTES - *open_bytes;
+		size_t some = bytes < room ? bytes : room;
+		buf_append(out, from, some);
+		*open_bytes += some;
+		put_header(out->data + out->end - *open_bytes - HEADER_BYTES, STDOUT, request_id,
+			   *open_bytes);
 		from += some;
 		bytes -= some;
 	}
@@ -75,6 +77,8 @@ void record_put_output(struct buf *out, int request_id, const void *data, size_t
 
 void record_put_end(struct buf *out, int request_id)
 {
-	put_header(out, STDOUT, request_id, 0, 0);
-	memset(put_header(out, END_REQUEST, request_id, 8, 0), 0, 8); /* status 0, complete */
+	uint8_t *at = buf_extend(out, HEADER_BYTES + END_BODY_BYTES);
+
+	put_header(at, END_REQUEST, request_id, END_BODY_BYTES);
+	memset(at + HEADER_BYTES, 0, END_BODY_BYTES); /* status 0, complete */
 }

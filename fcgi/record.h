@@ -20,10 +20,12 @@ enum record_state {
 /* Looks at what has come on a connection since the last request ended. Safe on any bytes. */
 enum record_state record_state(const uint8_t *data, size_t bytes);
 
-/* A piece of the answer, as records of STDOUT; nothing for 0 bytes, which would be its end. */
-void record_put_output(struct buf *out, int request_id, const void *data, size_t bytes);
+/* A piece of the answer, as few records of STDOUT as can be: Apache needs a poll() and two reads for each. *open_bytes:
+ * how long the record at the end of `out` is, which may still grow; 0: there is none, or some of it was sent. */
+void record_put_output(struct buf *out, size_t *open_bytes, int request_id, const void *data,
+		       size_t bytes);
 
-/* The end of the answer and of the request. */
+/* The end of the request, and so of its answer: without the empty record that would end STDOUT alone, as in PHP. */
 void record_put_end(struct buf *out, int request_id);
 
 #endif

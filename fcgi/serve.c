@@ -42,6 +42,7 @@ struct exchange {
 	enum fail giving_up; /* CANCEL is asked, and this is why; FAIL_NONE: it is not */
 	bool over;	     /* at the broker: what is written is all */
 	bool cut;	     /* and is not complete */
+	enum cgi_end end;
 };
 
 /* --- ends --- */
@@ -261,10 +262,11 @@ static void make_step(struct exchange *x)
 /* Closes the connection, or leaves it to the web server's next request. */
 static enum exchange_state finish(struct exchange *x, bool refused)
 {
+	x->end = CGI_CLOSED;
 	if (x->cut || refused)
 		cgi_cut(x->cgi);
 	else
-		(void)cgi_finish(x->cgi);
+		x->end = cgi_finish(x->cgi);
 	if (x->sharing)
 		share_give(x->share, x->q.id);
 	x->sharing = false;
@@ -320,6 +322,11 @@ struct gate_msg *exchange_message(struct exchange *x)
 bool exchange_is_uploading(const struct exchange *x)
 {
 	return !x->up_done;
+}
+
+enum cgi_end exchange_end(const struct exchange *x)
+{
+	return x->end;
 }
 
 void exchange_end_now(struct exchange *x)

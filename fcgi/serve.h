@@ -21,7 +21,7 @@ enum exchange_state {
 	EXCHANGE_ASK,	/* exchange_message() is to be asked, and the reply to be taken */
 	EXCHANGE_BODY,	/* it needs more of the request body, and may not block */
 	EXCHANGE_STUCK, /* the caller takes no more of the answer now, and it may not block */
-	EXCHANGE_OVER,	/* at the broker and here; the connection is kept or closed */
+	EXCHANGE_OVER,	/* at the broker and here: see exchange_end() */
 };
 
 /* Borrows all. `max_body_bytes` 0: no limit. */
@@ -39,6 +39,9 @@ struct gate_msg *exchange_message(struct exchange *x);
 
 /* The request body has not all gone to the broker. */
 bool exchange_is_uploading(const struct exchange *x);
+
+/* EXCHANGE_OVER: what became of the connection. */
+enum cgi_end exchange_end(const struct exchange *x);
 
 /* The program has to stop now: what the broker would say is not waited for. */
 void exchange_end_now(struct exchange *x);

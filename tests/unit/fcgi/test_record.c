@@ -81,37 +81,58 @@ static void anything_else_is_odd(void **unused)
 	assert_int_equal(state(), RECORD_ODD);
 }
 
-/* Adds up the records of type STDOUT: their content must be `bytes` in all, and none may be empty. */
+/* `bytes` in all, in no more records than it takes, and none empty. */
 static void check_output(size_t bytes)
 {
-	for (size_t at = 0; at < wire.end;
-	     at += 8 + get_be16(wire.data + at + 4) + wire.data[at + 6]) {
+	size_t records = (bytes + UINT16_MAX - 1) / UINT16_MAX;
+
+	for (size_t at = 0; at < wire.end; at += 8 + get_be16(wire.data + at + 4)) {
 		assert_int_equal(wire.data[at], 1);
 		assert_int_equal(wire.data[at + 1], 6);
 		assert_int_equal(get_be16(wire.data + at + 2), 7);
 		assert_int_not_equal(get_be16(wire.data + at + 4), 0);
-		assert_int_equal((get_be16(wire.data + at + 4) + wire.data[at + 6]) % 8, 0);
+		assert_int_equal(wire.data[at + 6], 0);
 		bytes -= get_be16(wire.data + at + 4);
+		records--;
 	}
 	assert_int_equal(bytes, 0);
+	assert_int_equal(records, 0);
 }
 
-static void output_is_cut_into_records(void **unused)
+static void output_is_as_few_records_as_can_be(void **unused)
 {
 	static const uint8_t data[200000];
-	static const size_t sizes[] = {0, 1, 7, 8, 65527, 65528, 65529, 200000};
+	static const size_t sizes[] = {0, 1, 7, 65534, 65535, 65536, 131070, 200000};
+	static const size_t heads[] = {0, 1, 300, 65535, 65536};
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		empty(NULL);
-		record_put_output(&wire, 7, data, sizes[i]);
-		check_output(sizes[i]);
+		for (size_t k = 0; k < sizeof heads / sizeof heads[0]; k++) {
+			size_t open_bytes = 0;
+			empty(NULL);
+			record_put_output(&wire, &open_bytes, 7, data, heads[k]);
+			record_put_output(&wire, &open_bytes, 7, data, sizes[i]);
+			check_output(heads[k] + sizes[i]);
+		}
 	}
 }
 
-static void the_end_is_two_records(void **unused)
+static void what_was_sent_does_not_grow(void **unused)
 {
-	static const uint8_t expected[24] = {1, 6, 0, 7, 0, 0, 0, 0, 1, 3, 0, 7, 0, 8};
+	size_t open_bytes = 0;
+
+	(void)unused;
+	record_put_output(&wire, &open_bytes, 7, "abc", 3);
+	buf_consume(&wire, 9);
+	open_bytes = 0;
+	record_put_output(&wire, &open_bytes, 7, "de", 2);
+	assert_int_equal(buf_bytes(&wire), 2 + 8 + 2);
+	assert_memory_equal(buf_first(&wire), "bc\1\6\0\7\0\2\0\0de", 12);
+}
+
+static void the_end_is_one_record(void **unused)
+{
+	static const uint8_t expected[16] = {1, 3, 0, 7, 0, 8};
 
 	(void)unused;
 	record_put_end(&wire, 7);
@@ -124,8 +145,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_request_comes_in_pieces, empty),
 		cmocka_unit_test_teardown(anything_else_is_odd, empty),
-		cmocka_unit_test_teardown(output_is_cut_into_records, empty),
-		cmocka_unit_test_teardown(the_end_is_two_records, empty),
+		cmocka_unit_test_teardown(output_is_as_few_records_as_can_be, empty),
+		cmocka_unit_test_teardown(what_was_sent_does_not_grow, empty),
+		cmocka_unit_test_teardown(the_end_is_one_record, empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
