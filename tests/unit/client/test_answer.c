@@ -1,0 +1,325 @@
+/* What a local app may answer: each row in one piece, byte by byte, and for an owner who stops after each piece. */
+#include "client/answer.h"
+
+#include "common/buf.h"
+#include "common/http.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+#define OK "HTTP/1.1 200 OK\r\n"
+
+static const struct settings settings = {.target = {.origin = "http://localhost:3000"}};
+
+/* What came of it. */
+struct taken {
+	struct head head;
+	struct buf body;
+	bool stalls, stalled;
+	size_t heads;
+};
+
+static void on_head(void *ctx, const struct head *h)
+{
+	struct taken *t = ctx;
+
+	t->heads++;
+	head_append(&t->head, h);
+}
+
+static bool on_data(void *ctx, const void *data, size_t bytes)
+{
+	struct taken *t = ctx;
+
+	assert_true(t->heads == 1 && !t->stalled && bytes > 0);
+	buf_append(&t->body, data, bytes);
+	t->stalled = t->stalls;
+	return !t->stalled;
+}
+
+static void fini(struct taken *t)
+{
+	head_fini(&t->head);
+	buf_fini(&t->body);
+}
+
+static void begin(struct answer *a, enum answer_to to, struct taken *t)
+{
+	answer_begin(a, to, &(struct answer_events){on_head, on_data}, t);
+}
+
+/* Gives it `piece_bytes` at once, and the end of the connection behind. *left: what was not taken. */
+static enum answer_state give(struct answer *a, struct taken *t, const char *text, size_t bytes,
+			      size_t piece_bytes, size_t *left)
+{
+	enum answer_state state = ANSWER_GOING;
+	size_t used, have = 0;
+
+	*left = 0;
+	while (state == ANSWER_GOING && bytes > 0) {
+		have = bytes < piece_bytes ? bytes : piece_bytes;
+		bytes -= have;
+		do {
+			t->stalled = false;
+			state = answer_take(a, text, have, &used);
+			assert_true(used <= have);
+			text += used;
+			have -= used;
+		} while (state == ANSWER_STALLED);
+	}
+	*left = have + bytes;
+	return state == ANSWER_GOING ? answer_end(a) : state;
+}
+
+static const struct row {
+	enum answer_to to;
+	const char *text;
+	enum answer_state state;
+	int status;
+	const char *body;
+	bool keeps_open;
+	size_t left;
+} rows[] = {
+	/* whole ones */
+	{0, OK "Content-Length: 5\r\n\r\nhello", ANSWER_COMPLETE, 200, "hello", true, 0},
+	{0, OK "Content-Length: 5\r\n\r\nhello, you", ANSWER_COMPLETE, 200, "hello", true, 5},
+	{0, OK "Content-Length: 0\r\n\r\n", ANSWER_COMPLETE, 200, "", true, 0},
+	{0, OK "Connection: close\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x", false,
+	 0},
+	{0, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x", false, 0},
+	{0, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
+	 ANSWER_COMPLETE, 200, "x", true, 0},
+	{0, OK "\r\nuntil it closes", ANSWER_COMPLETE, 200, "until it closes", false, 0},
+	{0, OK "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n",
+	 ANSWER_COMPLETE, 200, "abcde", true, 0},
+	{0, OK "Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+	 ANSWER_COMPLETE, 200, "x", true, 0},
+	{0, "HTTP/1.1 200\r\n\r\n", ANSWER_COMPLETE, 200, "", false, 0},
+	/* without a body, whatever they say */
+	{ANSWER_TO_HEAD, OK "Content-Length: 5\r\n\r\n", ANSWER_COMPLETE, 200, "", true, 0},
+	{ANSWER_TO_HEAD, OK "Transfer-Encoding: chunked\r\n\r\n", ANSWER_COMPLETE, 200, "", true,
+	 0},
+	{0, "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", ANSWER_COMPLETE, 204, "", true, 0},
+	{0, "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", ANSWER_COMPLETE, 304, "", true, 0},
+	/* informational ones */
+	{0,
+	 "HTTP/1.1 103 E\r\nLink: x\r\n\r\nHTTP/1.1 100 C\r\n\r\n" OK "Content-Length: 1\r\n\r\nx",
+	 ANSWER_COMPLETE, 200, "x", true, 0},
+	{0, "HTTP/1.0 100 C\r\n\r\n" OK "Content-Length: 0\r\n\r\n", ANSWER_COMPLETE, 200, "", true,
+	 0},
+	{0, "HTTP/1.1 100 C\r\nContent-Length: 1\r\n\r\nx", ANSWER_BAD, 0, "", false, 1},
+	{0, "HTTP/1.1 100 C\r\n\r\n", ANSWER_CUT, 0, "", false, 0},
+	/* cut */
+	{0, "", ANSWER_CUT, 0, "", false, 0},
+	{0, "HTT", ANSWER_CUT, 0, "", false, 0},
+	{0, OK "X: ", ANSWER_CUT, 0, "", false, 0},
+	{0, OK "Content-Length: 5\r\n\r\nhell", ANSWER_CUT, 200, "hell", false, 0},
+	{0, OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", ANSWER_CUT, 200, "hello", false,
+	 0},
+	/* another protocol */
+	{0, "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", ANSWER_BAD, 0,
+	 "", false, 1},
+	{ANSWER_TO_HANDSHAKE,
+	 "HTTP/1.1 101 S\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\nabc", ANSWER_SWITCHED,
+	 101, "", false, 3},
+	{ANSWER_TO_HANDSHAKE,
+	 "HTTP/1.1 101 S\r\nContent-Length: 2\r\nUpgrade: websocket\r\nConnection: "
+	 "Upgrade\r\n\r\nabc",
+	 ANSWER_SWITCHED, 101, "", false, 3},
+	{ANSWER_TO_HANDSHAKE, "HTTP/1.1 101 S\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+	 ANSWER_BAD, 0, "", false, 1},
+	{ANSWER_TO_HANDSHAKE, "HTTP/1.1 101 S\r\n\r\n", ANSWER_BAD, 0, "", false, 1},
+	{ANSWER_TO_HANDSHAKE, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", ANSWER_COMPLETE,
+	 403, "no", true, 0},
+};
+
+static void check(const struct row *r, size_t piece_bytes, bool stalls)
+{
+	struct answer *a = answer_new(&settings);
+	size_t left, bytes = strlen(r->text);
+
+	for (int again = 0; again < 2; again++) { /* it serves more than once */
+		struct taken t = {.stalls = stalls};
+		begin(a, r->to, &t);
+		enum answer_state state = give(a, &t, r->text, bytes, piece_bytes, &left);
+		if (state != r->state || answer_status(a) != r->status ||
+		    t.heads != (r->status != 0) || buf_bytes(&t.body) != strlen(r->body) ||
+		    (buf_bytes(&t.body) > 0 &&
+		     memcmp(buf_first(&t.body), r->body, strlen(r->body)) != 0))
+			fail_msg("%s: state %d, status %d", r->text, state, answer_status(a));
+		if (answer_keeps_open(a) != r->keeps_open)
+			fail_msg("%s: keeps open", r->text);
+		if (state != ANSWER_BAD)
+			assert_int_equal(left, r->left);
+		fini(&t);
+	}
+	answer_destroy(&a);
+}
+
+static void test_rows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		for (int stalls = 0; stalls < 2; stalls++) {
+			for (size_t bytes = 1; bytes < 8; bytes++)
+				check(&rows[i], bytes, stalls);
+			check(&rows[i], SIZE_MAX, stalls);
+		}
+	}
+}
+
+static enum answer_state state_of(const char *text, size_t bytes, size_t piece_bytes)
+{
+	struct answer *a = answer_new(&settings);
+	struct taken t = {0};
+	size_t left;
+
+	begin(a, ANSWER_TO_REQUEST, &t);
+	enum answer_state state = give(a, &t, text, bytes, piece_bytes, &left);
+	fini(&t);
+	answer_destroy(&a);
+	return state;
+}
+
+static void test_impossible(void **state)
+{
+	static const char *const texts[] = {
+		"garbage\r\n\r\n",
+		"<html>hello</html>",
+		"HTTP/0.9 200 OK\r\n\r\n",
+		"HTTP/2 200 OK\r\n\r\n",
+		"HTTP/1.1 99 Low\r\n\r\n",
+		"HTTP/1.1 600 High\r\n\r\n",
+		"HTTP/1.1 20x\r\n\r\n",
+		"HTTP/1.1 2000 OK\r\n\r\n",
+		OK "X-Bad\x01: 1\r\n\r\n",
+		OK "X-Bad: a\x01"
+		   "b\r\n\r\n",
+		OK "X-Bad: \x7f\r\n\r\n",
+		OK "X Bad: 1\r\n\r\n",
+		OK ": 1\r\n\r\n",
+		OK "no colon\r\n\r\n",
+		OK "X-Folded: a\r\n b\r\n\r\n",
+		OK "X-Folded: a\r\n\tb: c\r\n\r\n",
+		OK "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+		OK "Content-Length: -1\r\n\r\n",
+		OK "Content-Length: 1, 2\r\n\r\n",
+		OK "Content-Length: 99999999999999999999\r\n\r\n",
+		OK "Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+		OK "Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
+		OK "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		for (size_t bytes = 1; bytes < 64; bytes++) {
+			if (state_of(texts[i], strlen(texts[i]), bytes) != ANSWER_BAD)
+				fail_msg("%s, %zu at once", texts[i], bytes);
+		}
+	}
+	assert_int_equal(state_of(OK "X: a\0b\r\n\r\n", sizeof OK - 1 + 10, SIZE_MAX), ANSWER_BAD);
+}
+
+/* A head of so many fields, with values of 1 KiB. */
+static enum answer_state state_of_large(size_t count, size_t piece_bytes)
+{
+	static char value[1024];
+	struct buf text = {0};
+
+	memset(value, 'v', sizeof value);
+	buf_append(&text, OK, sizeof OK - 1);
+	for (size_t i = 0; i < count; i++) {
+		buf_append(&text, "X-Large: ", 9);
+		buf_append(&text, value, sizeof value);
+		buf_append(&text, "\r\n", 2);
+	}
+	buf_append(&text, "\r\n", 2);
+	enum answer_state state =
+		state_of((const char *)buf_first(&text), buf_bytes(&text), piece_bytes);
+	buf_fini(&text);
+	return state;
+}
+
+static void test_head_is_bounded(void **state)
+{
+	(void)state;
+	assert_int_equal(state_of_large(60, SIZE_MAX), ANSWER_COMPLETE);
+	assert_int_equal(state_of_large(60, 100), ANSWER_COMPLETE);
+	assert_int_equal(state_of_large(65, SIZE_MAX), ANSWER_BAD);
+	assert_int_equal(state_of_large(65, 100), ANSWER_BAD);
+}
+
+static void expect_field(const struct taken *t, const char *name, const char *value)
+{
+	struct head_field f;
+	bool found = head_find(t->head.data, t->head.bytes, name, &f);
+
+	if (found != (value != NULL))
+		fail_msg("%s: %d", name, found);
+	if (value != NULL &&
+	    (f.value_bytes != strlen(value) || memcmp(f.value, value, f.value_bytes) != 0))
+		fail_msg("%s: %.*s", name, (int)f.value_bytes, f.value);
+}
+
+static void test_head(void **state)
+{
+	static const char text[] =
+		OK "Server:  a b \t\r\nSet-Cookie: a=1\r\nKeep-Alive: x\r\nX-Empty:\r\n"
+		   "Connection: keep-alive\r\nContent-Length: 3\r\n"
+		   "Transfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n";
+	struct answer *a = answer_new(&settings);
+	struct taken t = {0};
+	size_t left;
+
+	(void)state;
+	begin(a, ANSWER_TO_REQUEST, &t);
+	assert_int_equal(give(a, &t, text, sizeof text - 1, SIZE_MAX, &left), ANSWER_COMPLETE);
+	expect_field(&t, ":status", "200");
+	expect_field(&t, ":origin", "http://localhost:3000");
+	expect_field(&t, "server", "a b");
+	expect_field(&t, "x-empty", "");
+	expect_field(&t, "set-cookie", "a=1");
+	expect_field(&t, "content-length", NULL); /* beside Transfer-Encoding it means nothing */
+	expect_field(&t, "transfer-encoding", NULL);
+	expect_field(&t, "connection", NULL);
+	expect_field(&t, "keep-alive", NULL);
+	expect_field(&t, "x-sum", NULL);
+	fini(&t);
+	answer_destroy(&a);
+}
+
+static void test_continue(void **state)
+{
+	struct answer *a = answer_new(&settings);
+	struct taken t = {0};
+	size_t used;
+
+	(void)state;
+	begin(a, ANSWER_TO_REQUEST, &t);
+	assert_int_equal(answer_take(a, "HTTP/1.1 102 P\r\n\r\n", 18, &used), ANSWER_GOING);
+	assert_false(answer_continues(a));
+	assert_int_equal(answer_take(a, "HTTP/1.1 100 C\r\n\r\n", 18, &used), ANSWER_GOING);
+	assert_true(answer_continues(a));
+	assert_int_equal(answer_status(a), 0);
+	begin(a, ANSWER_TO_REQUEST, &t);
+	assert_false(answer_continues(a));
+	fini(&t);
+	answer_destroy(&a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_impossible),
+		cmocka_unit_test(test_head_is_bounded),
+		cmocka_unit_test(test_head),
+		cmocka_unit_test(test_continue),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
