@@ -5,6 +5,7 @@
 #include "client/origin.h"
 #include "client/settings.h"
 #include "client/v1.h"
+#include "client/wire.h"
 #include "common/cli.h"
 #include "common/log.h"
 
@@ -46,7 +47,7 @@ struct client {
 static void print_version(void)
 {
 	printf("pipegate-client %s (libwebsockets %s, libcurl %s, libuv %s, jansson %s)\n",
-	       PIPEGATE_VERSION, link_library_version(), origin_library_version(),
+	       PIPEGATE_VERSION, link_library_version(), wire_library_version(),
 	       uv_version_string(), v1_library_version());
 }
 

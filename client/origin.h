@@ -1,10 +1,9 @@
-/* client/origin.h - Requests to the local app, by libcurl on the libuv loop. The only file of the client
- * that includes curl.h.
+/* client/origin.h - Requests to the local app: HTTP/1.1 over connections that are kept for a short while.
  *
- * A fetch is one request and its response. Its owner feeds the request body and takes the response
- * through fetch_events, which come from within libcurl: they must not call fetch_cancel(), fetch_resume()
- * or fetch_start(). Back-pressure is a pause: an event that cannot take or give now says so, and
- * fetch_resume() asks again. */
+ * A fetch is one request and its response. It is sent once: if a kept connection breaks under it, it fails. Its
+ * owner feeds the request body and takes the response through fetch_events, which must not call fetch_cancel(),
+ * fetch_resume() or fetch_start(). They come from the loop and from fetch_resume(). Back-pressure is a pause: an
+ * event that cannot take or give more now says so, and fetch_resume() ends that. */
 #ifndef PIPEGATE_ORIGIN_H
 #define PIPEGATE_ORIGIN_H
 
@@ -20,13 +19,14 @@
 
 struct origin;
 struct fetch;
+struct wires;
 
-enum { FETCH_WAIT = 0, FETCH_END = -1 };
+enum { FETCH_WAIT = 0, FETCH_END = -1, FETCH_PIECE_BYTES = 64 * 1024 };
 
 struct fetch_events {
 	/* The response head, ":status" and ":origin" first (PROTOCOL.md, "Heads"). Once. Borrowed. */
 	void (*head)(void *ctx, const struct head *h);
-	/* A piece of the response body. False: not now, and nothing was taken. */
+	/* A piece of the response body, at most FETCH_PIECE_BYTES. False: no more after it now. */
 	bool (*data)(void *ctx, const void *data, size_t bytes);
 	/* Up to `bytes` of the request body to `out`. FETCH_WAIT: none yet. FETCH_END: that was all. */
 	ssize_t (*body)(void *ctx, void *out, size_t bytes);
@@ -40,6 +40,7 @@ void origin_destroy(
 	struct origin **op); /* after the last fetch; then the loop has to run once more */
 
 const struct settings *origin_settings(const struct origin *o);
+struct wires *origin_wires(struct origin *o);
 
 enum fetch_body { FETCH_NO_BODY, FETCH_BODY };
 
@@ -48,28 +49,8 @@ enum fetch_body { FETCH_NO_BODY, FETCH_BODY };
 struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events,
 			  void *ctx) MUST_CHECK;
-void fetch_resume(struct fetch *f);   /* both directions; may call events */
+/* There is more of the body, or more data is taken, or both. May call events. */
+void fetch_resume(struct fetch *f, bool body, bool data);
 void fetch_cancel(struct fetch **fp); /* closes its connection; no event comes any more */
-
-/* --- a connection of its own to the local app, for a WebSocket --- */
-
-struct wire;
-
-struct wire_events {
-	void (*connected)(void *ctx);
-	void (*failed)(void *ctx); /* no connection could be made */
-	void (*ready)(void *ctx, bool readable, bool writable);
-};
-
-enum { WIRE_WAIT = 0, WIRE_END = -1, WIRE_BROKEN = -2 };
-
-struct wire *wire_open(struct origin *o, const struct wire_events *callbacks, void *ctx);
-ssize_t wire_read(struct wire *w, void *out, size_t bytes); /* until WIRE_WAIT: TLS buffers */
-ssize_t wire_write(struct wire *w, const void *data, size_t bytes);
-void wire_watch(struct wire *w, bool read, bool write);
-bool wire_end_writing(struct wire *w); /* false: only wire_close() can say it */
-void wire_close(struct wire **wp);     /* any time, events included */
-
-const char *origin_library_version(void);
 
 #endif

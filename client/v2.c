@@ -1,9 +1,9 @@
 /* client/v2.c - A tunnel of protocol v2 (common/PROTOCOL.md, "Tunnel v2"), client's side.
  *
  * A stream joins one exchange of the broker's to one fetch at the local app. Both bodies are bounded by
- * their windows: `up` holds at most what we granted, `down` stops the fetch at DOWN_BUFFER_BYTES. Events
+ * their windows: `up` holds at most what we granted, `down` stops the fetch at DOWN_BUFFER_BYTES or more. Events
  * of fetches and frames only mark streams; settle() resumes fetches and pull() writes frames and frees. */
-#include "client/heads.h"
+#include "client/request.h"
 #include "client/session.h"
 #include "client/upgrade.h"
 #include "common/buf.h"
@@ -52,7 +52,7 @@ struct stream {
 	enum fail fail;
 	bool maybe_delivered;
 
-	bool stalled; /* the fetch waits for us */
+	bool body_waits, data_waits; /* the fetch, for us */
 	bool ready, resuming;
 	TAILQ_ENTRY(stream) ready_link;	 /* v2->ready: something to send */
 	TAILQ_ENTRY(stream) resume_link; /* v2->resuming: its fetch can go on */
@@ -114,9 +114,10 @@ static void unready(struct stream *s)
 	s->ready = false;
 }
 
+/* Its fetch may be able to go on. */
 static void resume(struct stream *s)
 {
-	if (!s->stalled || s->resuming || (s->fetch == NULL && s->upgrade == NULL))
+	if (s->resuming || !(s->body_waits || s->data_waits))
 		return;
 	TAILQ_INSERT_TAIL(&s->v2->resuming, s, resume_link);
 	s->resuming = true;
@@ -162,14 +163,11 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 {
 	struct stream *s = ctx;
 
-	if (buf_bytes(&s->down) >= DOWN_BUFFER_BYTES) {
-		s->stalled = true;
-		return false;
-	}
 	buf_append(&s->down, data, bytes);
 	if (has_news(s))
 		make_ready(s);
-	return true;
+	s->data_waits = buf_bytes(&s->down) >= DOWN_BUFFER_BYTES;
+	return !s->data_waits;
 }
 
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
@@ -181,7 +179,7 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 	if (have == 0 && s->up_end)
 		return FETCH_END;
 	if (have == 0) {
-		s->stalled = true;
+		s->body_waits = true;
 		return FETCH_WAIT;
 	}
 	if (bytes > have)
@@ -204,6 +202,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 
 	s->fetch = NULL;
 	s->upgrade = NULL;
+	s->body_waits = s->data_waits = false;
 	s->down_end = true;
 	s->failed = f != FAIL_NONE;
 	s->fail = f;
@@ -302,6 +301,21 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 	return used;
 }
 
+static void let_go_on(struct stream *s)
+{
+	bool body = s->body_waits && (buf_bytes(&s->up) > 0 || s->up_end);
+	bool data = s->data_waits && buf_bytes(&s->down) < DOWN_BUFFER_BYTES / 2;
+
+	s->body_waits = s->body_waits && !body;
+	s->data_waits = s->data_waits && !data;
+	if (!body && !data)
+		return;
+	if (s->fetch != NULL)
+		fetch_resume(s->fetch, body, data);
+	else if (s->upgrade != NULL)
+		upgrade_resume(s->upgrade, body, data);
+}
+
 static void settle(void *session)
 {
 	struct v2 *v = session;
@@ -310,11 +324,7 @@ static void settle(void *session)
 	while ((s = TAILQ_FIRST(&v->resuming)) != NULL) {
 		TAILQ_REMOVE(&v->resuming, s, resume_link);
 		s->resuming = false;
-		s->stalled = false;
-		if (s->fetch != NULL)
-			fetch_resume(s->fetch);
-		else if (s->upgrade != NULL)
-			upgrade_resume(s->upgrade);
+		let_go_on(s);
 	}
 }
 

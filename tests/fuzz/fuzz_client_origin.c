@@ -1,4 +1,4 @@
-/* What a local app answers, byte for byte, over a socket and through libcurl. The first byte says what is
+/* What a local app answers, byte for byte, over a socket. The first byte says what is
  * asked and how the answer is taken, the second after how many bytes the app makes a pause. */
 #include "client/origin.h"
 
@@ -62,14 +62,11 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 {
 	struct taken *t = ctx;
 
-	CHECK(t->headed && !t->ended && data != NULL);
-	if ((t->how & STALLS) && !t->stalled) {
-		t->stalled = true;
-		return false;
-	}
-	t->stalled = false;
+	CHECK(t->headed && !t->ended && !t->stalled && data != NULL);
+	CHECK(bytes > 0 && bytes <= FETCH_PIECE_BYTES);
 	t->bytes += (long long)bytes;
-	return true;
+	t->stalled = t->how & STALLS;
+	return !t->stalled;
 }
 
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
@@ -165,8 +162,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	for (int i = 0; i < TURNS_MAX && !t.ended; i++) {
 		app_turn(&app, &in, &first_bytes);
 		uv_run(&loop, i < 100 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-		if (t.stalled && !t.ended)
-			fetch_resume(f);
+		if (t.stalled) {
+			t.stalled = false;
+			fetch_resume(f, false, true);
+		}
 	}
 	CHECK(t.ended && (t.fail != FAIL_NONE || t.headed));
 	if (t.fail == FAIL_NONE && t.declared_bytes >= 0)

@@ -2,19 +2,25 @@
  * takes some of it. The first byte chooses what the others do. */
 #include "client/upgrade.h"
 
+#include "client/wire.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
+
+struct origin {
+	int nothing;
+};
 
 struct wire {
 	const struct wire_events *events;
 	void *ctx;
 };
 
+static struct origin origin;
 static struct wire *wire; /* the one that is open */
 static struct input answer;
 static uint8_t how;
 static int heads, ends;
-static bool closed, relays;
+static bool closed, relays, stalled;
 static size_t given_bytes, waits;
 
 static const struct settings settings = {
@@ -26,11 +32,17 @@ const struct settings *origin_settings(const struct origin *o)
 	return &settings;
 }
 
-struct wire *wire_open(struct origin *o, const struct wire_events *callbacks, void *ctx)
+struct wires *origin_wires(struct origin *o)
+{
+	(void)o;
+	return NULL;
+}
+
+struct wire *wire_open(struct wires *all, const struct wire_events *callbacks, void *ctx)
 {
 	struct wire *w = xcalloc(1, sizeof *w);
 
-	(void)o;
+	(void)all;
 	w->events = callbacks;
 	w->ctx = ctx;
 	wire = w;
@@ -99,10 +111,10 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 {
 	(void)ctx;
 	CHECK(heads == 1 && ends == 0 && bytes > 0 && data != NULL);
-	if (how & 32 && waits++ % 3 == 0)
-		return false;
+	CHECK(!stalled);
 	given_bytes += bytes;
-	return true;
+	stalled = how & 32 && waits++ % 3 == 0;
+	return !stalled;
 }
 
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
@@ -133,23 +145,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	how = input_byte(&in);
 	answer = in;
 	heads = ends = 0;
-	closed = relays = false;
+	closed = relays = stalled = false;
 	given_bytes = waits = 0;
 	head_add(&head, ":method", "GET");
 	head_add(&head, ":target", "/x");
 	head_add(&head, ":upgrade", "websocket");
 	head_add(&head, "host", "public.example");
-	struct upgrade *u = upgrade_start(NULL, head.data, head.bytes, &events, NULL);
+	struct upgrade *u = upgrade_start(&origin, head.data, head.bytes, &events, NULL);
 	head_fini(&head);
 	CHECK(u != NULL);
 	const struct wire_events *wire_events = wire->events;
 	void *ctx = wire->ctx;
 	wire_events->connected(ctx);
 	for (int i = 0; i < 50 && ends == 0; i++) {
-		if (i % 2 == 0)
-			wire_events->ready(ctx, true, true);
-		else
-			upgrade_resume(u);
+		if (i % 2 == 0) {
+			wire_events->ready(ctx);
+		} else {
+			stalled = false;
+			upgrade_resume(u, true, true);
+		}
 	}
 	CHECK(given_bytes <= bytes);
 	if (ends == 0)

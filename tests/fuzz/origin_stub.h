@@ -44,9 +44,9 @@ static void stub_forget(struct fetch *f)
 	free(f);
 }
 
-void fetch_resume(struct fetch *f)
+void fetch_resume(struct fetch *f, bool body, bool data)
 {
-	f->resumed = true;
+	f->resumed = f->resumed || body || data;
 }
 
 void fetch_cancel(struct fetch **fp)
@@ -63,9 +63,9 @@ struct upgrade *upgrade_start(struct origin *o, const void *head, size_t head_by
 	return (struct upgrade *)fetch_start(o, head, head_bytes, FETCH_BODY, events, ctx);
 }
 
-void upgrade_resume(struct upgrade *u)
+void upgrade_resume(struct upgrade *u, bool body, bool data)
 {
-	fetch_resume((struct fetch *)u);
+	fetch_resume((struct fetch *)u, body, data);
 }
 
 void upgrade_cancel(struct upgrade **up)
@@ -103,7 +103,7 @@ static inline void stub_answer_head(struct fetch *f)
 	head_fini(&h);
 }
 
-/* False: the session cannot take it now. */
+/* False: the session takes no more now. */
 static inline bool stub_answer_data(struct fetch *f, size_t bytes)
 {
 	uint8_t *data = xcalloc(1, bytes);

@@ -1,0 +1,416 @@
+/* client/wire.c - see wire.h.
+ *
+ * libcurl connects. Of a connection without TLS the descriptor is ours from then on, libcurl's handle is gone; with
+ * TLS the handle stays, and bytes go through it. libcurl names the sockets that it wants watched meanwhile; each
+ * has a `watch`, which ends before the wire's own begins: libuv allows one for a descriptor. */
+#include "client/wire.h"
+
+#include "common/log.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	CONNECT_TIMEOUT_MS = 10000,
+	TLS_PIECE_BYTES = 16 * 1024,
+	CACHE_CONNECTIONS = 1 << 20, /* libcurl shall close none that is ours */
+};
+
+struct wires {
+	uv_loop_t *loop;
+	const struct settings *settings;
+	CURLM *multi;
+	uv_timer_t timer;
+	char *url; /* what libcurl connects to */
+	bool tls;
+};
+
+struct wire {
+	struct wires *all;
+	const struct wire_events *events;
+	void *ctx;
+	CURL *easy; /* while it connects, and with TLS */
+	int fd;	    /* -1: not connected */
+	uv_poll_t poll;
+	int watched;	    /* UV_READABLE, UV_WRITABLE; 0: the poll handle is stopped */
+	bool drained;	    /* all was read that had come at the last event */
+	bool reset;	    /* a write met it: an end that is read now is not the app's word */
+	uint8_t *tls_piece; /* with TLS: what is being sent. NULL: none yet */
+	size_t tls_bytes;   /* of it, which had to wait */
+	char error[CURL_ERROR_SIZE];
+};
+
+/* --- bytes --- */
+
+static ssize_t read_tls(struct wire *w, void *out, size_t bytes)
+{
+	size_t got = 0;
+	CURLcode result = curl_easy_recv(w->easy, out, bytes, &got);
+
+	if (result == CURLE_AGAIN)
+		return WIRE_WAIT;
+	if (result != CURLE_OK)
+		return WIRE_BROKEN;
+	return got > 0 ? (ssize_t)got : WIRE_END;
+}
+
+ssize_t wire_read(struct wire *w, void *out, size_t bytes)
+{
+	ssize_t got;
+
+	if (w->easy != NULL)
+		return read_tls(w, out, bytes);
+	if (w->drained)
+		return WIRE_WAIT;
+	do {
+		got = recv(w->fd, out, bytes, MSG_DONTWAIT);
+	} while (got < 0 && errno == EINTR);
+	w->drained = got != 0 && got < (ssize_t)bytes;
+	if (got > 0)
+		return got;
+	if (got < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_WAIT : WIRE_BROKEN;
+	return w->reset ? WIRE_BROKEN : WIRE_END;
+}
+
+/* OpenSSL wants bytes that had to wait to come from the same place again. */
+static ssize_t write_tls(struct wire *w, const void *data, size_t bytes)
+{
+	size_t sent = 0;
+
+	if (w->tls_piece == NULL)
+		w->tls_piece = xmalloc(TLS_PIECE_BYTES);
+	if (w->tls_bytes == 0) {
+		w->tls_bytes = bytes < TLS_PIECE_BYTES ? bytes : TLS_PIECE_BYTES;
+		memcpy(w->tls_piece, data, w->tls_bytes);
+	}
+	CURLcode result = curl_easy_send(w->easy, w->tls_piece, w->tls_bytes, &sent);
+	if (result == CURLE_AGAIN)
+		return WIRE_WAIT;
+	w->tls_bytes = 0;
+	return result == CURLE_OK ? (ssize_t)sent : WIRE_BROKEN;
+}
+
+ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
+{
+	ssize_t sent;
+
+	if (w->easy != NULL)
+		return write_tls(w, data, bytes);
+	do {
+		sent = send(w->fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	if (sent >= 0)
+		return sent;
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return WIRE_WAIT;
+	/* The kernel tells an error once. EPIPE comes after the app's proper end, or after an earlier error. */
+	w->reset = w->reset || errno != EPIPE;
+	w->drained = false;
+	return WIRE_BROKEN;
+}
+
+bool wire_end_writing(struct wire *w)
+{
+	/* TLS has its own word for it, which libcurl cannot say. */
+	return w->easy == NULL && shutdown(w->fd, SHUT_WR) == 0;
+}
+
+bool wire_is_quiet(struct wire *w)
+{
+	char byte;
+
+	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* --- readiness --- */
+
+static void on_wire(uv_poll_t *poll, int status, int events)
+{
+	struct wire *w = poll->data;
+
+	(void)events;
+	if (status < 0)
+		w->watched =
+			0; /* libuv has met POLLERR and has stopped: the error shows when it is read */
+	w->drained = false;
+	w->events->ready(w->ctx);
+}
+
+void wire_watch(struct wire *w, bool read, bool write)
+{
+	int wanted = (read ? UV_READABLE : 0) | (write ? UV_WRITABLE : 0);
+
+	if (w->fd < 0 || wanted == w->watched)
+		return;
+	w->watched = wanted;
+	if (wanted != 0)
+		uv_poll_start(&w->poll, wanted, on_wire);
+	else
+		uv_poll_stop(&w->poll);
+}
+
+/* --- begin and end --- */
+
+static void end_easy(struct wire *w)
+{
+	if (w->easy == NULL)
+		return;
+	curl_multi_remove_handle(w->all->multi, w->easy);
+	curl_easy_cleanup(w->easy);
+	w->easy = NULL;
+}
+
+static void wire_free(struct wire *w)
+{
+	free(w->tls_piece);
+	free(w);
+}
+
+static void poll_closed(uv_handle_t *handle)
+{
+	wire_free(handle->data);
+}
+
+void wire_close(struct wire **wp)
+{
+	struct wire *w = *wp;
+
+	*wp = NULL;
+	if (w == NULL)
+		return;
+	bool polled = w->fd >= 0;
+	bool owned = polled && w->easy == NULL;
+	if (polled)
+		uv_close((uv_handle_t *)&w->poll, poll_closed); /* before the socket is closed */
+	end_easy(w);
+	if (owned)
+		close(w->fd);
+	if (!polled)
+		wire_free(w);
+}
+
+/* Makes the connection ours. False: there is none. */
+static bool take_descriptor(struct wire *w)
+{
+	curl_socket_t active = CURL_SOCKET_BAD;
+	int fd;
+
+	if (curl_easy_getinfo(w->easy, CURLINFO_ACTIVESOCKET, &active) != CURLE_OK ||
+	    active == CURL_SOCKET_BAD)
+		return false;
+	fd = active;
+	if (!w->all->tls) {
+		fd = fcntl(active, F_DUPFD_CLOEXEC, 0);
+		end_easy(w);
+	}
+	if (fd >= 0 && uv_poll_init_socket(w->all->loop, &w->poll, fd) == 0) {
+		w->poll.data = w;
+		w->fd = fd;
+		return true;
+	}
+	if (fd >= 0 && !w->all->tls)
+		close(fd);
+	return false;
+}
+
+/* An attempt is over. */
+static void connected(struct wire *w, CURLcode result)
+{
+	if (result == CURLE_OK && take_descriptor(w)) {
+		w->events->connected(w->ctx);
+		return;
+	}
+	log_info("target.failed result=%d why=\"%s\"", (int)result,
+		 *w->error ? w->error : curl_easy_strerror(result));
+	w->events->failed(w->ctx);
+}
+
+static void set_options(struct wire *w)
+{
+	const struct settings *s = w->all->settings;
+	CURL *e = w->easy;
+
+	curl_easy_setopt(e, CURLOPT_URL, w->all->url);
+	curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, 1L);
+	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(e, CURLOPT_PROXY, ""); /* whatever the environment says */
+	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, w->error);
+	curl_easy_setopt(e, CURLOPT_PRIVATE, w);
+	if (s->target.unix_path != NULL)
+		curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, s->target.unix_path);
+	if (s->ca_file != NULL)
+		curl_easy_setopt(e, CURLOPT_CAINFO, s->ca_file);
+	if (s->insecure) {
+		curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+}
+
+struct wire *wire_open(struct wires *all, const struct wire_events *events, void *ctx)
+{
+	struct wire *w = xcalloc(1, sizeof *w);
+
+	w->all = all;
+	w->events = events;
+	w->ctx = ctx;
+	w->fd = -1;
+	w->easy = curl_easy_init();
+	CHECK(w->easy != NULL);
+	set_options(w);
+	CHECK(curl_multi_add_handle(all->multi, w->easy) == CURLM_OK);
+	return w;
+}
+
+void wire_hand_over(struct wire *w, const struct wire_events *events, void *ctx)
+{
+	w->events = events;
+	w->ctx = ctx;
+}
+
+/* --- libcurl on libuv, while it connects --- */
+
+/* One socket of libcurl's that it wants watched. */
+struct watch {
+	uv_poll_t poll;
+	struct wires *all;
+	curl_socket_t fd;
+	int events;
+};
+
+static void act(struct wires *all, curl_socket_t fd, int what)
+{
+	CURLMsg *m;
+	int running, left;
+
+	curl_multi_socket_action(all->multi, fd, what, &running);
+	while ((m = curl_multi_info_read(all->multi, &left)) != NULL) {
+		struct wire *w = NULL;
+		CURLcode result = m->data.result;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&w);
+		if (m->msg == CURLMSG_DONE)
+			connected(w, result);
+	}
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct watch *w = poll->data;
+
+	if (status < 0) {
+		/* POLLERR, and libuv has stopped: libcurl looks for itself what is wrong. */
+		act(w->all, w->fd, CURL_CSELECT_ERR);
+		if (!uv_is_closing((uv_handle_t *)poll))
+			uv_poll_start(poll, w->events, on_poll);
+		return;
+	}
+	act(w->all, w->fd,
+	    ((events & UV_READABLE) ? CURL_CSELECT_IN : 0) |
+		    ((events & UV_WRITABLE) ? CURL_CSELECT_OUT : 0));
+}
+
+static void watch_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_data)
+{
+	struct wires *all = arg;
+	struct watch *w = socket_data;
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (w != NULL) {
+			uv_poll_stop(&w->poll);
+			curl_multi_assign(all->multi, fd, NULL);
+			uv_close((uv_handle_t *)&w->poll, watch_closed);
+		}
+		return 0;
+	}
+	if (w == NULL) {
+		w = xcalloc(1, sizeof *w);
+		w->all = all;
+		w->fd = fd;
+		w->poll.data = w;
+		CHECK(uv_poll_init_socket(all->loop, &w->poll, fd) == 0);
+		curl_multi_assign(all->multi, fd, w);
+	}
+	w->events = ((what & CURL_POLL_IN) ? UV_READABLE : 0) |
+		    ((what & CURL_POLL_OUT) ? UV_WRITABLE : 0);
+	uv_poll_start(&w->poll, w->events, on_poll);
+	return 0;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_timeout_wanted(CURLM *multi, long timeout_ms, void *arg)
+{
+	struct wires *all = arg;
+
+	(void)multi;
+	if (timeout_ms < 0)
+		uv_timer_stop(&all->timer);
+	else
+		uv_timer_start(&all->timer, on_timer, (uint64_t)timeout_ms, 0);
+	return 0;
+}
+
+struct wires *wires_new(uv_loop_t *loop, const struct settings *settings)
+{
+	struct wires *all = xcalloc(1, sizeof *all);
+
+	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+	all->loop = loop;
+	all->settings = settings;
+	all->tls = strncmp(settings->target.origin, "https:", 6) == 0;
+	all->url = xmalloc(strlen(settings->target.origin) + 2);
+	strcpy(all->url, settings->target.origin);
+	strcat(all->url, "/");
+	all->multi = curl_multi_init();
+	CHECK(all->multi != NULL && uv_timer_init(loop, &all->timer) == 0);
+	all->timer.data = all;
+	curl_multi_setopt(all->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(all->multi, CURLMOPT_SOCKETDATA, all);
+	curl_multi_setopt(all->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted);
+	curl_multi_setopt(all->multi, CURLMOPT_TIMERDATA, all);
+	curl_multi_setopt(all->multi, CURLMOPT_MAXCONNECTS, (long)CACHE_CONNECTIONS);
+	return all;
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+	struct wires *all = handle->data;
+
+	free(all->url);
+	free(all);
+}
+
+void wires_destroy(struct wires **wp)
+{
+	struct wires *all = *wp;
+
+	*wp = NULL;
+	if (all == NULL)
+		return;
+	curl_multi_cleanup(all->multi);
+	curl_global_cleanup();
+	uv_close((uv_handle_t *)&all->timer, timer_closed);
+}
+
+const char *wire_library_version(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->version;
+}
