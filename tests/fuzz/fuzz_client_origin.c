@@ -1,5 +1,5 @@
 /* What a local app answers, byte for byte, over a socket. The first byte says what is
- * asked and how the answer is taken, the second after how many bytes the app makes a pause. */
+ * asked, on a new connection or a kept one, and how the answer is taken; the second after how many bytes the app makes a pause. */
 #include "client/origin.h"
 
 #include "common/http.h"
@@ -11,7 +11,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HEAD_METHOD = 1, UPLOADS = 2, STALLS = 4, TURNS_MAX = 2000 };
+enum {
+	HEAD_METHOD = 1,
+	UPLOADS = 2,
+	STALLS = 4,
+	KEPT = 8,
+	EXPECTS = 16,
+	DECLARES = 32,
+	TURNS_MAX = 2000
+};
 
 static uv_loop_t loop;
 static uv_timer_t guard; /* no turn of the loop takes long */
@@ -121,59 +129,100 @@ static void start(void)
 	uv_timer_start(&guard, on_guard, 1, 1);
 }
 
-/* The app: takes a connection, reads what there is, answers in two pieces, closes. */
-static void app_turn(int *fd, struct input *in, size_t *first_bytes)
+struct app {
+	int fd;
+	bool asked; /* something has come on this connection */
+	struct input answer;
+	size_t first_bytes;
+};
+
+/* Takes a connection, reads what there is, answers in two pieces, closes. */
+static void app_turn(struct app *a)
 {
 	char request[4096];
 	size_t some;
 
-	if (*fd < 0 && in->at != NULL)
-		*fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	if (*fd < 0 || recv(*fd, request, sizeof request, 0) == 0)
+	if (a->fd < 0 && a->answer.at != NULL)
+		a->fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+	ssize_t got = a->fd < 0 ? 0 : recv(a->fd, request, sizeof request, 0);
+	a->asked = a->asked || got > 0;
+	if (got == 0 || !a->asked)
 		return;
-	const uint8_t *at = input_take(in, *first_bytes, &some);
-	*first_bytes = SIZE_MAX;
+	const uint8_t *at = input_take(&a->answer, a->first_bytes, &some);
+	a->first_bytes = SIZE_MAX;
 	if (some > 0)
-		(void)!send(*fd, at, some, 0);
-	if (in->left == 0 && in->at != NULL) {
-		shutdown(*fd, SHUT_RDWR);
-		close(*fd);
-		*fd = -1;
-		in->at = NULL;
+		(void)!send(a->fd, at, some, 0);
+	if (a->answer.left == 0 && a->answer.at != NULL) {
+		shutdown(a->fd, SHUT_RDWR);
+		close(a->fd);
+		a->fd = -1;
+		a->answer.at = NULL;
 	}
+}
+
+static void add_request(struct head *head, uint8_t how)
+{
+	head_add(head, ":method", how & HEAD_METHOD ? "HEAD" : "POST");
+	head_add(head, ":target", "/x");
+	if (how & DECLARES)
+		head_add(head, ":length", "250");
+	if (how & EXPECTS)
+		head_add(head, "expect", "100-continue");
+}
+
+static void exchange(struct taken *t, struct app *a)
+{
+	static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+	struct head head = {0};
+
+	add_request(&head, t->how);
+	struct fetch *f = fetch_start(origin, head.data, head.bytes,
+				      t->how & UPLOADS ? FETCH_BODY : FETCH_NO_BODY, &events, t);
+	CHECK(f != NULL);
+	head_fini(&head);
+	for (int i = 0; i < TURNS_MAX && !t->ended; i++) {
+		app_turn(a);
+		uv_run(&loop, i < 100 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+		if (t->stalled && !t->ended) {
+			t->stalled = false;
+			fetch_resume(f, false, true);
+		}
+	}
+	CHECK(t->ended && (t->fail != FAIL_NONE || t->headed));
+}
+
+/* The connection stays: the same one is used by the next exchange. */
+static void exchange_before(struct app *a)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+	struct taken t = {.declared_bytes = -1};
+	struct app once = {.fd = -1,
+			   .answer = {(const uint8_t *)answer, sizeof answer},
+			   .first_bytes =
+				   sizeof answer - 1}; /* one byte stays: it does not close */
+
+	exchange(&t, &once);
+	CHECK(t.fail == FAIL_NONE && t.bytes == 2);
+	a->fd = once.fd;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct input in = {data, bytes < 100000 ? bytes : 100000};
 	struct taken t = {.how = input_byte(&in), .declared_bytes = -1};
-	static const struct fetch_events events = {on_head, on_data, on_body, on_end};
-	size_t first_bytes = input_byte(&in);
-	struct head head = {0};
-	int app = -1;
+	struct app app = {.fd = -1, .first_bytes = input_byte(&in)};
 
 	if (origin == NULL)
 		start();
-	head_add(&head, ":method", t.how & HEAD_METHOD ? "HEAD" : "POST");
-	head_add(&head, ":target", "/x");
-	struct fetch *f = fetch_start(origin, head.data, head.bytes,
-				      t.how & UPLOADS ? FETCH_BODY : FETCH_NO_BODY, &events, &t);
-	CHECK(f != NULL);
-	for (int i = 0; i < TURNS_MAX && !t.ended; i++) {
-		app_turn(&app, &in, &first_bytes);
-		uv_run(&loop, i < 100 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-		if (t.stalled) {
-			t.stalled = false;
-			fetch_resume(f, false, true);
-		}
-	}
-	CHECK(t.ended && (t.fail != FAIL_NONE || t.headed));
+	if (t.how & KEPT)
+		exchange_before(&app);
+	app.answer = in;
+	exchange(&t, &app);
 	if (t.fail == FAIL_NONE && t.declared_bytes >= 0)
 		CHECK(t.bytes == t.declared_bytes); /* nothing is taken for whole that is not */
-	if (app >= 0)
-		close(app);
-	while ((app = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
-		close(app);
-	head_fini(&head);
+	if (app.fd >= 0)
+		close(app.fd);
+	while ((app.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+		close(app.fd);
 	return 0;
 }
