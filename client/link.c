@@ -6,6 +6,7 @@
  * writes what it has to say in as few messages as it makes. */
 #include "client/link.h"
 
+#include "client/message.h"
 #include "client/session.h"
 #include "common/buf.h"
 #include "common/bytes.h"
@@ -56,7 +57,7 @@ struct link {
 	const struct session_kind *kind;
 	void *session; /* OPEN */
 	struct buf in; /* a message that has not come whole */
-	uint8_t *out;  /* LWS_PRE and SESSION_PULL_BYTES */
+	uint8_t *out;  /* MESSAGE_HEAD_BYTES and SESSION_PULL_BYTES */
 	uint64_t opened_ms;
 	int64_t backoff_ms;
 	bool stopping;
@@ -213,24 +214,31 @@ static void on_timer(uv_timer_t *timer)
 
 /* --- writing --- */
 
-static int write_flags(const struct link *l, bool first, bool final)
+/* Writes the piece that stands in `out`. libwebsockets takes it as it is, and keeps what the kernel does not take. */
+static int write_piece(struct link *l, size_t bytes, const struct message_piece *piece)
 {
-	return lws_write_ws_flags(l->kind->text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first, final);
+	uint8_t key[MESSAGE_KEY_BYTES];
+	size_t frame_bytes;
+
+	id_random(key, sizeof key);
+	uint8_t *frame =
+		message_frame(l->out + MESSAGE_HEAD_BYTES, bytes, piece, key, &frame_bytes);
+	return lws_write(l->wsi, frame, frame_bytes, LWS_WRITE_RAW);
 }
 
-/* Writes until there is nothing more or the kernel takes no more; libwebsockets keeps the rest of one
- * message. -1: the socket is dead. */
+/* Writes until there is nothing more or the kernel takes no more. -1: the socket is dead. */
 static int flush(struct link *l)
 {
+	struct message_piece piece = {.text = l->kind->text};
+
 	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-		bool first, final;
 		if (lws_partial_buffered(l->wsi))
 			break;
-		size_t bytes = l->kind->pull(l->session, l->out + LWS_PRE, &first, &final);
+		size_t bytes = l->kind->pull(l->session, l->out + MESSAGE_HEAD_BYTES, &piece.first,
+					     &piece.final);
 		if (bytes == 0)
 			return 0;
-		if (lws_write(l->wsi, l->out + LWS_PRE, bytes,
-			      (enum lws_write_protocol)write_flags(l, first, final)) < 0)
+		if (write_piece(l, bytes, &piece) < 0)
 			return -1;
 	}
 	lws_callback_on_writable(l->wsi);
@@ -450,7 +458,7 @@ struct link *link_new(uv_loop_t *loop, const struct settings *settings, struct o
 	l->on_over = on_over;
 	l->ctx = ctx;
 	l->backoff_ms = BACKOFF_LEAST_MS;
-	l->out = xmalloc(LWS_PRE + SESSION_PULL_BYTES);
+	l->out = xmalloc(MESSAGE_HEAD_BYTES + SESSION_PULL_BYTES);
 	uv_timer_init(loop, &l->timer);
 	uv_prepare_init(loop, &l->turn);
 	uv_idle_init(loop, &l->again);

@@ -1,0 +1,54 @@
+/* client/message.c - see message.h. */
+#include "client/message.h"
+
+#include "common/bytes.h"
+
+enum {
+	CONTINUATION = 0,
+	TEXT = 1,
+	BINARY = 2,
+	FINAL = 0x80,
+	MASKED = 0x80,
+	LENGTH_16 = 126,
+	LENGTH_64 = 127,
+};
+
+static void mask(uint8_t *payload, size_t bytes, const uint8_t key[MESSAGE_KEY_BYTES])
+{
+	uint64_t wide_key, wide;
+	size_t i = 0;
+
+	memcpy(&wide_key, key, MESSAGE_KEY_BYTES);
+	memcpy((uint8_t *)&wide_key + MESSAGE_KEY_BYTES, key, MESSAGE_KEY_BYTES);
+	for (; i + sizeof wide <= bytes; i += sizeof wide) {
+		memcpy(&wide, payload + i, sizeof wide);
+		wide ^= wide_key;
+		memcpy(payload + i, &wide, sizeof wide);
+	}
+	for (; i < bytes; i++)
+		payload[i] ^= key[i % MESSAGE_KEY_BYTES];
+}
+
+uint8_t *message_frame(uint8_t *payload, size_t bytes, const struct message_piece *piece,
+		       const uint8_t key[MESSAGE_KEY_BYTES], size_t *frame_bytes)
+{
+	uint8_t *at = payload - MESSAGE_KEY_BYTES;
+	uint8_t opcode = !piece->first ? CONTINUATION : piece->text ? TEXT : BINARY;
+	uint8_t length = bytes < LENGTH_16     ? (uint8_t)bytes
+			 : bytes <= UINT16_MAX ? LENGTH_16
+					       : LENGTH_64;
+
+	mask(payload, bytes, key);
+	memcpy(at, key, MESSAGE_KEY_BYTES);
+	if (length == LENGTH_16) {
+		at -= 2;
+		put_be16(at, (uint16_t)bytes);
+	} else if (length == LENGTH_64) {
+		at -= 8;
+		put_be64(at, bytes);
+	}
+	*--at = MASKED | length;
+	*--at = (piece->final ? FINAL : 0) | opcode;
+	*frame_bytes = (size_t)(payload - at) + bytes;
+	return at;
+}

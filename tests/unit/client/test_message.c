@@ -1,0 +1,72 @@
+/* Frames of a client: the example of RFC 6455 5.7, and every form of length. */
+#include "client/message.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+static const uint8_t key[MESSAGE_KEY_BYTES] = {0x37, 0xfa, 0x21, 0x3d};
+
+static void test_example(void **state)
+{
+	uint8_t room[MESSAGE_HEAD_BYTES + 5];
+	size_t bytes;
+
+	(void)state;
+	memcpy(room + MESSAGE_HEAD_BYTES, "Hello", 5);
+	const uint8_t *frame =
+		message_frame(room + MESSAGE_HEAD_BYTES, 5,
+			      &(struct message_piece){true, true, true}, key, &bytes);
+	assert_int_equal(bytes, 11);
+	assert_memory_equal(frame, "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11);
+}
+
+static void expect(size_t bytes, const struct message_piece *piece, const char *head,
+		   size_t head_bytes)
+{
+	uint8_t *room =
+		calloc(1, MESSAGE_HEAD_BYTES + bytes); /* so that a sanitizer sees its ends */
+	size_t frame_bytes;
+
+	assert_non_null(room);
+	for (size_t i = 0; i < bytes; i++)
+		room[MESSAGE_HEAD_BYTES + i] = (uint8_t)(i * 7);
+	const uint8_t *at =
+		message_frame(room + MESSAGE_HEAD_BYTES, bytes, piece, key, &frame_bytes);
+	assert_int_equal(frame_bytes, head_bytes + sizeof key + bytes);
+	assert_memory_equal(at, head, head_bytes);
+	at += head_bytes;
+	assert_memory_equal(at, key, sizeof key);
+	at += sizeof key;
+	for (size_t i = 0; i < bytes; i++)
+		assert_int_equal(at[i] ^ key[i % 4], (uint8_t)(i * 7));
+	free(room);
+}
+
+static void test_lengths(void **state)
+{
+	const struct message_piece whole = {false, true, true}, middle = {false, false, false},
+				   begin = {true, true, false}, end = {true, false, true};
+
+	(void)state;
+	expect(0, &whole, "\x82\x80", 2);
+	expect(125, &middle, "\x00\xfd", 2);
+	expect(126, &begin, "\x01\xfe\x00\x7e", 4);
+	expect(65535, &end, "\x80\xfe\xff\xff", 4);
+	expect(65536, &whole, "\x82\xff\0\0\0\0\0\1\0\0", 10);
+	for (size_t bytes = 1; bytes < 40; bytes++) {
+		char head[2] = {'\x82', (char)(0x80 | bytes)};
+		expect(bytes, &whole, head, 2);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_example),
+					   cmocka_unit_test(test_lengths)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
