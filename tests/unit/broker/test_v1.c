@@ -279,13 +279,10 @@ static void test_messages_that_are_ignored(void **state)
 {
 	static const char *const texts[] = {"",	 "{",	 "[]", "null",
 					    "1", "\xff", "{}", "{\"correlation_id\":1}"};
-	static const char *const ids[] = {"\"\"",
-					  "\"01\"",
-					  "\"" CORR
-					  "01\"", /* NOLINT(bugprone-suspicious-missing-comma) */
-					  "\"0101010101010101010101010101010g\"",
-					  "null",
-					  "\"02020202-0202-0202-0202-020202020202\""};
+	static const char too_long[] = "\"" CORR "01\"";
+	static const char *const ids[] = {"\"\"",   "\"01\"",
+					  too_long, "\"0101010101010101010101010101010g\"",
+					  "null",   "\"02020202-0202-0202-0202-020202020202\""};
 
 	static const char whole[] = "{\"correlation_id\":\"" CORR "\",\"headers\":\"\","
 				    "\"body\":\"\",\"status_code\":200}";
