@@ -133,10 +133,8 @@ static bool key_is_valid(struct listener_text key)
 static void take_tunnel(void *ctx, int fd, void *take_state)
 {
 	struct front *front = ctx;
-	struct ws_handshake *handshake = take_state;
 
-	ws_adopt(front->ws, fd, handshake);
-	free(handshake);
+	ws_adopt(front->ws, fd, take_state);
 }
 
 static void open_tunnel(struct front *front, const struct listener_request *r,

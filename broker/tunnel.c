@@ -3,7 +3,6 @@
 
 #include "common/log.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +117,13 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 	t->codec->more(t, x);
 }
 
+/* A tunnel spends most of its life with nothing to do, and thousands of them do so at one time. */
+static void give_memory_back(struct tunnel *t)
+{
+	if (TAILQ_EMPTY(&t->running) && buf_bytes(&t->out) == 0)
+		buf_fini(&t->out);
+}
+
 /* Takes it off without asking who might take the free place. */
 static void unlink_exchange(struct exchange *x)
 {
@@ -129,6 +135,7 @@ static void unlink_exchange(struct exchange *x)
 	*count_of(t, x) -= 1;
 	t->hub->stats.running--;
 	x->tunnel = NULL;
+	give_memory_back(t);
 }
 
 void tunnel_detach(struct exchange *x)
@@ -154,7 +161,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 		 t->websocket_count);
 	set_state(t, TUNNEL_DEAD);
 	t->close_code = ws_code;
-	snprintf(t->close_reason, sizeof t->close_reason, "%s", reason);
+	t->close_reason = reason;
 	if (r != NULL)
 		route_remove_tunnel(t);
 	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
@@ -179,7 +186,10 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
-	return t->state == TUNNEL_DEAD ? 0 : t->codec->pull(t, out, first, final);
+	size_t bytes = t->state == TUNNEL_DEAD ? 0 : t->codec->pull(t, out, first, final);
+
+	give_memory_back(t);
+	return bytes;
 }
 
 void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes)

@@ -78,7 +78,7 @@ struct tunnel {
 	struct exchange_list ready; /* of `running`: something to go down, in turn */
 
 	int close_code;
-	char close_reason[64];
+	const char *close_reason; /* static text */
 
 	/* v1: the message under way, and how much of it went. v2: whole frames that go first. */
 	struct buf out;
@@ -106,7 +106,7 @@ void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
 void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
 
 /* Idempotent; the first reason wins. Exchanges that had not begun go back to their route, the others
- * fail as tunnel-lost. Frees nothing. `reason` is at most 60 bytes, shown to the peer. */
+ * fail as tunnel-lost. Frees nothing. `reason` is static text, shown to the peer. */
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
 
 /* Writes the next piece for the wire to `out` (TUNNEL_PULL_BYTES) and says whether it is the first

@@ -1,6 +1,7 @@
 /* broker/ws.c - see ws.h. */
 #include "broker/ws.h"
 
+#include "broker/slots.h"
 #include "broker/tunnel.h"
 #include "common/bytes.h"
 #include "common/frame.h"
@@ -17,13 +18,15 @@
 
 enum {
 	RX_BYTES = 64 * 1024,
-	MESSAGES_PER_FLUSH = 32, /* then others get their turn */
+	RECEIVE_BUFFER_BYTES = RX_BYTES + LWS_PRE + 4, /* as libwebsockets makes it */
+	MESSAGES_PER_FLUSH = 32,		       /* then others get their turn */
 	NOT_SENT_LOW_WATER =
 		128 * 1024,    /* unsent bytes in the kernel: what is urgent must not wait */
 	PING_AFTER_MS = 19000, /* found within 30 s, a tick included */
 	PONG_WITHIN_MS = 10000,
 	CLOSE_WAIT_S = 5,
 	CLOSING_TURNS = 4,
+	RECEIVE_BUFFERS_MAX = 65536, /* further ones come from the heap */
 };
 
 static const char V1_NAME[] = "pipegate.v1"; /* never offered or named on the wire */
@@ -43,7 +46,7 @@ struct ws {
 struct ws_socket {
 	struct ws *ws;
 	struct lws *wsi;
-	struct ws_handshake handshake;
+	struct ws_handshake *handshake; /* NULL once established */
 	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
 	struct buf in;	       /* a message that has not come whole */
 	int64_t heard_ms;      /* anything from the peer */
@@ -55,6 +58,29 @@ struct ws_socket {
 	const char *close_reason;
 	int peer_code; /* the peer said Close; 0: it did not */
 };
+
+/* libwebsockets gives its allocator no context. NULL: there was no address space for it. */
+static struct slots *receive_buffers;
+
+/* As realloc(); with 0 bytes as free(). */
+static void *allocate(void *old, size_t bytes, const char *reason)
+{
+	if (receive_buffers != NULL && old == NULL && bytes <= RECEIVE_BUFFER_BYTES &&
+	    strcmp(reason, "rx_ubuf") == 0) {
+		void *slot = slots_take(receive_buffers);
+		if (slot != NULL)
+			return slot;
+	}
+	if (receive_buffers != NULL && old != NULL && slots_has(receive_buffers, old)) {
+		CHECK(bytes == 0); /* it never grows one */
+		slots_give(receive_buffers, old);
+		return NULL;
+	}
+	if (bytes > 0)
+		return realloc(old, bytes);
+	free(old);
+	return NULL;
+}
 
 /* Says Close and waits for the peer's, for CLOSE_WAIT_S at most (RFC 6455 7.1.2). We write the frame
  * ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of sending the reason
@@ -200,25 +226,24 @@ static void set_socket_options(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, sizeof low_water);
 }
 
-static int on_established(struct ws_socket *s)
+/* We may be inside ws_adopt() still, where libwebsockets cannot close: so at the next chance. */
+static void on_established(struct ws_socket *s)
 {
 	struct hub *h = s->ws->hub;
+	const struct ws_handshake *k = s->handshake;
 
-	/* We may be inside ws_adopt() still, where libwebsockets cannot close: so at the next chance. */
-	if (s->handshake.auth != AUTH_OK) {
-		start_closing(s, 1008, auth_reason(s->handshake.auth));
-		return 0;
-	}
-	if (h->draining) {
+	if (k->auth != AUTH_OK) {
+		start_closing(s, 1008, auth_reason(k->auth));
+	} else if (h->draining) {
 		start_closing(s, 1001, "shutting down");
-		return 0;
+	} else {
+		set_socket_options(lws_get_socket_fd(s->wsi));
+		s->heard_ms = (int64_t)uv_now(s->ws->loop);
+		watch_silence(s);
+		s->tunnel = tunnel_new(h, k->v2 ? &codec_v2 : &codec_v1, &k->grant, &tunnel_io, s);
 	}
-	set_socket_options(lws_get_socket_fd(s->wsi));
-	s->heard_ms = (int64_t)uv_now(s->ws->loop);
-	watch_silence(s);
-	s->tunnel = tunnel_new(h, s->handshake.v2 ? &codec_v2 : &codec_v1, &s->handshake.grant,
-			       &tunnel_io, s);
-	return 0;
+	free(s->handshake);
+	s->handshake = NULL;
 }
 
 /* One piece of a message. A message that came in one piece is used where it lies. */
@@ -240,7 +265,7 @@ static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 	buf_append(&s->in, data, bytes);
 	if (final) {
 		tunnel_on_message(s->tunnel, buf_first(&s->in), buf_bytes(&s->in));
-		buf_consume(&s->in, buf_bytes(&s->in));
+		buf_fini(&s->in);
 	}
 	return 0;
 }
@@ -254,6 +279,13 @@ static int on_writable(struct ws_socket *s)
 	return s->tunnel != NULL ? flush(s) : 0;
 }
 
+static void forget(struct ws_socket *s)
+{
+	buf_fini(&s->in);
+	free(s->handshake);
+	free(s);
+}
+
 static void on_gone(struct ws_socket *s)
 {
 	lws_set_opaque_user_data(s->wsi, NULL);
@@ -261,8 +293,7 @@ static void on_gone(struct ws_socket *s)
 	if (s->tunnel != NULL)
 		tunnel_on_closed(s->tunnel, s->peer_code ? s->peer_code : 1006,
 				 s->peer_code ? "closed by the client" : "connection lost");
-	buf_fini(&s->in);
-	free(s);
+	forget(s);
 }
 
 /* What is beside this WebSocket. The first callbacks of a new one come from within ws_adopt(), and its
@@ -291,7 +322,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		return 0;
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
-		return on_established(s);
+		on_established(s);
+		return 0;
 	case LWS_CALLBACK_RECEIVE:
 		s->heard_ms = (int64_t)uv_now(s->ws->loop);
 		return on_receive(s, in, bytes);
@@ -344,6 +376,8 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	};
 
 	lws_set_log_level(LLL_ERR | LLL_WARN, on_library_log);
+	receive_buffers = slots_new(RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS_MAX);
+	lws_set_allocator(allocate);
 	w->loop = loop;
 	w->hub = hub;
 	TAILQ_INIT(&w->silences);
@@ -376,11 +410,12 @@ void ws_destroy(struct ws **wp)
 		uv_run(w->loop, UV_RUN_NOWAIT);
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
+	slots_destroy(&receive_buffers);
 	free(w->out);
 	free(w);
 }
 
-void ws_adopt(struct ws *w, int fd, const struct ws_handshake *handshake)
+void ws_adopt(struct ws *w, int fd, struct ws_handshake *handshake)
 {
 	char head[512];
 	struct ws_socket *s = xcalloc(1, sizeof *s);
@@ -395,7 +430,7 @@ void ws_adopt(struct ws *w, int fd, const struct ws_handshake *handshake)
 			     handshake->v2 ? "Sec-WebSocket-Protocol: " PIPEGATE_V2_PROTOCOL "\r\n"
 					   : "");
 	s->ws = w;
-	s->handshake = *handshake;
+	s->handshake = handshake;
 	w->adopting = s;
 	struct lws *wsi = lws_adopt_socket_vhost_readbuf(w->vhost, fd, head, (size_t)bytes);
 	if (w->adopting == NULL)
@@ -403,7 +438,7 @@ void ws_adopt(struct ws *w, int fd, const struct ws_handshake *handshake)
 	if (wsi != NULL)
 		(void)socket_of(wsi, LWS_CALLBACK_USER);
 	else
-		free(s);
+		forget(s);
 	w->adopting = NULL;
 }
 

@@ -23,9 +23,9 @@ struct ws_handshake {
 	struct auth_grant grant; /* for AUTH_OK */
 };
 
-/* Takes the descriptor: completes the handshake, then opens a tunnel, or closes with 1008 and the
- * reason where the token was refused. */
-void ws_adopt(struct ws *w, int fd, const struct ws_handshake *handshake);
+/* Takes the descriptor and the handshake, which is on the heap: completes it, then opens a tunnel, or
+ * closes with 1008 and the reason where the token was refused. */
+void ws_adopt(struct ws *w, int fd, struct ws_handshake *handshake);
 
 /* Pings the silent, and gives up those that do not answer: each second. */
 void ws_tick(struct ws *w);

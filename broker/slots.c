@@ -1,0 +1,74 @@
+/* broker/slots.c - see slots.h. */
+#include "broker/slots.h"
+
+#include "common/check.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct slots {
+	uint8_t *at;
+	size_t slot_bytes; /* whole pages */
+	size_t count;
+	size_t used; /* those from here on were never taken */
+	uint32_t
+		*free; /* numbers of those given back: the last one first, so that few are in use */
+	size_t free_count;
+};
+
+struct slots *slots_new(size_t slot_bytes, size_t count)
+{
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+
+	CHECK(slot_bytes > 0 && count > 0 && count <= UINT32_MAX);
+	slot_bytes = (slot_bytes + page_bytes - 1) / page_bytes * page_bytes;
+	if (count > SIZE_MAX / slot_bytes)
+		return NULL;
+	void *at = mmap(NULL, slot_bytes * count, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	struct slots *s = xcalloc(1, sizeof *s);
+	s->at = at;
+	s->slot_bytes = slot_bytes;
+	s->count = count;
+	s->free = xcalloc(count, sizeof *s->free);
+	return s;
+}
+
+void slots_destroy(struct slots **sp)
+{
+	struct slots *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	munmap(s->at, s->slot_bytes * s->count);
+	free(s->free);
+	free(s);
+}
+
+void *slots_take(struct slots *s)
+{
+	if (s->free_count > 0)
+		return s->at + s->free[--s->free_count] * s->slot_bytes;
+	return s->used < s->count ? s->at + s->used++ * s->slot_bytes : NULL;
+}
+
+bool slots_has(const struct slots *s, const void *slot)
+{
+	uintptr_t first = (uintptr_t)s->at, at = (uintptr_t)slot;
+
+	return at >= first && at - first < s->slot_bytes * s->count;
+}
+
+void slots_give(struct slots *s, void *slot)
+{
+	size_t offset = (size_t)((uint8_t *)slot - s->at);
+
+	CHECK(slots_has(s, slot) && offset % s->slot_bytes == 0 && s->free_count < s->used);
+	(void)madvise(slot, s->slot_bytes, MADV_DONTNEED);
+	s->free[s->free_count++] = (uint32_t)(offset / s->slot_bytes);
+}

@@ -1,0 +1,58 @@
+/* Blocks that cost memory only where they have been written to. */
+#include "broker/slots.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+/* after those that it needs */
+#include <cmocka.h>
+
+enum { BYTES = 70000, COUNT = 3 };
+
+static void test_each_is_given_once(void **state)
+{
+	struct slots *s = slots_new(BYTES, COUNT);
+	uint8_t *taken[COUNT];
+	int outside;
+
+	(void)state;
+	assert_non_null(s);
+	for (size_t i = 0; i < COUNT; i++) {
+		taken[i] = slots_take(s);
+		assert_non_null(taken[i]);
+		assert_true(slots_has(s, taken[i]) && (uintptr_t)taken[i] % 16 == 0);
+		memset(taken[i], (int)i + 1, BYTES);
+	}
+	assert_null(slots_take(s));
+	for (size_t i = 0; i < COUNT; i++) /* none lies over another */
+		assert_true(taken[i][0] == i + 1 && taken[i][BYTES - 1] == i + 1);
+	assert_false(slots_has(s, &outside));
+	assert_false(slots_has(s, NULL));
+
+	slots_give(s, taken[1]);
+	assert_ptr_equal(slots_take(s), taken[1]);
+	assert_int_equal(taken[1][0], 0); /* its memory had gone back */
+	assert_null(slots_take(s));
+	slots_destroy(&s);
+	assert_null(s);
+	slots_destroy(&s);
+}
+
+static void test_more_than_there_can_be(void **state)
+{
+	(void)state;
+	assert_null(slots_new(SIZE_MAX / 8, 65536));
+	assert_null(slots_new((size_t)1 << 46, 256));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_is_given_once),
+		cmocka_unit_test(test_more_than_there_can_be),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
