@@ -96,7 +96,7 @@ tsan:
 # One pass of requests and hostile peers under valgrind; its reports fail a test by the exit code.
 valgrind: all
 	$(Q)tests/install-deps build test valgrind
-	$(Q)UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" BUILD=$(B) \
+	$(Q)UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" BUILD=$(B) PYTEST_TIMEOUT=6000 \
 		/usr/bin/python3 -m pytest $(addprefix tests/integration/test_,requests.py tunnels.py)
 soak: all
 	$(Q)tests/install-deps build test

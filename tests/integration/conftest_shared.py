@@ -4,7 +4,14 @@ import tempfile
 
 import pytest
 
-from harness import SERVERS, App, Stack
+from harness import SERVERS, App, Stack, figures
+
+
+def pytest_terminal_summary(terminalreporter):
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)
 
 
 def make_directory():

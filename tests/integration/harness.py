@@ -23,8 +23,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 UNDER = os.environ.get("UNDER", "").split()  # such as valgrind, before each program of ours
 SANITIZED = "build-" in str(BUILD.name) or bool(UNDER)
-PATIENCE_S = 60
+PATIENCE_S = 600 if UNDER else 60  # which only a hang can reach; valgrind is 20 to 50 times slower
 SECRET = "0123456789abcdef0123456789abcdef"
+figures = []  # what pytest shows at the end of the run
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "CHECK failed", "check failed")
 
 
@@ -38,6 +39,28 @@ def wait_until(predicate, what="condition"):
             return value
         assert time.monotonic() < end, f"still not: {what}"
         pause.wait(0.02)
+
+
+def report(*lines):
+    """Shown at the end of the run, whether its tests passed or not."""
+    figures.extend(lines)
+
+
+def most_unread(port=None, peer_port=None, path=None):
+    """The most bytes that lie unread in front of one of these sockets; connections not yet accepted count as that much."""
+    arguments = ["-x"] if path else ["-t", f"sport = :{port}" if port else f"dport = :{peer_port}"]
+    out = subprocess.run(["ss", "-Han", *arguments], capture_output=True, text=True, check=True).stdout
+    most = 0
+    for line in out.splitlines():
+        words = line.split()
+        if path and str(path) not in words:
+            continue
+        receive_queue = next(int(w) for w in words if w.isdigit())
+        # Of a listening socket it counts connections. Those of a unix socket are shown nowhere else.
+        if "LISTEN" in words:
+            receive_queue = 1 << 20 if path and receive_queue else 0
+        most = max(most, receive_queue)
+    return most
 
 
 def free_port():
@@ -98,6 +121,7 @@ class Process:
         """SIGTERM; it has to end by itself, with this code, and without a sanitizer's report."""
         if self.popen.poll() is None:
             self.signal(signal.SIGTERM)
+            self.signal(signal.SIGCONT)
             code = self.wait()
             assert expect is None or code == expect, f"{self.name} ended with {code}:\n{self.log()}"
         self.close()
@@ -219,6 +243,8 @@ class App:
         self.handler = handler or self.echo
         self.count = 0
         self.lock = threading.Lock()
+        self.reading = threading.Event()  # cleared: requests lie unread in front of it
+        self.reading.set()
         if path:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(path)
@@ -251,6 +277,7 @@ class App:
         self.connections.add(sock)
         connection = None
         try:
+            self.reading.wait(PATIENCE_S)
             connection = AppConnection(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
             while raw := self.read_head(connection.file):
                 lines = raw.decode("latin-1").split("\r\n")
@@ -487,7 +514,7 @@ class V1Client:
 class Lighttpd:
     name = "lighttpd"
 
-    def __init__(self, stack, settings="", mount="", example=None):
+    def __init__(self, stack, settings="", mount="", example=None, after=""):
         self.port = free_port()
         if example:
             body = (ROOT / f"conf/lighttpd/examples/{example}.conf").read_text()
@@ -514,6 +541,7 @@ server.upload-dirs = ("{stack.directory}")
 server.graceful-shutdown-timeout = 1
 {settings}
 {body}
+{after}
 """)
         self.directory, self.path = stack.directory, path
         self.start()
@@ -521,6 +549,9 @@ server.graceful-shutdown-timeout = 1
     def start(self):
         self.process = Process(self.directory, "lighttpd", ["lighttpd", "-D", "-f", str(self.path)])
         self.process.wait_log("server started")
+
+    def workers(self):
+        return [self.process.pid]
 
     def kill_workers(self):
         """The one process that serves; then an operator starts it again."""
@@ -545,7 +576,7 @@ class Apache:
                "setenvif")
     of_the_server = ""  # what may not stand in a virtual host
 
-    def __init__(self, stack, settings="", mount="", example=None):
+    def __init__(self, stack, settings="", mount="", example=None, after=""):
         self.port = free_port()
         path = stack.directory / "apache.conf"
         where = f"Define PIPEGATE_SOCKET {stack.socket}\nDefine PIPEGATE_LISTENER 127.0.0.1:{stack.broker_port}\n"
@@ -560,6 +591,7 @@ class Apache:
 {f"Define PIPEGATE_MOUNT {mount}" if mount else ""}
 {settings}
 Include {ROOT}/conf/apache/pipegate.conf
+{after}
 </VirtualHost>
 """
         load = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in self.MODULES)
@@ -588,10 +620,13 @@ GracefulShutdownTimeout 1
         wait_until(lambda: self.error_log.exists() and
                    self.error_log.read_text().count("resuming normal operations") >= count, "Apache is up")
 
+    def workers(self):
+        return [int(pid) for pid in open(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read().split()]
+
     def kill_workers(self):
         """All children; the parent starts new ones."""
-        for pid in open(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
 
     def reload(self):
         count = self.error_log.read_text().count("resuming normal operations")
@@ -615,8 +650,8 @@ def limited(descriptors):
 class Stack:
     """Broker, responder and web server in one directory; variables lower the time-outs where a test wants it."""
 
-    def __init__(self, directory, server, settings="", mount="", example=None, threads=None, descriptors=None,
-                 responder_descriptors=None, **variables):
+    def __init__(self, directory, server, settings="", mount="", example=None, after="", threads=None,
+                 descriptors=None, responder_descriptors=None, **variables):
         self.directory = pathlib.Path(directory)
         os.chmod(self.directory, 0o755)
         self.gate = f"ipc://{self.directory}/gate.sock"
@@ -629,7 +664,7 @@ class Stack:
         self.processes = []
         self.broker = self.start_broker()
         self.responder = self.start_responder()
-        self.web = SERVERS[server](self, settings, mount, example)
+        self.web = SERVERS[server](self, settings, mount, example, after)
         self.port = self.web.port
 
     def start_broker(self):

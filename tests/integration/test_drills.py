@@ -1,37 +1,57 @@
 """kill -9 of each part at each state of an exchange (contract 5). The oracle, for every caller: the right bytes, or
 an error that declares itself, or a cut that nobody takes for complete, within STATED_S; never twice at the local app;
-and afterwards service comes back by itself with nothing left over. The table is printed at the end."""
+and afterwards service comes back by itself with nothing left over. The table is printed at the end of the run."""
 import collections
 import hashlib
+import os
+import signal
 import threading
 import time
 
 import pytest
 
-from harness import PATIENCE_S, App, Caller, wait_until
+from harness import PATIENCE_S, App, Caller, most_unread, report, wait_until
 from test_websockets import TEXT, WebSocketCaller, echo
 
 STATED_S = 20
+TRIES = int(os.environ.get("TRIES") or 1)
 BODY = bytes(range(256)) * 2000
-STATES = ["queued", "waiting for the head", "mid request body", "mid response with length", "mid response chunked",
-          "websocket"]
+PAD = 3000  # of a request head: what lies unread in front of a program is surely that request
 VICTIMS = ["responder", "broker", "client", "app", "web server"]
-table = collections.OrderedDict()
+CASES = [
+    ("before it is read", "GET"), ("before it is read", "POST"), ("before it is read", "WebSocket"),  # by the victim
+    ("queued", "POST"),
+    ("sent", "POST"), ("sent", "WebSocket"),  # down the tunnel, and not read by the client
+    ("mid request body", "upload"),
+    ("waiting for the head", "GET"), ("waiting for the head", "POST"),
+    ("mid response body", "download with length"), ("mid response body", "download chunked"),
+    ("idle", "WebSocket"),
+]
+# A WebSocket does not pass through the responder; an idle one has to go on there.
+DRILLS = [(state, traffic, victim) for state, traffic in CASES for victim in VICTIMS
+          if not (traffic == "WebSocket" and victim == "responder" and state != "idle")]
+table = collections.defaultdict(list)  # (state, traffic, victim): (held, outcome)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def report():
+def print_table():
     yield
-    print("\n| state | victim | server | tries | held |\n|---|---|---|---|---|")
-    for (state, victim, server), (tries, held) in sorted(table.items()):
-        print(f"| {state} | {victim} | {server} | {tries} | {held} |")
+    report("", "kill -9, both web servers together: times the oracle held of tries, and what callers got", "",
+           "| state | traffic | " + " | ".join(VICTIMS) + " |", "|---|---|" + "---|" * len(VICTIMS))
+    for state, traffic in CASES:
+        cells = []
+        for victim in VICTIMS:
+            tries = table[state, traffic, victim]
+            outcomes = ", ".join(sorted({outcome for _, outcome in tries}))
+            cells.append(f"{sum(held for held, _ in tries)} of {len(tries)}: {outcomes}" if tries else "")
+        report(f"| {state} | {traffic} | " + " | ".join(cells) + " |")
 
 
 class Drill:
     """A local app that reports when an exchange is at `state`, and counts executions."""
 
-    def __init__(self, state):
-        self.state = state
+    def __init__(self, state, traffic):
+        self.state, self.traffic = state, traffic
         self.there, self.go = threading.Event(), threading.Event()
         self.executed = collections.Counter()
 
@@ -46,59 +66,31 @@ class Drill:
         if self.state == "mid request body":
             self.there.set()
         body = request.body()
-        if self.state.startswith("mid response"):
-            if "length" in self.state:
+        if self.state == "mid response body":
+            rest = BODY[100000:]
+            if "length" in self.traffic:
                 connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY[:100000])
             else:
                 connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (100000, BODY[:100000]))
+                rest = b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest)
             self.go.wait(PATIENCE_S)
-            if "length" in self.state:
-                connection.send(BODY[100000:])
-            else:
-                rest = BODY[100000:]
-                connection.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest))
+            connection.send(rest)
             return None
         self.there.set()
-        if self.state == "waiting for the head":
+        if self.state == "waiting for the head" or number == "blocks":
             self.go.wait(PATIENCE_S)
         connection.answer(body=hashlib.sha256(body).hexdigest().encode())
 
 
-def call(web, drill, number, result):
+def call(web, drill, result, number="1"):
     """Sends one request; what came of it is left in `result`."""
     start = time.monotonic()
-    headers = [("X-Number", str(number))]
+    headers = [("X-Number", number), ("X-Pad", "x" * PAD)]
     try:
-        if drill.state == "websocket":
-            caller = WebSocketCaller(web.port, "/demo/", headers).opened()
-            caller.frame(TEXT, b"hello")
-            assert caller.next() == (TEXT, True, b"hello")
-            result["began"] = True
-            caller.sock.settimeout(STATED_S)
-            result["outcome"] = "cut" if caller.file.read() == b"" else "wrong bytes"
+        if drill.traffic == "WebSocket" and number == "1":
+            result["outcome"] = call_socket(web, drill, result, headers)
         else:
-            caller = Caller(web.port)
-            caller.sock.settimeout(STATED_S)
-            if drill.state == "mid request body":
-                head = f"POST /demo/x HTTP/1.1\r\nHost: x\r\nX-Number: {number}\r\nContent-Length: {len(BODY)}\r\n\r\n"
-                caller.method = "POST"
-                caller.send(head.encode() + BODY[:50000])
-                drill.go.wait(PATIENCE_S)
-                caller.send(BODY[50000:])
-            else:
-                caller.request("GET", "/demo/x", headers)
-            status, _ = caller.head()
-            body = b""
-            for piece in caller.pieces():
-                body += piece
-                if drill.state.startswith("mid response"):
-                    drill.there.set()  # the caller has seen some of it
-            expected = BODY if drill.state.startswith("mid response") else hashlib.sha256(
-                BODY if drill.state == "mid request body" else b"").hexdigest().encode()
-            if status == 200:
-                result["outcome"] = "right" if body == expected else "short or wrong body that looks whole"
-            else:
-                result["outcome"] = "error" if status >= 500 else f"status {status}"
+            result["outcome"] = call_http(web, drill, headers)
     except TimeoutError:
         result["outcome"] = "hangs"
     except (ConnectionError, OSError):
@@ -107,71 +99,178 @@ def call(web, drill, number, result):
         result["took_s"] = time.monotonic() - start
 
 
-def strike(victim, web, client, app, drill):
-    """Kills it, brings it back as an init system would, and says who is new."""
-    if victim == "responder":
-        web.responder.kill()
-        drill.go.set()
-        web.responder = web.start_responder()
-    elif victim == "broker":
-        web.broker.kill()
-        drill.go.set()
-        web.broker = web.start_broker()
-    elif victim == "client":
-        client.kill()
-        drill.go.set()
-        client = web.client(app.url, wait=False)
-    elif victim == "app":
-        app.die()
-        drill.go.set()
-        app = App(drill.handler, port=app.port)
+def call_socket(web, drill, result, headers):
+    caller = WebSocketCaller(web.port, "/demo/", headers)
+    caller.sock.settimeout(STATED_S)
+    status, _ = caller.head()
+    if status != 101:
+        return "error" if status >= 500 else f"status {status}"
+    for text in (b"hello", b"again"):
+        caller.frame(TEXT, text)
+        got = caller.next()
+        if got is None:
+            return "cut"
+        if got != (TEXT, True, text):
+            return "wrong bytes"
+        result["began"] = True
+        if drill.state == "idle":
+            drill.go.wait(PATIENCE_S)
+    caller.close()
+    return "right"
+
+
+def call_http(web, drill, headers):
+    caller = Caller(web.port)
+    caller.sock.settimeout(STATED_S)
+    sent = b""
+    if drill.traffic == "upload":
+        sent = BODY
+        head = f"POST /demo/x HTTP/1.1\r\nHost: x\r\n{''.join(f'{n}: {v}' + chr(13) + chr(10) for n, v in headers)}"
+        caller.method = "POST"
+        caller.send(f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:50000])
+        drill.go.wait(PATIENCE_S)
+        caller.send(BODY[50000:])
+    elif drill.traffic == "POST":
+        sent = BODY[:1000]
+        caller.request("POST", "/demo/x", headers, sent)
     else:
-        web.web.kill_workers()
-        drill.go.set()
-    return client, app
+        caller.request("GET", "/demo/x", headers)
+    status, _ = caller.head()
+    body = b""
+    for piece in caller.pieces():
+        body += piece
+        if drill.state == "mid response body":
+            drill.there.set()  # the caller has seen some of it
+    caller.close()
+    if status != 200:
+        return "error" if status >= 500 else f"status {status}"
+    expected = BODY if drill.state == "mid response body" else hashlib.sha256(sent).hexdigest().encode()
+    return "right" if body == expected else "short or wrong body that looks whole"
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_drill(make_web, state, victim, server):
-    if state == "mid request body" and server == "lighttpd":
-        pytest.skip("lighttpd, as shipped, hands an upload on when it is complete")
-    if state == "queued" and victim in ("client", "app"):
-        pytest.skip("there is none yet")
-    if state == "websocket" and victim == "responder":
-        pytest.skip("a WebSocket does not pass through it")
-    drill = Drill(state)
-    app = App(drill.handler)
-    web = make_web(PIPEGATE_OFFLINE_WAIT=5)
-    client = None
-    if state != "queued":
-        client = web.client(app.url)
-        assert web.get("/demo/warm").status == 200
+class Cast:
+    """The programs on stage, each of which may be the victim."""
+
+    def __init__(self, make_web, drill, server):
+        after = ""
+        if drill.traffic == "upload" and server == "lighttpd":  # as shipped, it hands an upload on when that is complete
+            after = '$HTTP["url"] =^ "/demo" { server.stream-request-body = 2 }'
+        self.drill = drill
+        self.app = App(drill.handler)
+        self.web = make_web(PIPEGATE_MAX_CONCURRENT=1, after=after)
+        self.client = self.web.client(self.app.url)
+
+    def close(self):
+        self.app.close()
+
+    def stop(self, who):
+        """It lives, and reads nothing."""
+        if who == "app":
+            self.app.reading.clear()
+        for pid in self.pids(who):
+            os.kill(pid, signal.SIGSTOP)
+
+    def pids(self, who):
+        processes = {"responder": self.web.responder, "broker": self.web.broker, "client": self.client}
+        if who in processes:
+            return [processes[who].pid]
+        return self.web.web.workers() if who == "web server" else []
+
+    def lies_unread(self, who, traffic):
+        """There is a request in front of it, in the kernel."""
+        web = self.web
+        where = {"responder": {"path": web.socket}, "broker": {"path": web.directory / "gate.sock"},
+                 "client": {"peer_port": web.broker_port}, "app": {"port": self.app.port}, "web server": {"port": web.port}}[who]
+        if who == "broker" and traffic == "WebSocket":
+            where = {"port": web.broker_port}
+        wait_until(lambda: most_unread(**where) >= PAD, f"the request is in front of the {who}")
+
+    def kill(self, who):
+        """And brings it back as an init system would."""
+        web = self.web
+        if who == "responder":
+            web.responder.kill()
+            web.responder = web.start_responder()
+        elif who == "broker":
+            web.broker.kill()
+            web.broker = web.start_broker()
+        elif who == "client":
+            self.client.kill()
+            self.client = web.client(self.app.url, wait=False)
+        elif who == "app":
+            self.app.die()
+            self.app.reading.set()
+            self.app = App(self.drill.handler, port=self.app.port)
+        else:
+            web.web.kill_workers()
+
+
+def reach(cast, drill, victim, results):
+    """The exchange comes to its state. Returns the threads of the callers."""
+    threads = []
+
+    def start(number, traffic=None):
+        results[number] = {}
+        threads.append(threading.Thread(target=call, args=(cast.web, drill, results[number], number), daemon=True))
+        threads[-1].start()
+
+    # Not where a connection that is kept would be used: what lies in front of those is not read either.
+    if not (drill.state == "before it is read" and victim in ("responder", "app")):
+        assert cast.web.get("/demo/warm").status == 200
+    if drill.state == "before it is read":
+        cast.stop(victim)
+        start("1")
+        cast.lies_unread(victim, drill.traffic)
+        return threads
+    if drill.state == "sent":
+        cast.stop("client")
+        start("1")
+        cast.lies_unread("client", drill.traffic)
+        return threads
+    if drill.state == "queued":
+        start("blocks")
+        assert drill.there.wait(PATIENCE_S)
+        start("1")
+        cast.web.wait_metric("pipegate_exchanges_queued", 1)
+        return threads
+    start("1")
+    assert drill.there.wait(PATIENCE_S), "the state was not reached"
+    if drill.state == "idle":
+        wait_until(lambda: results["1"].get("began"), "the echo came")
+    return threads
+
+
+@pytest.mark.parametrize("state, traffic, victim", DRILLS)
+@pytest.mark.parametrize("attempt", range(TRIES))
+def test_drill(make_web, state, traffic, victim, attempt, server):
+    drill = Drill(state, traffic)
+    cast = Cast(make_web, drill, server)
+    web = cast.web
     before = {p.name: p.descriptors() for p in (web.broker, web.responder)}
-    result = {}
-    thread = threading.Thread(target=call, args=(web, drill, 1, result), daemon=True)
-    thread.start()
-    if state == "queued":
-        web.wait_metric("pipegate_exchanges_queued", 1)
-    else:
-        assert drill.there.wait(PATIENCE_S), "the state was not reached"
-        if state == "websocket":
-            wait_until(lambda: result.get("began"), "the echo came")
-    client, app = strike(victim, web, client, app, drill)
-    if state == "queued":
-        client = web.client(app.url, wait=False)
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive(), "hangs"
-    held = result["outcome"] in ("right", "error", "cut") and result["took_s"] < STATED_S and drill.executed["1"] <= 1
-    tries, held_before = table.get((state, victim, server), (0, 0))
-    table[state, victim, server] = (tries + 1, held_before + held)
-    assert held, (result, drill.executed)
+    results = {}
+    threads = reach(cast, drill, victim, results)
+    dead = cast.pids(victim)
+    cast.kill(victim)
+    drill.go.set()
+    if state == "sent" and victim != "client":
+        cast.client.signal(signal.SIGCONT)
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive(), "hangs"
+    good = ("right",) if traffic == "WebSocket" and victim == "responder" else ("right", "error", "cut")
+    held = all(r["outcome"] in good and r["took_s"] < STATED_S for r in results.values())
+    held = held and all(drill.executed[number] <= 1 for number in results)
+    table[state, traffic, victim].append((held, results["1"]["outcome"]))
+    assert held, (results, drill.executed)
 
     wait_until(lambda: again(web) == 200, "service is back")
     web.wait_empty()
     for p in (web.broker, web.responder):
         wait_until(lambda: p.descriptors() <= before[p.name] + 8, f"{p.name} gives its descriptors back")
-    app.close()
+    for pid in dead:
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "no process is left")
+    assert all(drill.executed[number] <= 1 for number in results), "executed afterwards"
+    cast.close()
 
 
 def again(web):
