@@ -1,4 +1,5 @@
-"""Restarts under load: which requests fail, and how (contract 5 and the goodbye of protocol v2)."""
+"""Restarts under load: which requests fail, and how (contract 5 and the goodbye of protocol v2). The table is printed
+at the end of the run."""
 import collections
 import os
 import socket
@@ -6,9 +7,18 @@ import threading
 
 import pytest
 
-from harness import PATIENCE_S, SANITIZED, Caller, Process, environment, program
+from harness import PATIENCE_S, SANITIZED, Caller, Process, environment, program, report
 
 CALLERS = 16 if SANITIZED else 64
+rows = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def print_table():
+    yield
+    if rows:
+        report("", f"restarts under {CALLERS} callers", "", "| restarted | server | right | failed |", "|---|---|---|---|", *rows)
+        rows.clear()
 
 
 class Load:
@@ -60,13 +70,15 @@ class Load:
             done.wait(0.01)
         raise AssertionError(f"no service: {self.outcomes}")
 
-    def end(self):
+    def end(self, what):
         self.stop.set()
         for t in self.threads:
             t.join(PATIENCE_S)
         assert not self.wrong, self.wrong[:3]
-        print(dict(self.outcomes))
-        return {k: v for k, v in self.outcomes.items() if k != "right"}
+        failed = {k: v for k, v in self.outcomes.items() if k != "right"}
+        kinds = ", ".join(f"{v} {k}" for k, v in sorted(failed.items()))
+        rows.append(f"| {what} | {self.web.web.name} | {self.outcomes['right']} | {kinds or 'none'} |")
+        return failed
 
 
 def answer(request, connection):
@@ -83,7 +95,7 @@ def test_one_of_two_clients(make_web, make_app):
         clients[i % 2].stop()
         clients[i % 2] = web.client(app.url)
         load.more(300)
-    assert load.end() == {}
+    assert load.end("one of two clients, 4 times") == {}
     web.wait_empty()
 
 
@@ -98,7 +110,7 @@ def test_the_only_client(make_web, make_app):
         client.stop()
         client = web.client(app.url)
     load.more(300)
-    assert load.end() == {}
+    assert load.end("the only client, 3 times") == {}
     web.wait_empty()
 
 
@@ -110,7 +122,7 @@ def test_web_server_reloads(make_web, make_app):
         load.more(300)
         web.web.reload()
     load.more(300)
-    failed = load.end()
+    failed = load.end("web server reloads, twice")
     # A connection that was accepted by the kernel for the server that leaves is reset; no request got lost on the way.
     assert set(failed) <= {"ConnectionResetError", "ConnectionRefusedError", "ConnectionError"}, failed
     web.wait_empty()
@@ -126,7 +138,7 @@ def test_responder(make_web, make_app):
         web.responder.stop()
         web.responder = web.start_responder()
     load.more(300)
-    failed = load.end()
+    failed = load.end("responder, 3 times")
     assert all(k.startswith("503 None") or k.startswith("Connection") for k in failed), failed
     web.wait_empty()
 
@@ -154,7 +166,7 @@ def test_responder_with_a_socket_unit(make_web, make_app):
             responder.stop()
             responder = start()
         load.more(300)
-        assert load.end() == {}
+        assert load.end("responder with a socket unit, 3 times") == {}
     web.wait_empty()
 
 
@@ -167,7 +179,7 @@ def test_broker(make_web, make_app):
         web.broker.stop()
         web.broker = web.start_broker()
     load.more(300)
-    failed = load.end()
+    failed = load.end("broker, twice")
     # Refused before anything was sent, or begun and not finished: each says which.
     assert all(k.split(" ", 1)[0] in ("502", "503", "504") and "delivered=" in k for k in failed), failed
     web.wait_empty()
