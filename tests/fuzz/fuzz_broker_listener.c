@@ -27,12 +27,13 @@ static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
 static size_t handled, adopted;
 
 /* Stands in for broker/ws.c: a WebSocket would be here. */
-void ws_adopt(struct ws *ws, int fd, const struct ws_handshake *handshake)
+void ws_adopt(struct ws *ws, int fd, struct ws_handshake *handshake)
 {
 	(void)ws;
 	CHECK(strlen(handshake->key) == 24);
 	CHECK(handshake->auth != AUTH_OK); /* no input has a token of ours */
 	adopted++;
+	free(handshake);
 	close(fd);
 }
 
