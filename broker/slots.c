@@ -72,3 +72,11 @@ void slots_give(struct slots *s, void *slot)
 	(void)madvise(slot, s->slot_bytes, MADV_DONTNEED);
 	s->free[s->free_count++] = (uint32_t)(offset / s->slot_bytes);
 }
+
+void slots_wipe(struct slots *s, const void *at)
+{
+	if (!slots_has(s, at))
+		return;
+	size_t offset = (size_t)((const uint8_t *)at - s->at);
+	(void)madvise(s->at + offset / s->slot_bytes * s->slot_bytes, s->slot_bytes, MADV_DONTNEED);
+}

@@ -19,4 +19,8 @@ void *slots_take(struct slots *s); /* aligned as by malloc(); NULL: all are take
 bool slots_has(const struct slots *s, const void *slot);
 void slots_give(struct slots *s, void *slot); /* one that slots_take() gave; its memory goes back */
 
+/* What was written to the slot that `at` lies in is not needed any more: its memory goes back. Nothing
+ * where `at` is elsewhere. */
+void slots_wipe(struct slots *s, const void *at);
+
 #endif

@@ -11,9 +11,10 @@
 #include <libwebsockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
@@ -24,11 +25,12 @@ enum {
 		128 * 1024,    /* unsent bytes in the kernel: what is urgent must not wait */
 	PING_AFTER_MS = 19000, /* found within 30 s, a tick included */
 	PONG_WITHIN_MS = 10000,
-	CLOSE_WAIT_S = 5,
+	CLOSE_WAIT_MS = 5000,
 	CLOSING_TURNS = 4,
 	RECEIVE_BUFFERS_MAX = 65536, /* further ones come from the heap */
 };
 
+static const char PING_TEXT[] = "pipegate";
 static const char V1_NAME[] = "pipegate.v1"; /* never offered or named on the wire */
 
 struct ws {
@@ -36,8 +38,8 @@ struct ws {
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	struct hub *hub;
-	uint8_t *out;			  /* LWS_PRE and TUNNEL_PULL_BYTES */
-	struct deadlines silences, pongs; /* of the sockets: each is on one of them */
+	uint8_t *out;				    /* LWS_PRE and TUNNEL_PULL_BYTES */
+	struct deadlines silences, pongs, closings; /* of the sockets: each is on one of them */
 	/* While ws_adopt() runs: the first callbacks come from within it. */
 	struct ws_socket *adopting;
 };
@@ -47,10 +49,14 @@ struct ws_socket {
 	struct ws *ws;
 	struct lws *wsi;
 	struct ws_handshake *handshake; /* NULL once established */
-	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
-	struct buf in;	       /* a message that has not come whole */
-	int64_t heard_ms;      /* anything from the peer */
-	bool ping_due, pinged; /* a Ping is to be sent; is out: `check` is on ws->pongs */
+	struct tunnel *tunnel;	/* NULL until established, and where the token was refused */
+	struct buf in;		/* a message that has not come whole */
+	int64_t heard_ms;	/* anything from the peer */
+	int64_t asked_ms;	/* when the last Ping was due */
+	int64_t written_bytes;	/* of messages; control frames are not worth counting */
+	int64_t taken_bytes;	/* of them the peer's kernel had so many when asked */
+	bool ping_due;		/* it has not been sent yet */
+	struct deadlines *list; /* the one that `check` is on; NULL: none */
 	struct deadline check;
 	bool closing; /* say close_code at the next chance */
 	bool close_said;
@@ -82,7 +88,7 @@ static void *allocate(void *old, size_t bytes, const char *reason)
 	return NULL;
 }
 
-/* Says Close and waits for the peer's, for CLOSE_WAIT_S at most (RFC 6455 7.1.2). We write the frame
+/* Says Close and waits for the peer's, for CLOSE_WAIT_MS at most (RFC 6455 7.1.2). We write the frame
  * ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of sending the reason
  * given to lws_close_reason(). */
 static int say_close(struct ws_socket *s)
@@ -101,6 +107,15 @@ static int say_close(struct ws_socket *s)
 	return lws_write(s->wsi, at, 4 + bytes, LWS_WRITE_RAW) < 0 ? -1 : 0;
 }
 
+static void check_at(struct ws_socket *s, struct deadlines *list, int64_t at_ms)
+{
+	if (s->list != NULL)
+		deadline_clear(s->list, &s->check);
+	s->list = list;
+	if (list != NULL)
+		deadline_set(list, &s->check, at_ms);
+}
+
 static void start_closing(struct ws_socket *s, int code, const char *reason)
 {
 	s->closing = true;
@@ -108,7 +123,7 @@ static void start_closing(struct ws_socket *s, int code, const char *reason)
 	s->close_reason = reason;
 	lws_callback_on_writable(s->wsi);
 	/* A peer that reads nothing never lets us write. */
-	lws_set_timeout(s->wsi, PENDING_TIMEOUT_USER_REASON_BASE, CLOSE_WAIT_S);
+	check_at(s, &s->ws->closings, (int64_t)uv_now(s->ws->loop) + CLOSE_WAIT_MS);
 }
 
 /* --- tunnel_io --- */
@@ -138,6 +153,7 @@ static int flush(struct ws_socket *s)
 		size_t bytes = tunnel_pull(s->tunnel, w->out + LWS_PRE, &first, &final);
 		if (bytes == 0)
 			return 0;
+		s->written_bytes += (int64_t)bytes;
 		if (lws_write(s->wsi, w->out + LWS_PRE, bytes,
 			      (enum lws_write_protocol)write_flags(s->tunnel, first, final)) < 0)
 			return -1;
@@ -159,29 +175,45 @@ static const struct tunnel_io tunnel_io = {.flush = io_flush, .close = io_close}
 /* --- is the peer there? ---
  *
  * libwebsockets can do this too (retry_and_idle_policy), but 4.1 keeps one sorted list of all timers: with
- * 10,000 tunnels a round of Pings took eight seconds. Here all wait equally long, so the lists stay in order. */
+ * 10,000 tunnels a round of Pings took eight seconds. Here all wait equally long, so the lists stay in order.
+ * Nor is lws_set_timeout() for us: what is set outside of its callbacks waits for the next event of any
+ * socket of its own, which may be a minute away. */
 
 static void watch_silence(struct ws_socket *s)
 {
-	deadline_set(&s->ws->silences, &s->check, s->heard_ms + PING_AFTER_MS);
-	s->pinged = s->ping_due = false;
+	check_at(s, &s->ws->silences, s->heard_ms + PING_AFTER_MS);
+	s->ping_due = false;
 }
 
-static void stop_watching(struct ws_socket *s)
+/* How much of what was written has left our kernel. */
+static int64_t taken(const struct ws_socket *s)
 {
-	deadline_clear(s->pinged ? &s->ws->pongs : &s->ws->silences, &s->check);
+	int unsent_bytes = 0;
+
+	(void)ioctl(lws_get_socket_fd(s->wsi), SIOCOUTQ, &unsent_bytes);
+	return s->written_bytes - unsent_bytes;
 }
 
 static void ask(struct ws_socket *s, int64_t now_ms)
 {
-	s->pinged = s->ping_due = true;
-	deadline_set(&s->ws->pongs, &s->check, now_ms + PONG_WITHIN_MS);
+	s->ping_due = true;
+	s->asked_ms = now_ms;
+	s->taken_bytes = taken(s);
+	check_at(s, &s->ws->pongs, now_ms + PONG_WITHIN_MS);
 	lws_callback_on_writable(s->wsi);
 }
 
+/* libwebsockets reads the end of the stream, and closes. */
+static void hang_up(struct ws_socket *s)
+{
+	check_at(s, NULL, 0);
+	shutdown(lws_get_socket_fd(s->wsi), SHUT_RDWR);
+}
+
+/* Not an empty one: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
 static int say_ping(struct ws_socket *s)
 {
-	uint8_t frame[LWS_PRE];
+	uint8_t frame[LWS_PRE + sizeof PING_TEXT - 1];
 
 	if (lws_partial_buffered(s->wsi)) {
 		lws_callback_on_writable(
@@ -189,7 +221,9 @@ static int say_ping(struct ws_socket *s)
 		return 0;
 	}
 	s->ping_due = false;
-	return lws_write(s->wsi, frame + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+	memcpy(frame + LWS_PRE, PING_TEXT, sizeof PING_TEXT - 1);
+	return lws_write(s->wsi, frame + LWS_PRE, sizeof PING_TEXT - 1, LWS_WRITE_PING) < 0 ? -1
+											    : 0;
 }
 
 void ws_tick(struct ws *w)
@@ -206,13 +240,15 @@ void ws_tick(struct ws *w)
 	}
 	while ((d = deadline_take_due(&w->pongs, now_ms)) != NULL) {
 		struct ws_socket *s = OWNER_OF(d, struct ws_socket, check);
-		s->pinged = false;
-		if (now_ms - s->heard_ms < PONG_WITHIN_MS)
+		if (s->heard_ms >= s->asked_ms)
 			watch_silence(s);
+		else if (taken(s) > s->taken_bytes)
+			ask(s, now_ms); /* a slow one: it reads what was sent before our Ping */
 		else
-			lws_set_timeout(s->wsi, PENDING_TIMEOUT_USER_REASON_BASE,
-					LWS_TO_KILL_ASYNC);
+			hang_up(s);
 	}
+	while ((d = deadline_take_due(&w->closings, now_ms)) != NULL)
+		hang_up(OWNER_OF(d, struct ws_socket, check));
 }
 
 /* --- callbacks --- */
@@ -289,7 +325,7 @@ static void forget(struct ws_socket *s)
 static void on_gone(struct ws_socket *s)
 {
 	lws_set_opaque_user_data(s->wsi, NULL);
-	stop_watching(s);
+	check_at(s, NULL, 0);
 	if (s->tunnel != NULL)
 		tunnel_on_closed(s->tunnel, s->peer_code ? s->peer_code : 1006,
 				 s->peer_code ? "closed by the client" : "connection lost");
@@ -327,8 +363,10 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	case LWS_CALLBACK_RECEIVE:
 		s->heard_ms = (int64_t)uv_now(s->ws->loop);
 		return on_receive(s, in, bytes);
-	case LWS_CALLBACK_RECEIVE_PONG:
+	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
 		s->heard_ms = (int64_t)uv_now(s->ws->loop);
+		if (receive_buffers != NULL)
+			slots_wipe(receive_buffers, in);
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		s->peer_code = bytes >= 2 ? get_be16(in) : 1005;
@@ -382,6 +420,7 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	w->hub = hub;
 	TAILQ_INIT(&w->silences);
 	TAILQ_INIT(&w->pongs);
+	TAILQ_INIT(&w->closings);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);
 	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;

@@ -35,6 +35,11 @@ static void test_each_is_given_once(void **state)
 	assert_ptr_equal(slots_take(s), taken[1]);
 	assert_int_equal(taken[1][0], 0); /* its memory had gone back */
 	assert_null(slots_take(s));
+
+	taken[1][100] = 7;
+	slots_wipe(s, taken[1] + 16);
+	slots_wipe(s, &outside);
+	assert_true(taken[0][0] == 1 && taken[1][100] == 0 && taken[2][0] == 3);
 	slots_destroy(&s);
 	assert_null(s);
 	slots_destroy(&s);
