@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-	UP_BUFFER_BYTES = 128 * 1024,	      /* of one request body, here, on its way down */
+	UP_BUFFER_BYTES = 256 * 1024,	      /* of one request body, here, on its way down */
 	MESSAGE_BYTES = 64 * 1024,	      /* a message is closed once it holds so much */
 	GRANT_BYTES = FRAME_WINDOW_BYTES / 4, /* consumed bytes are given back in such lots */
 	CONTROL_MAX_BYTES = 1024 * 1024, /* a client that reads nothing gets no more than this */
