@@ -10,6 +10,7 @@ import servers
 
 CALLERS = 64
 PINGED_S = 21  # every idle tunnel is pinged once
+TUNNELS = (1, 10, 100, 1000)
 SLOW_TUNNELS = 8  # so that the waiting requests run, and do not queue for one tunnel
 
 
@@ -50,8 +51,8 @@ def paths(count):
 
 
 def with_tunnels(stack, seconds, rounds):
-    """1, 10, 100 tunnels share the same traffic; interleaved."""
-    found = {count: [] for count in (1, 10, 100)}
+    """So many tunnels share the same traffic; interleaved."""
+    found = {count: [] for count in TUNNELS}
     for _ in range(rounds):
         for count, rows in found.items():
             rows.append(cost(stack, paths(count), seconds))
@@ -110,9 +111,9 @@ def measure(ground, seconds, rounds):
     stack = ground.stack("lighttpd", threads=1500)
     for i in range(SLOW_TUNNELS):
         stack.client(f"http://127.0.0.1:{ground.app.port}", f"slow{i}")
-    for i in range(100):
+    for i in range(TUNNELS[-1]):
         stack.client(f"http://127.0.0.1:{ground.nginx.port}", f"g{i}", wait=i % 20 == 19)
-    stack.wait_metric("pipegate_tunnels", 100 + SLOW_TUNNELS)
+    stack.wait_metric("pipegate_tunnels", TUNNELS[-1] + SLOW_TUNNELS)
     measures.wrk(f"http://127.0.0.1:{stack.port}{paths(1)[0]}", CALLERS, 1)
     found = {}
     for name, part in (("tunnels in traffic", with_tunnels), ("slow requests waiting", with_waiting),
