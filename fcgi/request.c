@@ -46,9 +46,20 @@ static char *join(const char *a, const char *b)
 	return strcat(text, b);
 }
 
+/* The absolute form (RFC 9112 3.2.2), which Apache hands on as it came, has the path behind the authority. */
+static const char *without_authority(const char *uri)
+{
+	const char *colon = strstr(uri, "://");
+
+	if (colon == NULL || !((colon == uri + 4 && strncasecmp(uri, "http", 4) == 0) ||
+			       (colon == uri + 5 && strncasecmp(uri, "https", 5) == 0)))
+		return uri;
+	return colon + 3 + strcspn(colon + 3, "/?");
+}
+
 static void target_init(struct target *t, const struct request_parameters *p)
 {
-	t->raw = get(p, "REQUEST_URI");
+	t->raw = without_authority(get(p, "REQUEST_URI"));
 	t->path_bytes = strcspn(t->raw, "?");
 	t->query = t->raw + t->path_bytes;
 	t->normal = join(get(p, "SCRIPT_NAME"), get(p, "PATH_INFO"));

@@ -57,6 +57,12 @@ static void test_routes(void **state)
 	} rows[] = {
 		{"/abc/x?y=1&y=", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x?y=1&y="},
 		{"/abc/", "/abc/", NULL, REQUEST_TUNNEL, 0, "abc", "/"},
+		{"http://evil.example/abc/x%2F?y", "/abc/x/", NULL, REQUEST_TUNNEL, 0, "abc",
+		 "/x%2F?y"},
+		{"HTTPS://u@h:1/abc/x", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x"},
+		{"http://h/abc/%2e%2e/x", "/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"http://h", "/", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+		{"ftp://h/abc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
 		{"/abc//x%2F%3F", "/abc/x/?", NULL, REQUEST_TUNNEL, 0, "abc", "//x%2F%3F"},
 		{"/abc", "/abc", NULL, REQUEST_REDIRECT, 0, "abc", NULL},
 		{"/healthz", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
