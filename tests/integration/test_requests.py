@@ -74,9 +74,19 @@ def test_access_rules_of_the_web_server_hold(server, make_web, make_app, mount):
     r = web.get(f"{mount}/t/public")
     assert r.status == 200 and dict(r.json()["headers"])["x-forwarded-prefix"] == f"{mount}/t"
     for path in ("private/x", "%70rivate/x", "/private/x", "./private/x", "x/%2e%2e/private/x", "x/../private/x",
-                 "private/%2e%2e/x", "private/..%2fx"):
+                 "private/%2e%2e/x", "private/..%2fx", "private//x", "x/..%5cprivate/x", "x\\..\\private/x", "x/%2e./private/x", "x/.%2e/private/x", "%2fprivate/x", "%2e/private/x",
+                 "x/%2e%2e%2fprivate", "x/..;/../private/x", "pri%76ate/x?y", "private%2fx", "%2F%2fprivate%2Fx",
+                 "privat%65%2fx"):
         r = web.get(f"{mount}/t/{path}")
         assert (r.status in (400, 403), app.count) == (True, 1), path
+    # Those are other names to the web server. The app gets them as they came, or nothing: never as the private one.
+    for path in ("x/%252e%252e/private/x", "x/%c0%ae%c0%ae/private/x", "%c0%afprivate/x", "x/%uff0e%uff0e/private/x",
+                 "x/..;/private/x", "Private/x", "private%00/x", "x/%e0%80%ae%e0%80%ae/private/x",
+                 "private;x/y", "private%3bx", "private\\x", "private%5cx"):
+        count = app.count
+        r = web.get(f"{mount}/t/{path}")
+        assert r.status in (200, 400, 403, 404) and app.count == count + (r.status == 200), path
+        assert r.status != 200 or r.json()["target"] == f"/{path}", path
 
 
 def test_forged_names(web, make_app, name):
