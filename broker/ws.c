@@ -27,6 +27,7 @@ enum {
 	PONG_WITHIN_MS = 10000,
 	CLOSE_WAIT_MS = 5000,
 	CLOSING_TURNS = 4,
+	REFUSED_MAX = 1024,	     /* sockets that close after a bad token; the oldest is cut */
 	RECEIVE_BUFFERS_MAX = 65536, /* further ones come from the heap */
 };
 
@@ -38,8 +39,10 @@ struct ws {
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	struct hub *hub;
-	uint8_t *out;				    /* LWS_PRE and TUNNEL_PULL_BYTES */
-	struct deadlines silences, pongs, closings; /* of the sockets: each is on one of them */
+	uint8_t *out; /* LWS_PRE and TUNNEL_PULL_BYTES */
+	/* Of the sockets: each is on one of them. */
+	struct deadlines silences, pongs, closings, refused;
+	size_t refused_count;
 	/* While ws_adopt() runs: the first callbacks come from within it. */
 	struct ws_socket *adopting;
 };
@@ -109,21 +112,47 @@ static int say_close(struct ws_socket *s)
 
 static void check_at(struct ws_socket *s, struct deadlines *list, int64_t at_ms)
 {
+	struct ws *w = s->ws;
+
 	if (s->list != NULL)
 		deadline_clear(s->list, &s->check);
+	w->refused_count -= s->list == &w->refused;
+	w->refused_count += list == &w->refused;
 	s->list = list;
 	if (list != NULL)
 		deadline_set(list, &s->check, at_ms);
 }
 
-static void start_closing(struct ws_socket *s, int code, const char *reason)
+static void close_on(struct ws_socket *s, struct deadlines *list, int code, const char *reason)
 {
 	s->closing = true;
 	s->close_code = code;
 	s->close_reason = reason;
 	lws_callback_on_writable(s->wsi);
 	/* A peer that reads nothing never lets us write. */
-	check_at(s, &s->ws->closings, (int64_t)uv_now(s->ws->loop) + CLOSE_WAIT_MS);
+	check_at(s, list, (int64_t)uv_now(s->ws->loop) + CLOSE_WAIT_MS);
+}
+
+static void start_closing(struct ws_socket *s, int code, const char *reason)
+{
+	close_on(s, &s->ws->closings, code, reason);
+}
+
+/* libwebsockets reads the end of the stream, and closes. */
+static void hang_up(struct ws_socket *s)
+{
+	check_at(s, NULL, 0);
+	shutdown(lws_get_socket_fd(s->wsi), SHUT_RDWR);
+}
+
+/* Whoever comes with bad tokens, as fast as can be, shall not take all descriptors. */
+static void refuse(struct ws_socket *s, enum auth_result result)
+{
+	struct ws *w = s->ws;
+
+	close_on(s, &w->refused, 1008, auth_reason(result));
+	if (w->refused_count > REFUSED_MAX)
+		hang_up(OWNER_OF(TAILQ_FIRST(&w->refused), struct ws_socket, check));
 }
 
 /* --- tunnel_io --- */
@@ -203,13 +232,6 @@ static void ask(struct ws_socket *s, int64_t now_ms)
 	lws_callback_on_writable(s->wsi);
 }
 
-/* libwebsockets reads the end of the stream, and closes. */
-static void hang_up(struct ws_socket *s)
-{
-	check_at(s, NULL, 0);
-	shutdown(lws_get_socket_fd(s->wsi), SHUT_RDWR);
-}
-
 /* Not an empty one: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
 static int say_ping(struct ws_socket *s)
 {
@@ -249,6 +271,8 @@ void ws_tick(struct ws *w)
 	}
 	while ((d = deadline_take_due(&w->closings, now_ms)) != NULL)
 		hang_up(OWNER_OF(d, struct ws_socket, check));
+	while ((d = deadline_take_due(&w->refused, now_ms)) != NULL)
+		hang_up(OWNER_OF(d, struct ws_socket, check));
 }
 
 /* --- callbacks --- */
@@ -269,7 +293,7 @@ static void on_established(struct ws_socket *s)
 	const struct ws_handshake *k = s->handshake;
 
 	if (k->auth != AUTH_OK) {
-		start_closing(s, 1008, auth_reason(k->auth));
+		refuse(s, k->auth);
 	} else if (h->draining) {
 		start_closing(s, 1001, "shutting down");
 	} else {
@@ -421,6 +445,7 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	TAILQ_INIT(&w->silences);
 	TAILQ_INIT(&w->pongs);
 	TAILQ_INIT(&w->closings);
+	TAILQ_INIT(&w->refused);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);
 	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;

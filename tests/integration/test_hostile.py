@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE_S, SANITIZED, Caller, token, wait_until
+from harness import PATIENCE_S, SANITIZED, UNDER, Caller, report, token, wait_until
 from test_websockets import BINARY, TEXT, WebSocketCaller, frame, read_frame
 
 # --- strangers at the listener ---
@@ -36,15 +36,52 @@ def test_half_open_strangers(make_web, make_app):
     assert web.broker.log().count("strangers") <= 2, "said once, not for each"
 
 
-def test_a_stranger_who_says_nothing_is_dropped(make_web):
+def test_a_thousand_strangers_who_never_come_to_the_point(make_web, make_app):
+    """Bounded, timed out, said once; a good client comes in while they are there."""
     web = make_web()
-    s = connect(web)
-    s.sendall(b"GET / HTTP/1.1\r\nHost:")
-    answer = b""
-    while got := s.recv(1000):
-        answer += got
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 408 "), answer
+    strangers = [connect(web) for _ in range(1000)]
+    for i, s in enumerate(strangers):
+        s.sendall((b"", b"GET / HTTP/1.1\r\nHost:", b"GET /?token=", b"\r\n")[i % 4])
+    wait_until(lambda: web.metrics()["pipegate_connections_unauthenticated"] >= 1000, "they are in")
+    start = time.monotonic()
+    web.client(make_app().url)
+    assert web.get("/demo/x").status == 200
+    for s in strangers:
+        answer = b""
+        while got := s.recv(1000):
+            answer += got
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 408 "), answer
+        s.close()
+    assert SANITIZED or time.monotonic() - start < 15
     web.wait_metric("pipegate_connections_unauthenticated", 0)
+    assert web.broker.log().count("listener.") == 1, web.broker.log()
+    assert web.get("/demo/x").status == 200
+
+
+def test_guessing_tokens(make_web, make_app):
+    """A wrong one costs one connection for as long as its Close takes, and those have a bound: the oldest is cut."""
+    web = make_web()
+    web.client(make_app().url)
+    before = web.broker.descriptors()
+    guessers = []
+    for i in range(1500):
+        text = token("demo", secret=f"guess-{i}")
+        s = connect(web)
+        s.sendall(f"GET /?token={text} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
+        guessers.append(s)
+    wait_until(lambda: web.metrics()["pipegate_tunnels_refused_total"] >= 1500, "all are refused")
+    assert web.broker.descriptors() <= before + 1024 + 16
+    assert web.get("/demo/x").status == 200
+    for s in guessers[-100:]:
+        answer = b""
+        while got := s.recv(1000):
+            answer += got
+        assert answer.endswith(b"\x88\x0f\x03\xf0Invalid token"), answer
+    wait_until(lambda: web.broker.descriptors() <= before + 1, "none of them stays")
+    for s in guessers:
+        s.close()
+    assert web.metrics()["pipegate_tunnels"] == 1 and web.get("/demo/x").status == 200
 
 
 @pytest.mark.parametrize("data", [
@@ -161,6 +198,20 @@ def test_bad_json_is_ignored(web, name, text):
     b"GET /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n",
     b"GET /demo/x\0y HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /demo/x HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \x0bchunked\r\nContent-Length: 60\r\n\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding\r\n : chunked\r\n\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhelloGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 5\r\n\r\nhelloGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 0x5\r\n\r\nhelloGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /demo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff5\r\nhello\r\n0\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /demo/x HTTP/1.1\nHost: x\nContent-Length: 30\n\nGET /demo/smuggled HTTP/1.1\nHost: x\n\n",
+    b"GET /demo/x HTTP/1.1\rHost: x\r\rGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /demo/x\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
 ])
 def test_smuggling_shapes(make_web, make_app, data):
     """Whatever the web server makes of them: the app sees at most one request, and never the smuggled one as one of
@@ -185,7 +236,8 @@ def test_smuggling_shapes(make_web, make_app, data):
         pass
     s.close()
     # As many requests at the app as answers to the caller: both count the same.
-    assert len(seen) <= answers.count(b"HTTP/1.1 "), (seen, answers)
+    old = data.startswith(b"GET /demo/x\r")  # HTTP/0.9, which Apache speaks: an answer without a head
+    assert len(seen) <= (1 if old else answers.count(b"HTTP/1.1 ")), (seen, answers)
     web.wait_empty()
 
 
@@ -215,31 +267,136 @@ def test_scanning_for_ids_holds_no_workers(make_web):
         c.close()
 
 
+def percentile(times, part):
+    return sorted(times)[min(int(len(times) * part), len(times) - 1)]
+
+
 def test_a_stalled_tunnel_beside_a_good_one(make_web, make_app):
+    """A thousand callers of one, and what the other's callers notice of it."""
     stalled = threading.Event()
 
     def stall(request, connection):
         stalled.wait(PATIENCE_S)
         connection.answer(body=b"late")
 
-    web = make_web(PIPEGATE_MAX_QUEUE_DEPTH=10, PIPEGATE_MAX_CONCURRENT=50)
+    web = make_web()
     web.client(make_app(stall).url, "stalled")
     web.client(make_app().url, "good")
-    count = 100 if SANITIZED else 400
+    count, tries = (100, 50) if SANITIZED else (1000, 500)
+
+    def measure():
+        times = []
+        for _ in range(tries):
+            start = time.monotonic()
+            assert web.get("/good/x").status == 200
+            times.append((time.monotonic() - start) * 1000)
+        return percentile(times, 0.5), percentile(times, 0.99)
+
+    measure()
+    p50_before, p99_before = measure()
     callers = []
     for _ in range(count):
         c = Caller(web.port)
         c.request("GET", "/stalled/x")
         callers.append(c)
-    times = []
-    for _ in range(50):
-        start = time.monotonic()
-        assert web.get("/good/x").status == 200
-        times.append(time.monotonic() - start)
-    print(f"beside {count} callers of a stalled tunnel: p50 {sorted(times)[25] * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms")
+    p50, p99 = measure()
+    report(f"a tunnel beside a stalled one with {count} callers, {web.web.name}: p50 {p50_before:.2f} -> {p50:.2f} ms, "
+           f"p99 {p99_before:.2f} -> {p99:.2f} ms, factor {p99 / p99_before:.1f}")
+    assert SANITIZED or p99 < 10 * p99_before + 50
     stalled.set()
     statuses = [c.head()[0] for c in callers]
-    assert set(statuses) <= {200, 503} and statuses.count(200) >= 50
+    assert set(statuses) <= {200, 503} and statuses.count(200) >= (100 if SANITIZED else 256)
     for c in callers:
         c.close()
     web.wait_empty()
+
+
+def test_slow_callers_by_the_hundred(make_web, make_app):
+    """They read nothing of a large answer, or come with their head or body a byte at a time; others are served."""
+    large = bytes(8 << 20)
+
+    def handler(request, connection):
+        if request.target == "/large":
+            connection.answer(body=large)
+        else:
+            connection.answer(body=b"%d" % len(request.body()))
+
+    web = make_web()
+    web.client(make_app(handler).url, "slow")
+    web.client(make_app().url, "good")
+    count = 30 if SANITIZED else 200
+    readers, bodies, heads = [], [], []
+    for i in range(count):
+        c = Caller(web.port, receive_buffer=4096)
+        c.request("GET", "/slow/large")
+        readers.append(c)
+        c = Caller(web.port)
+        c.request("POST", "/slow/x", [("Content-Length", "20")])
+        bodies.append(c)
+        c = Caller(web.port)
+        c.send(b"GET /slow/x HTTP/1.1\r\nHost: x")
+        heads.append(c)
+    def served_at_once():
+        start = time.monotonic()
+        assert web.get("/good/x").status == 200
+        return SANITIZED or time.monotonic() - start < 1
+
+    wait_until(served_at_once, "Apache has started as many workers as that takes")
+    for k in range(20):
+        for c in bodies:
+            c.send(b"b")
+        for c in heads:
+            c.send(b"\r\nX: %d" % k)
+        assert served_at_once()
+    for c in heads:
+        c.send(b"\r\n\r\n")
+    for c, body in [(c, b"20") for c in bodies] + [(c, b"0") for c in heads]:
+        c.method = "POST"
+        r = c.response()
+        assert (r.status, r.body) == (200, body) or (r.status, r.error) == (503, "queue-full; delivered=no"), r
+    for c in readers:
+        c.close()
+    assert web.get("/good/x").status == 200
+    web.wait_empty()
+
+
+@pytest.mark.parametrize("head", [
+    b"".join(b"X-%d: y\r\n" % i for i in range(1000)), b"X: " + b"y" * 100000 + b"\r\n",
+    b"Cookie: a=b\r\n" * 500, b"X" * 60000 + b": y\r\n", b": y\r\n" * 100, b"\xff\xfe: \x80\r\n",
+    b"Content-Length: -1\r\n", b"Content-Length: 1e3\r\n", b"Content-Length: 99999999999999999999\r\n",
+], ids=lambda h: f"{h[:18]!r}-{len(h)}")
+def test_floods_of_headers(web, make_app, name, head):
+    """The web server refuses them, or the app gets them; nobody else notices."""
+    web.client(make_app().url, name)
+    c = Caller(web.port)
+    c.method = "GET"
+    try:
+        c.send(b"GET /%s/x HTTP/1.1\r\nHost: x\r\n%s\r\n" % (name.encode(), head))
+        status = c.head()[0]
+        assert status == 200 or 400 <= status < 500, status
+    except ConnectionError:
+        pass
+    c.close()
+    assert web.get(f"/{name}/x").status == 200
+    web.wait_empty()
+
+
+@pytest.mark.parametrize("host", ["", "evil@public.example", "public.example:99999", "a b", "../x", "x" * 300, "[::1]", "%0d%0a",
+                                  "public.example/t/private", "'\"<>", "\xff"])
+def test_names_of_hosts(web, make_app, name, host):
+    """Whatever the web server lets through is the app's to judge: it chooses no tunnel, and breaks no head."""
+    app = make_app()
+    web.client(app.url, name)
+    r = web.get(f"/{name}/x", host=host)
+    if r.status == 200:
+        headers = [(n.lower(), v) for n, v in r.json()["headers"]]
+        assert [v for n, v in headers if n == "x-forwarded-prefix"] == [f"/{name}"]
+        assert len([v for n, v in headers if n == "host"]) == 1
+        assert all(c > " " for _, v in headers for c in v if _ in ("host", "x-forwarded-host"))
+    else:
+        assert 400 <= r.status < 500 and app.count == 0, r
+    c = Caller(web.port)
+    c.send(f"GET http://evil.example/{name}/x HTTP/1.1\r\nHost: public.example\r\n\r\n".encode())
+    c.method = "GET"
+    assert c.response().status in (200, 400)
+    c.close()
