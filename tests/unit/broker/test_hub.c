@@ -131,6 +131,26 @@ static void test_unknown_and_offline(void **state)
 	expect_answer(0);
 }
 
+static void test_names_are_remembered_within_a_bound(void **state)
+{
+	char id[16];
+
+	(void)state;
+	world_later(&w, 61000); /* not fresh any more: only who was here before may wait */
+	for (int i = 0; i <= 65536; i++) {
+		snprintf(id, sizeof id, "id-%d", i);
+		route_expect_tunnel(route_get(&w.hub, id, strlen(id)));
+	}
+	world_settle(&w);
+	assert_int_equal(w.hub.idle_route_count, 65536);
+	open(0, "id-0"); /* the oldest */
+	expect_failure(0, FAIL_TUNNEL_UNKNOWN, 0);
+	open(1, "id-1");
+	assert_true(w.peers[1].waiting);
+	open(2, "id-65536");
+	assert_true(w.peers[2].waiting);
+}
+
 static void test_no_waiting_at_all(void **state)
 {
 	(void)state;
@@ -308,6 +328,16 @@ static void test_impossible_messages(void **state)
 	m.head_bytes = 0;
 	world_send(&w, 0, &m);
 	expect_failure(0, FAIL_BAD_REQUEST, 0);
+	struct head large = {0};
+	static char value[FRAME_REQUEST_HEAD_MAX_BYTES];
+	memset(value, 'x', sizeof value - 1);
+	head_add(&large, "a", value);
+	m.head = large.data;
+	m.head_bytes = large.bytes;
+	world_send(&w, 0, &m);
+	expect_failure(0, FAIL_BAD_REQUEST, 0);
+	head_fini(&large);
+	m.head = get.data;
 	m.head_bytes = get.bytes;
 	m.body = body;
 	m.body_bytes = sizeof body;
@@ -394,6 +424,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_small_exchange),
 		TEST(test_unknown_and_offline),
+		TEST(test_names_are_remembered_within_a_bound),
 		TEST(test_no_waiting_at_all),
 		TEST(test_queue_is_bounded),
 		TEST(test_fewest_running_then_in_turn),

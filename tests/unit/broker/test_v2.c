@@ -274,6 +274,25 @@ static void test_window_overdrawn(void **state)
 	expect_bad_response(0);
 }
 
+/* What waits for it is bounded. */
+static void test_a_client_that_reads_nothing(void **state)
+{
+	struct tunnel *t = w.sockets[0].tunnel;
+
+	(void)state;
+	w.sockets[0].blocked = true;
+	for (size_t bytes = buf_bytes(&t->out); bytes + FRAME_HEADER_BYTES <= 1024 * 1024;
+	     bytes += FRAME_HEADER_BYTES)
+		tunnel_say_goodbye(t);
+	world_settle(&w);
+	assert_false(w.sockets[0].closing);
+	tunnel_say_goodbye(t);
+	hub_settle(&w.hub);
+	assert_true(w.sockets[0].closing);
+	assert_int_equal(t->close_code, 1008);
+	assert_string_equal(t->close_reason, "reads nothing");
+}
+
 static void test_impossible_frames(void **state)
 {
 	static const uint8_t no_head[] = {0, 0, 0, 0};
@@ -412,6 +431,7 @@ int main(void)
 		TEST(test_fairness),
 		TEST(test_download_grants_what_was_taken),
 		TEST(test_window_overdrawn),
+		TEST(test_a_client_that_reads_nothing),
 		TEST(test_impossible_frames),
 		TEST(test_frames_that_are_skipped),
 		TEST(test_resets),
