@@ -27,9 +27,8 @@ struct answer {
 	struct head fields;
 	struct buf name, value;
 	bool in_value, names_websocket;
-	const char
-		*value_end; /* where the next piece of the value begins, if it is no other line */
-	bool value_open;    /* ... in the next input */
+	const char *value_end; /* where more of the value would begin, if not on another line */
+	bool value_open;       /* that is the next input's first byte */
 };
 
 /* --- fields --- */
