@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -311,6 +312,14 @@ bool cgi_linger(struct cgi *c)
 		got = recv(c->fcgi.ipcFd, trash, sizeof trash, MSG_DONTWAIT);
 	} while (got > 0);
 	return got < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+bool cgi_may_cut(const struct cgi *c)
+{
+	int unread_bytes = 0;
+
+	/* Of a unix socket: not read by the peer. Of TCP: not acknowledged, which has to do. */
+	return ioctl(c->fcgi.ipcFd, TIOCOUTQ, &unread_bytes) != 0 || unread_bytes == 0;
 }
 
 void cgi_cut(struct cgi *c)

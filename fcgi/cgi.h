@@ -59,9 +59,10 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block) MUST_CHECK;
 
 /* After cgi_end() and a flush. */
 enum cgi_end {
-	CGI_KEPT,   /* the web server keeps the connection for its next request */
-	CGI_CLOSED, /* plain CGI too */
-	CGI_LINGERS /* some of the request body is still to come: see cgi_linger() */
+	CGI_KEPT,    /* the web server keeps the connection for its next request */
+	CGI_CLOSED,  /* plain CGI too */
+	CGI_LINGERS, /* some of the request body is still to come: see cgi_linger() */
+	CGI_TO_CUT   /* what was sent is not all there should be: see cgi_may_cut() */
 };
 enum cgi_end cgi_finish(struct cgi *c);
 
@@ -74,6 +75,12 @@ enum { CGI_LINGER_MS = 2000 };
 /* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode the only
  * way is to die by a signal, so this does not return there. */
 void cgi_cut(struct cgi *c);
+
+/* lighttpd 1.4 takes what it has for a complete answer, and gives it a length, if it finds the end of the connection
+ * together with the head. So a cut comes once the web server has read what was sent. */
+bool cgi_may_cut(const struct cgi *c);
+
+enum { CGI_CUT_LEAST_MS = 20, CGI_CUT_MOST_MS = 1000 }; /* after the last byte was sent */
 
 /* The web server has closed the connection, or it broke. Does not block. */
 bool cgi_is_gone(const struct cgi *c);

@@ -38,12 +38,12 @@ struct slot;
 
 struct connection {
 	struct cgi *cgi;
-	enum { IDLE, READING, QUEUED, SERVED, LINGERING, DEAD } state;
+	enum { IDLE, READING, QUEUED, SERVED, LINGERING, CUTTING, DEAD } state;
 	TAILQ_ENTRY(connection) link; /* the list of its state; none for SERVED */
 	bool fresh;		      /* to be looked at in this turn */
 	TAILQ_ENTRY(connection) fresh_link;
 	struct slot *slot;   /* SERVED */
-	int64_t since_ms;    /* IDLE, READING, LINGERING: it has been */
+	int64_t since_ms;    /* IDLE, READING, LINGERING, CUTTING: it has been */
 	int64_t patience_ms; /* READING */
 	bool whole;	     /* QUEUED: reading it will not block */
 	uint32_t watched;    /* epoll's events; 0: not in the set */
@@ -86,7 +86,7 @@ struct front {
 
 	size_t connection_count;
 	struct connections idle; /* the longest idle one first */
-	struct connections reading, queued, lingering, dead;
+	struct connections reading, queued, lingering, cutting, dead;
 	struct connections fresh;
 	uint8_t scratch[CGI_LOOK_BYTES];
 
@@ -115,6 +115,8 @@ static struct connections *list_of(struct front *f, int state)
 		return &f->queued;
 	case LINGERING:
 		return &f->lingering;
+	case CUTTING:
+		return &f->cutting;
 	case DEAD:
 		return &f->dead;
 	default:
@@ -243,6 +245,10 @@ static void done(struct front *f, struct slot *s)
 		return;
 	}
 	c->since_ms = f->now_ms;
+	if (end == CGI_TO_CUT) {
+		set_state(f, c, CUTTING);
+		return;
+	}
 	set_state(f, c, end == CGI_KEPT ? IDLE : LINGERING);
 	refresh(f, c); /* what came in the meantime raised no event that we heard */
 }
@@ -452,11 +458,27 @@ static void take_connections(struct front *f)
 
 /* --- turns --- */
 
+static bool is_time_to_cut(const struct front *f, const struct connection *c)
+{
+	int64_t waited_ms = f->now_ms - c->since_ms;
+
+	return waited_ms >= CGI_CUT_MOST_MS ||
+	       (waited_ms >= CGI_CUT_LEAST_MS && cgi_may_cut(c->cgi));
+}
+
 /* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those that the web server
- * does not close. */
+ * does not close, or that are to be cut. */
 static void end_patience(struct front *f)
 {
 	struct connection *c, *next;
+
+	for (c = TAILQ_FIRST(&f->cutting); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (is_time_to_cut(f, c)) {
+			cgi_cut(c->cgi);
+			kill_connection(f, c);
+		}
+	}
 
 	while ((c = TAILQ_FIRST(&f->lingering)) != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MS)
 		kill_connection(f, c);
@@ -511,6 +533,8 @@ static int timeout_ms(const struct front *f)
 		if (most < 0 || left < most)
 			most = left > 0 ? (int)left : 0;
 	}
+	if (!TAILQ_EMPTY(&f->cutting) && (most < 0 || most > CGI_CUT_LEAST_MS / 2))
+		most = CGI_CUT_LEAST_MS / 2;
 	bool soon = f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
 		    !TAILQ_EMPTY(&f->queued) || !TAILQ_EMPTY(&f->lingering);
 	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
@@ -639,6 +663,7 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 	TAILQ_INIT(&f->reading);
 	TAILQ_INIT(&f->queued);
 	TAILQ_INIT(&f->lingering);
+	TAILQ_INIT(&f->cutting);
 	TAILQ_INIT(&f->dead);
 	TAILQ_INIT(&f->fresh);
 	f->share = share_new(s->slots);
@@ -683,6 +708,7 @@ void front_destroy(struct front **fp)
 	free_connections(f, &f->reading);
 	free_connections(f, &f->queued);
 	free_connections(f, &f->lingering);
+	free_connections(f, &f->cutting);
 	free_dead(f);
 	pool_destroy(&f->pool);
 	share_destroy(&f->share);

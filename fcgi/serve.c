@@ -262,11 +262,14 @@ static void make_step(struct exchange *x)
 /* Closes the connection, or leaves it to the web server's next request. */
 static enum exchange_state finish(struct exchange *x, bool refused)
 {
-	x->end = CGI_CLOSED;
-	if (x->cut || refused)
-		cgi_cut(x->cgi);
-	else
+	if (!x->cut && !refused) {
 		x->end = cgi_finish(x->cgi);
+	} else if (x->headed && !refused && cgi_descriptor(x->cgi) >= 0) {
+		x->end = CGI_TO_CUT;
+	} else {
+		x->end = CGI_CLOSED;
+		cgi_cut(x->cgi);
+	}
 	if (x->sharing)
 		share_give(x->share, x->q.id);
 	x->sharing = false;

@@ -1,4 +1,6 @@
 """The failure table of contract section 5, row by row."""
+import collections
+import concurrent.futures
 import threading
 import time
 
@@ -165,6 +167,26 @@ def test_lost_after_the_head_is_cut(make_web, make_app, victim, length):
     go.set()
     if victim != "broker":
         web.wait_empty()
+
+
+def test_cut_right_behind_the_head(web, make_app, name):
+    """lighttpd gives what it has a length, and calls it whole, if the end of the connection comes with the head."""
+    def handler(request, connection):
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabc")
+        return False  # closes
+
+    web.client(make_app(handler).url, name)
+
+    def ask(_):
+        try:
+            r = web.get(f"/{name}/x")
+        except ConnectionError:
+            return "cut"
+        return f"{r.status} {r.error}" if r.error or not r.complete or r.status >= 500 else f"{r.status} whole: {r.body}"
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        outcomes = collections.Counter(pool.map(ask, range(200)))
+    assert not [o for o in outcomes if "whole" in o], outcomes
 
 
 def test_response_timeout(make_web, make_app):
