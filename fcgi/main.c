@@ -137,14 +137,6 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &bytes) == 0 && value;
 }
 
-static bool is_socket(int fd)
-{
-	int value = 0;
-	socklen_t bytes = sizeof value;
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &bytes) == 0;
-}
-
 static bool has_systemd_socket(void)
 {
 	const char *pid = getenv("LISTEN_PID");
@@ -247,8 +239,9 @@ int main(int argc, char **argv)
 	result = check(&s);
 	if (result != 0)
 		return result;
+	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does not listen. */
 	bool plain = s.listen == NULL && getenv("GATEWAY_INTERFACE") != NULL &&
-		     !is_socket(STDIN_FILENO) && !has_systemd_socket();
+		     !is_listening(STDIN_FILENO) && !has_systemd_socket();
 	if (!plain && (listen_fd = take_socket(&s)) < 0)
 		return EXIT_CONFIG;
 
