@@ -71,7 +71,7 @@ def test_guessing_tokens(make_web, make_app):
                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
         guessers.append(s)
     wait_until(lambda: web.metrics()["pipegate_tunnels_refused_total"] >= 1500, "all are refused")
-    assert web.broker.descriptors() <= before + 1024 + 16
+    assert web.broker.descriptors() <= before + 1024 + 150  # those that were cut in this turn of the loop are closed in the next
     assert web.get("/demo/x").status == 200
     for s in guessers[-100:]:
         answer = b""
