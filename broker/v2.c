@@ -226,21 +226,25 @@ static void take_number(const struct frame *f, const char *name, int64_t least, 
 		*out = value < most ? value : most;
 }
 
-static void replace_own_earlier(struct tunnel *t)
+/* The connection of the same process that this one replaces: it has greeted, so it is on the route. */
+static struct tunnel *find_own_earlier(const struct tunnel *t)
 {
-	struct tunnel *other, *next;
+	struct route *r = route_find(t->hub, t->id, strlen(t->id));
+	struct tunnel *other;
 
-	for (other = TAILQ_FIRST(&t->hub->tunnels); other != NULL; other = next) {
-		next = TAILQ_NEXT(other, all);
-		if (other != t && strcmp(other->id, t->id) == 0 &&
-		    strcmp(other->instance, t->instance) == 0)
-			tunnel_kill(other, 1000, "replaced");
+	if (r == NULL)
+		return NULL;
+	TAILQ_FOREACH (other, &r->tunnels, siblings) {
+		if (other != t && strcmp(other->instance, t->instance) == 0)
+			return other;
 	}
+	return NULL;
 }
 
 static void on_hello(struct tunnel *t, const struct frame *f)
 {
 	struct head_field field;
+	struct tunnel *earlier;
 	int64_t max_streams = (int64_t)t->max_running;
 
 	if (!head_valid(f->payload, f->payload_bytes) ||
@@ -255,7 +259,8 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 	if (head_find(f->payload, f->payload_bytes, "instance", &field) &&
 	    field.value_bytes == sizeof t->instance - 1) {
 		memcpy(t->instance, field.value, field.value_bytes);
-		replace_own_earlier(t);
+		while ((earlier = find_own_earlier(t)) != NULL)
+			tunnel_kill(earlier, 1000, "replaced");
 	}
 	tunnel_opened(t);
 }
