@@ -41,6 +41,16 @@ def wait_until(predicate, what="condition"):
         pause.wait(0.02)
 
 
+def freeze(pid):
+    """SIGSTOP, and it has stopped: all of its threads."""
+    def stopped():
+        tasks = [open(f"/proc/{pid}/task/{t}/stat").read() for t in os.listdir(f"/proc/{pid}/task")]
+        return all(text.rsplit(")", 1)[1].split()[0] == "T" for text in tasks)
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(stopped, f"{pid} has stopped")
+
+
 def report(*lines):
     """Shown at the end of the run, whether its tests passed or not."""
     figures.extend(lines)
@@ -625,8 +635,10 @@ GracefulShutdownTimeout 1
 
     def kill_workers(self):
         """All children; the parent starts new ones."""
+        freeze(self.process.pid)  # or one that it is about to start would be missed
         for pid in self.workers():
             os.kill(pid, signal.SIGKILL)
+        self.process.signal(signal.SIGCONT)
 
     def reload(self):
         count = self.error_log.read_text().count("resuming normal operations")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE_S, App, Caller, most_unread, report, wait_until
+from harness import PATIENCE_S, App, Caller, freeze, most_unread, report, wait_until
 from test_websockets import TEXT, WebSocketCaller, echo
 
 STATED_S = 20
@@ -167,8 +167,10 @@ class Cast:
         """It lives, and reads nothing."""
         if who == "app":
             self.app.reading.clear()
+        if who == "web server":  # first the parent, which would start further workers
+            freeze(self.web.web.process.pid)
         for pid in self.pids(who):
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
 
     def pids(self, who):
         processes = {"responder": self.web.responder, "broker": self.web.broker, "client": self.client}
