@@ -130,8 +130,8 @@ class Process:
     def stop(self, expect=0):
         """SIGTERM; it has to end by itself, with this code, and without a sanitizer's report."""
         if self.popen.poll() is None:
+            self.signal(signal.SIGCONT)  # first: it would undo the stop by which LeakSanitizer looks at what ends
             self.signal(signal.SIGTERM)
-            self.signal(signal.SIGCONT)
             code = self.wait()
             assert expect is None or code == expect, f"{self.name} ended with {code}:\n{self.log()}"
         self.close()
