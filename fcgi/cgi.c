@@ -41,6 +41,8 @@ struct cgi *cgi_new(int fd)
 	/* Without a listening socket: libfcgi would accept another connection where this one breaks. */
 	CHECK(FCGX_InitRequest(&c->fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
 	c->fcgi.ipcFd = fd;
+	/* When it does not like a request it closes: without its polite wait of two seconds, see cgi_linger(). */
+	FCGX_Detach(&c->fcgi);
 	return c;
 }
 
@@ -57,7 +59,6 @@ static void close_now(struct cgi *c)
 {
 	if (c->fcgi.ipcFd < 0)
 		return;
-	FCGX_Detach(&c->fcgi); /* without libfcgi's polite wait, see cgi_linger() */
 	FCGX_Free(&c->fcgi, 1);
 }
 
@@ -272,17 +273,27 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 	return CGI_SENT;
 }
 
-/* Takes what is left of the body off the connection. False: its end is not here. */
+static void set_blocking(const struct cgi *c, bool blocking)
+{
+	int on = !blocking;
+
+	CHECK(ioctl(c->fcgi.ipcFd, FIONBIO, &on) == 0);
+}
+
+/* Takes what is left of the body off the connection. False: its end is not here. Does not block, not even where half
+ * a record has come: libfcgi takes that for an error then, and the connection is not used again. */
 static bool drain(struct cgi *c)
 {
 	unsigned char trash[8192];
 	size_t drained = 0;
 	ssize_t got;
 
+	set_blocking(c, false);
 	do {
 		got = read_fcgi(c, trash, sizeof trash, 0);
 		drained += got > 0 ? (size_t)got : 0;
 	} while (got > 0 && drained < DRAIN_BYTES);
+	set_blocking(c, true);
 	return got == CGI_END;
 }
 

@@ -660,7 +660,8 @@ def limited(descriptors):
 
 
 class Stack:
-    """Broker, responder and web server in one directory; variables lower the time-outs where a test wants it."""
+    """Broker, responder and web server in one directory; variables lower the time-outs where a test wants it. No web
+    server where `server` is None: see fastcgi.py."""
 
     def __init__(self, directory, server, settings="", mount="", example=None, after="", threads=None,
                  descriptors=None, responder_descriptors=None, **variables):
@@ -676,8 +677,8 @@ class Stack:
         self.processes = []
         self.broker = self.start_broker()
         self.responder = self.start_responder()
-        self.web = SERVERS[server](self, settings, mount, example, after)
-        self.port = self.web.port
+        self.web = SERVERS[server](self, settings, mount, example, after) if server else None
+        self.port = self.web.port if server else None
 
     def start_broker(self):
         argv = [*limited(self.descriptors), program("broker"), "--listen", f"127.0.0.1:{self.broker_port}", "--gate", self.gate]
@@ -748,7 +749,8 @@ class Stack:
 
     def close(self):
         try:
-            self.web.stop()
+            if self.web:
+                self.web.stop()
             for p in reversed(self.processes):
                 if isinstance(p, V1Client):
                     p.close()
@@ -758,4 +760,5 @@ class Stack:
             for p in self.processes:
                 if isinstance(p, Process):
                     p.kill()
-            self.web.process.kill()
+            if self.web:
+                self.web.process.kill()

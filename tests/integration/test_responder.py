@@ -1,0 +1,88 @@
+"""What a web server could do to the responder: FastCGI by hand, without one between."""
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest_shared import make_directory
+from fastcgi import BEGIN, PARAMS, STDIN, WebServer, begin, parameters, record, request
+from harness import PATIENCE_S, SANITIZED, Stack, environment, program, wait_until
+
+
+@pytest.fixture
+def make_web():
+    made = []
+
+    def make(**settings):
+        made.append(Stack(make_directory(), None, **settings))
+        return made[-1]
+
+    yield make
+    for stack in made:
+        stack.close()
+
+
+class Held:
+    """An app that answers when it is told to."""
+
+    def __init__(self):
+        self.go = threading.Event()
+
+    def __call__(self, asked, connection):
+        body = asked.body()
+        if asked.target != "/now":
+            self.go.wait(PATIENCE_S)
+        connection.answer(body=b"%d" % len(body))
+
+
+def call(web, target, **more):
+    connection = WebServer(web)
+    try:
+        return connection.call(target, **more)
+    finally:
+        connection.close()
+
+
+def assert_prompt(web):
+    start = time.monotonic()
+    assert call(web, "/healthz").status == 200
+    assert SANITIZED or time.monotonic() - start < 1, "somebody holds the loop"
+
+
+MALFORMED = {
+    "role": begin(role=9) + parameters("/demo/now") + record(STDIN),
+    "short beginning": record(BEGIN, bytes(7)) + record(PARAMS) + record(STDIN),
+    "no id": record(BEGIN, bytes(8), request_id=0) + record(PARAMS, request_id=0) + record(STDIN, request_id=0),
+    "half a parameter": begin() + record(PARAMS, b"\xff\xff\xff") + record(PARAMS) + record(STDIN),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_malformed_request_holds_nobody(make_web, what):
+    web = make_web()
+    bad = WebServer(web)
+    bad.send(MALFORMED[what])
+    assert_prompt(web)
+    assert bad.is_closed()
+    bad.close()
+
+
+def test_half_an_end_of_the_body_holds_nobody(make_web, make_app):
+    """The answer is there, and of the record that ends the request some bytes."""
+    held = Held()
+    web = make_web()
+    web.client(make_app(held).url)
+    slow = WebServer(web)
+    slow.send(begin() + parameters("/demo/x", "POST", 5) + record(STDIN, b"hello"))
+    web.wait_metric("pipegate_exchanges_running", 1)
+    slow.send(record(STDIN)[:3])
+    held.go.set()
+    r = slow.response()
+    assert (r.status, r.body) == (200, b"5")
+    assert_prompt(web)
+    assert slow.is_closed()
+    slow.close()
+    web.wait_empty()
