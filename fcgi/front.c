@@ -76,7 +76,7 @@ struct front {
 	int64_t now_ms;
 	bool accepting; /* listen_fd is in the epoll set */
 	bool is_tcp;
-	bool told_to_stop, draining;
+	bool told_to_stop, draining, plain;
 	int64_t pause_until_ms; /* after accept() failed; 0: not */
 
 	size_t slot_count, busy, asks;
@@ -284,7 +284,8 @@ static void on_reply(void *ctx, uint16_t seat)
 	drive(f, s);
 }
 
-/* In a thread: what may block, until the request body is through. */
+/* In a thread: what may block, until the request body is through. Plain CGI: all of it, as writing the answer may
+ * block too. */
 static void work(struct job *job)
 {
 	struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));
@@ -295,7 +296,7 @@ static void work(struct job *job)
 		s->state = exchange_go_on(s->exchange, true);
 	else
 		s->state = exchange_start(s->exchange, true);
-	while (s->state == EXCHANGE_ASK && exchange_is_uploading(s->exchange)) {
+	while (s->state == EXCHANGE_ASK && (f->plain || exchange_is_uploading(s->exchange))) {
 		struct gate_msg reply;
 		ask_call(s->ask, exchange_message(s->exchange), &reply);
 		s->state = exchange_take(s->exchange, &reply, true);
@@ -625,6 +626,7 @@ bool front_drain(struct front *f, int64_t most_ms)
 void front_serve_plain(struct front *f)
 {
 	f->now_ms = clock_ms();
+	f->plain = true;
 	CHECK(serve(f, connection_new(f, cgi_new_plain()), false));
 	while (f->connection_count > 0)
 		turn(f);

@@ -86,3 +86,19 @@ def test_half_an_end_of_the_body_holds_nobody(make_web, make_app):
     assert slow.is_closed()
     slow.close()
     web.wait_empty()
+
+
+def test_plain_cgi_with_a_slow_caller(make_web, make_app):
+    """Longer than the broker hears of a responder that does not live any more."""
+    large = bytes(8 << 20)
+    web = make_web()
+    web.client(make_app(lambda asked, connection: connection.answer(body=large)).url)
+    env = environment(GATEWAY_INTERFACE="CGI/1.1", REQUEST_METHOD="GET", REQUEST_URI="/demo/x", SERVER_PROTOCOL="HTTP/1.1")
+    p = subprocess.Popen([program("fcgi"), "--gate", web.gate], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env)
+    answer = os.read(p.stdout.fileno(), 100)
+    threading.Event().wait(12)
+    answer += p.stdout.read()
+    assert p.wait(PATIENCE_S) == 0
+    assert len(answer.split(b"\r\n\r\n", 1)[1]) == len(large)
+    p.stdout.close()
+    web.wait_empty()
