@@ -541,6 +541,13 @@ static int timeout_ms(const struct front *f)
 	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
 }
 
+/* Stays readable, as it is not for us to read. */
+static void stop(struct front *f)
+{
+	f->told_to_stop = true;
+	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, f->stop_fd, NULL) == 0);
+}
+
 static void turn(struct front *f)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
@@ -554,7 +561,7 @@ static void turn(struct front *f)
 		else if (what == &f->wake_fd)
 			take_back(f);
 		else if (what == &f->stop_fd)
-			f->told_to_stop = true;
+			stop(f);
 		else if (what != f->mux)
 			on_connection(f, what, events[i].events);
 	}

@@ -102,3 +102,22 @@ def test_plain_cgi_with_a_slow_caller(make_web, make_app):
     assert len(answer.split(b"\r\n\r\n", 1)[1]) == len(large)
     p.stdout.close()
     web.wait_empty()
+
+
+def test_the_end_waits_without_work(make_web, make_app):
+    held = Held()
+    web = make_web()
+    web.client(make_app(held).url)
+    c = WebServer(web)
+    c.send(request("/demo/x"))
+    web.wait_metric("pipegate_exchanges_running", 1)
+    web.responder.signal(signal.SIGTERM)
+    web.responder.wait_log("responder.stop")
+    before = web.responder.cpu_s()
+    threading.Event().wait(2)
+    used_s = web.responder.cpu_s() - before
+    held.go.set()
+    assert c.response().status == 200
+    assert web.responder.wait() == 0
+    assert used_s < 0.2, used_s
+    c.close()
