@@ -587,6 +587,16 @@ void front_run(struct front *f, int listen_fd)
 
 /* --- the end --- */
 
+void front_take_rest(struct front *f)
+{
+	size_t before;
+
+	do {
+		before = f->connection_count;
+		take_connections(f);
+	} while (f->connection_count > before && f->pause_until_ms == 0);
+}
+
 /* A connection that the web server keeps may be about to get a request: it is closed once that has become
  * unlikely. One on which half a request has come is waited for. */
 static void close_idle(struct front *f, int64_t stopped_ms)

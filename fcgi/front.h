@@ -33,6 +33,9 @@ void front_destroy(struct front **fp); /* after front_drain() was true, or front
 /* Serves the listening socket, which it borrows and makes non-blocking, until stop_fd is readable. */
 void front_run(struct front *f, int listen_fd);
 
+/* After front_run(), if nobody else will serve that socket: takes the connections that wait there. */
+void front_take_rest(struct front *f);
+
 /* Takes no more connections and lets the running requests finish for `most_ms`; then they are ended as
  * "shutting-down", which takes a second at most. Connections that the web server keeps are closed once they have
  * been idle for a second, so that none is closed under a request. False: some thread hangs still; the process has

@@ -199,9 +199,10 @@ static int serve_until_told(const struct settings *s, struct front *front, int l
 	notify_service_manager("STOPPING=1");
 	if (s->listen != NULL && strncmp(s->listen, "unix:", 5) == 0)
 		unlink(s->listen + 5);
-	if (s->listen != NULL)
-		shutdown(listen_fd,
-			 SHUT_RD); /* nobody else has it: new connections are refused at once */
+	if (s->listen != NULL) { /* nobody else has it */
+		front_take_rest(front);
+		shutdown(listen_fd, SHUT_RD); /* new connections are refused at once */
+	}
 	if (!front_drain(front, DRAIN_MS))
 		_exit(0); /* the web server sees those that are left cut */
 	front_destroy(&front);

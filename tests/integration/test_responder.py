@@ -121,3 +121,20 @@ def test_the_end_waits_without_work(make_web, make_app):
     assert web.responder.wait() == 0
     assert used_s < 0.2, used_s
     c.close()
+
+
+def test_the_end_takes_those_who_wait_at_the_door(make_web, make_app):
+    """More connections than are taken in one turn, at the moment of SIGTERM."""
+    web = make_web()
+    web.client(make_app().url)
+    web.responder.signal(signal.SIGSTOP)
+    waiting = [WebServer(web) for _ in range(300)]
+    for c in waiting:
+        c.send(request("/demo/x", keep=False))
+    web.responder.signal(signal.SIGTERM)
+    web.responder.signal(signal.SIGCONT)
+    answers = [c.response() for c in waiting]
+    assert [r and r.status for r in answers] == [200] * 300
+    for c in waiting:
+        c.close()
+    assert web.responder.wait() == 0
