@@ -28,8 +28,8 @@ enum {
 	ACCEPTS_PER_TURN = 64,
 	PARAMETERS_MS = 1000, /* so long they may take to come; then a thread reads them */
 	BODY_MS = 20,	      /* likewise a small body: Apache sends it behind the parameters */
-	RETRY_MS = 100,	      /* after a descriptor or a thread could not be had */
-	SPARE_ASKS = 128,     /* sockets kept for slots that are free */
+	RETRY_MS = 100, /* after a descriptor, a thread or room for a connection could not be had */
+	SPARE_ASKS = 128, /* sockets kept for slots that are free */
 	LAST_IDLE_MS = 1000,
 	HURRY_MS = 1000,
 };
@@ -412,10 +412,36 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
 
 /* --- the listening socket --- */
 
+/* For one more connection, if need be by closing the one that has been idle for longest; not one that is new, or was
+ * in use just now: a request may be on its way. */
+static bool has_room(const struct front *f)
+{
+	const struct connection *c = TAILQ_FIRST(&f->idle);
+
+	return f->connection_count < 2 * f->slot_count ||
+	       (c != NULL && f->now_ms - c->since_ms >= LAST_IDLE_MS);
+}
+
+static bool make_room(struct front *f)
+{
+	struct connection *c = TAILQ_FIRST(&f->idle);
+
+	if (f->connection_count < 2 * f->slot_count)
+		return true;
+	if (!has_room(f))
+		return false;
+	if (cgi_look(c->cgi, f->scratch) > CGI_IDLE) { /* its request has come, in this moment */
+		refresh(f, c);
+		return false;
+	}
+	kill_connection(f, c);
+	return true;
+}
+
 static void listen_or_not(struct front *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
-		   TAILQ_EMPTY(&f->queued);
+		   TAILQ_EMPTY(&f->queued) && has_room(f);
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->listen_fd};
 
 	if (may == f->accepting)
@@ -425,29 +451,14 @@ static void listen_or_not(struct front *f)
 	f->accepting = may;
 }
 
-/* Room for one more, if need be by closing the connection that has been idle for longest; not one that is
- * new, or was in use just now: a request may be on its way. */
-static bool make_room(struct front *f)
-{
-	struct connection *c = TAILQ_FIRST(&f->idle);
-
-	if (f->connection_count < 2 * f->slot_count)
-		return true;
-	if (c == NULL || f->now_ms - c->since_ms < LAST_IDLE_MS)
-		return false;
-	kill_connection(f, c);
-	return true;
-}
-
 static void take_connections(struct front *f)
 {
 	int on = 1;
 
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		bool room = make_room(f);
-		int fd = room ? accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+	for (int i = 0; i < ACCEPTS_PER_TURN && make_room(f); i++) {
+		int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0) {
-			if (!room || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED))
+			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 				f->pause_until_ms = f->now_ms + RETRY_MS;
 			return;
 		}
@@ -537,7 +548,8 @@ static int timeout_ms(const struct front *f)
 	if (!TAILQ_EMPTY(&f->cutting) && (most < 0 || most > CGI_CUT_LEAST_MS / 2))
 		most = CGI_CUT_LEAST_MS / 2;
 	bool soon = f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
-		    !TAILQ_EMPTY(&f->queued) || !TAILQ_EMPTY(&f->lingering);
+		    !TAILQ_EMPTY(&f->queued) || !TAILQ_EMPTY(&f->lingering) ||
+		    (f->listen_fd >= 0 && !f->accepting);
 	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
 }
 

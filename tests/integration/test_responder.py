@@ -138,3 +138,25 @@ def test_the_end_takes_those_who_wait_at_the_door(make_web, make_app):
     for c in waiting:
         c.close()
     assert web.responder.wait() == 0
+
+
+def test_few_threads_are_soon_free(make_web, make_app):
+    """More connections than there may be: each is taken as soon as another one has gone."""
+    web = make_web(threads=2)
+    web.client(make_app().url)
+    wrong = []
+
+    def run():
+        for _ in range(50):
+            r = call(web, "/demo/x", keep=False)
+            if r is None or r.status not in (200, 503):
+                wrong.append(r)
+
+    start = time.monotonic()
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(PATIENCE_S)
+    assert not wrong
+    assert SANITIZED or time.monotonic() - start < 5
