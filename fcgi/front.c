@@ -81,7 +81,8 @@ struct front {
 
 	size_t slot_count, busy, asks;
 	struct slot *slots;
-	struct slots free;	 /* the last used one first: its memory is warm */
+	struct slots
+		free; /* those with an ask first, and the last used one of them: its memory is warm */
 	struct slots unthreaded; /* these want a thread, and none could be had */
 
 	size_t connection_count;
@@ -214,11 +215,13 @@ static struct slot *take_slot(struct front *f)
 static void release(struct front *f, struct slot *s)
 {
 	f->busy--;
-	if (f->asks - f->busy > SPARE_ASKS) {
-		ask_destroy(&s->ask);
-		f->asks--;
+	if (f->asks - f->busy <= SPARE_ASKS) {
+		STAILQ_INSERT_HEAD(&f->free, s, link);
+		return;
 	}
-	STAILQ_INSERT_HEAD(&f->free, s, link);
+	ask_destroy(&s->ask);
+	f->asks--;
+	STAILQ_INSERT_TAIL(&f->free, s, link); /* behind those that have a socket */
 }
 
 static void give_to_thread(struct front *f, struct slot *s)

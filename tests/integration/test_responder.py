@@ -160,3 +160,30 @@ def test_few_threads_are_soon_free(make_web, make_app):
         t.join(PATIENCE_S)
     assert not wrong
     assert SANITIZED or time.monotonic() - start < 5
+
+
+def test_out_of_descriptors_after_a_peak(make_web, make_app):
+    """The sockets that are kept for requests to come are used, whatever the last requests of the peak had."""
+    held = Held()
+    web = make_web()
+    web.client(make_app(held).url)
+    peak = [WebServer(web) for _ in range(200)]
+    for c in peak:
+        c.send(request("/demo/x", keep=False))
+    web.wait_metric("pipegate_exchanges_running", 200)
+    held.go.set()
+    for c in peak:
+        assert c.response().status == 200
+        c.close()
+    most = 200
+    wait_until(lambda: web.responder.descriptors() < most, "the others were given back")
+    most = max(int(fd) for fd in os.listdir(f"/proc/{web.responder.pid}/fd")) + 1
+    spare = WebServer(web)
+    wait_until(lambda: web.responder.descriptors(), "there")
+    assert call(web, "/demo/now").status == 200
+    taken = {int(fd) for fd in os.listdir(f"/proc/{web.responder.pid}/fd")}
+    free = next(n for n in range(most + 2) if n not in taken)
+    subprocess.run(["prlimit", f"--nofile={free + 1}:", "--pid", str(web.responder.pid)], check=True)
+    assert call(web, "/demo/now").status == 200, "with one descriptor, for the connection"
+    assert "gate.no_socket" not in web.responder.log()
+    spare.close()
