@@ -25,6 +25,7 @@
 
 enum {
 	EVENTS_PER_TURN = 64,
+	ROUNDS_PER_TURN = 4,
 	ACCEPTS_PER_TURN = 64,
 	PARAMETERS_MS = 1000, /* so long they may take to come; then a thread reads them */
 	BODY_MS = 20,	      /* likewise a small body: Apache sends it behind the parameters */
@@ -519,20 +520,30 @@ static void retry(struct front *f)
 		f->pause_until_ms = 0;
 }
 
-/* What came in this turn, and what follows from it. */
+/* Those that are fresh now; a look may make others so. */
+static void look_at_fresh(struct front *f)
+{
+	const struct connection *last = TAILQ_LAST(&f->fresh, connections);
+	struct connection *c = NULL;
+
+	while (c != last) {
+		c = TAILQ_FIRST(&f->fresh);
+		unfresh(f, c);
+		look(f, c);
+	}
+}
+
+/* What came in this turn, and what follows from it: a few times over, then others have to be heard. */
 static void settle(struct front *f)
 {
 	struct connection *c;
 
-	do {
-		while ((c = TAILQ_FIRST(&f->fresh)) != NULL) {
-			unfresh(f, c);
-			look(f, c);
-		}
+	for (int i = 0; i == 0 || (i < ROUNDS_PER_TURN && !TAILQ_EMPTY(&f->fresh)); i++) {
+		look_at_fresh(f);
 		mux_work(f->mux);
 		while ((c = TAILQ_FIRST(&f->queued)) != NULL && serve(f, c, c->whole))
 			;
-	} while (!TAILQ_EMPTY(&f->fresh));
+	}
 	end_patience(f);
 	listen_or_not(f);
 	free_dead(f);
@@ -543,6 +554,8 @@ static int timeout_ms(const struct front *f)
 	int most = mux_timeout_ms(f->mux);
 	const struct connection *c;
 
+	if (!TAILQ_EMPTY(&f->fresh))
+		return 0;
 	TAILQ_FOREACH (c, &f->reading, link) {
 		int64_t left = c->since_ms + c->patience_ms - f->now_ms;
 		if (most < 0 || left < most)

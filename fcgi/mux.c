@@ -28,6 +28,7 @@ enum {
 	RECONNECT_MAX_MS = 1000,
 	REPLY_MAX_MS = 30000, /* broker's longest hold is 10 s: beyond this something is broken */
 	CHECK_MS = 500,	      /* how often that is looked at */
+	ROUNDS = 4,	      /* of a mux_work() */
 };
 
 static const char FRONT[] = "inproc://asks";
@@ -52,6 +53,7 @@ struct mux {
 	struct seat *seats;
 	size_t parked, open, waiting;
 	bool connected;
+	bool unfinished;  /* the rounds did not suffice */
 	int64_t alive_ms; /* when the next ALIVE is due */
 	int64_t check_ms; /* when the next look for overdue replies is */
 };
@@ -346,6 +348,8 @@ static void answer_overdue(struct mux *m)
 
 int mux_timeout_ms(const struct mux *m)
 {
+	if (m->unfinished)
+		return 0;
 	if (m->parked > 0)
 		return 20;
 	return m->open > 0 || m->waiting > 0 ? CHECK_MS : -1;
@@ -359,10 +363,13 @@ void mux_work(struct mux *m)
 		retry_parked(m, true);
 	answer_overdue(m);
 	/* A reply can make a new ask. And whatever was sent may have taken the sign that something came: so
-	 * nothing is sent behind the last look. */
-	do {
+	 * nothing is sent behind the last look, or the next one does not wait. While much is under way a round takes
+	 * longer than the next replies, so there is an end to them. */
+	m->unfinished = true;
+	for (int i = 0; m->unfinished && i < ROUNDS; i++) {
 		drain_broker(m);
-	} while (drain_asks(m));
+		m->unfinished = drain_asks(m);
+	}
 }
 
 static void watch(void *socket, int epoll_fd, void *data)
