@@ -403,6 +403,8 @@ static bool open_back(struct mux *m, const char *endpoint)
 	m->back = zmq_socket(m->context, ZMQ_DEALER);
 	return m->back != NULL && set_int(m->back, ZMQ_IMMEDIATE, 1) == 0 &&
 	       set_int(m->back, ZMQ_LINGER, 0) == 0 &&
+	       /* Bounded by the seats, each with one message; full would look as if the link was down. */
+	       set_int(m->back, ZMQ_SNDHWM, 0) == 0 && set_int(m->back, ZMQ_RCVHWM, 0) == 0 &&
 	       set_int(m->back, ZMQ_RECONNECT_IVL, RECONNECT_MS) == 0 &&
 	       set_int(m->back, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) == 0 &&
 	       set_int(m->back, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) == 0 &&
