@@ -79,6 +79,7 @@ struct front {
 	bool is_tcp;
 	bool told_to_stop, draining, plain;
 	int64_t pause_until_ms; /* after accept() failed; 0: not */
+	int64_t threads_due_ms; /* when one is asked for again */
 
 	size_t slot_count, busy, asks;
 	struct slot *slots;
@@ -231,6 +232,7 @@ static void give_to_thread(struct front *f, struct slot *s)
 	if (pool_give(f->pool, &s->job))
 		return;
 	s->in_thread = false;
+	f->threads_due_ms = f->now_ms + RETRY_MS;
 	STAILQ_INSERT_TAIL(&f->unthreaded, s, link);
 }
 
@@ -511,13 +513,15 @@ static void retry(struct front *f)
 	struct slots again = STAILQ_HEAD_INITIALIZER(again);
 	struct slot *s;
 
+	if (f->now_ms >= f->pause_until_ms)
+		f->pause_until_ms = 0;
+	if (f->now_ms < f->threads_due_ms)
+		return;
 	STAILQ_CONCAT(&again, &f->unthreaded);
 	while ((s = STAILQ_FIRST(&again)) != NULL) {
 		STAILQ_REMOVE_HEAD(&again, link);
 		give_to_thread(f, s);
 	}
-	if (f->now_ms >= f->pause_until_ms)
-		f->pause_until_ms = 0;
 }
 
 /* Those that are fresh now; a look may make others so. */
