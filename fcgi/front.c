@@ -356,7 +356,7 @@ static bool serve(struct front *f, struct connection *c, bool whole)
 
 static void serve_or_queue(struct front *f, struct connection *c, bool whole)
 {
-	if (serve(f, c, whole))
+	if (TAILQ_EMPTY(&f->queued) && serve(f, c, whole))
 		return;
 	c->whole = whole;
 	set_state(f, c, QUEUED);
