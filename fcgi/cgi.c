@@ -317,12 +317,11 @@ enum cgi_end cgi_finish(struct cgi *c)
 bool cgi_linger(struct cgi *c)
 {
 	unsigned char trash[8192];
-	ssize_t got;
+	ssize_t got = 1;
 
-	do {
+	for (size_t taken = 0; got > 0 && taken < DRAIN_BYTES; taken += sizeof trash)
 		got = recv(c->fcgi.ipcFd, trash, sizeof trash, MSG_DONTWAIT);
-	} while (got > 0);
-	return got < 0 && (errno == EAGAIN || errno == EINTR);
+	return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 bool cgi_may_cut(const struct cgi *c)

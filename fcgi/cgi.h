@@ -67,7 +67,8 @@ enum cgi_end {
 enum cgi_end cgi_finish(struct cgi *c);
 
 /* Closed with something unread the connection would be reset, and the answer might be lost. So it is closed once the
- * web server has closed, or after CGI_LINGER_MS. Takes what has come. False: it is time to close. */
+ * web server has closed, or after CGI_LINGER_MS. Takes what has come, if it is not too much at a time. False: it is
+ * time to close. */
 bool cgi_linger(struct cgi *c) MUST_CHECK;
 
 enum { CGI_LINGER_MS = 2000 };

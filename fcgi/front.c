@@ -35,6 +35,9 @@ enum {
 	HURRY_MS = 1000,
 };
 
+/* Edge-triggered: an event says that there is something new. */
+#define NEWS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
 struct slot;
 
 struct connection {
@@ -181,10 +184,9 @@ static void free_dead(struct front *f)
 	}
 }
 
-/* Edge-triggered: an event says that there is something new. */
 static void watch(struct front *f, struct connection *c, uint32_t events)
 {
-	struct epoll_event event = {.events = events | EPOLLET, .data.ptr = c};
+	struct epoll_event event = {.events = events, .data.ptr = c};
 
 	if (c->watched == events)
 		return;
@@ -269,7 +271,7 @@ static void drive(struct front *f, struct slot *s)
 		give_to_thread(f, s);
 		break;
 	case EXCHANGE_STUCK:
-		watch(f, s->connection, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+		watch(f, s->connection, NEWS | EPOLLOUT);
 		break;
 	case EXCHANGE_OVER:
 		done(f, s);
@@ -369,14 +371,14 @@ static void read_on(struct front *f, struct connection *c, int64_t patience_ms)
 		set_state(f, c, READING);
 	}
 	c->patience_ms = patience_ms;
-	watch(f, c, EPOLLIN | EPOLLRDHUP);
+	watch(f, c, NEWS);
 }
 
 static void look(struct front *f, struct connection *c)
 {
 	if (c->state == LINGERING) {
 		if (cgi_linger(c->cgi))
-			watch(f, c, EPOLLIN | EPOLLRDHUP);
+			watch(f, c, EPOLLIN | EPOLLRDHUP); /* it may have left some */
 		else
 			kill_connection(f, c);
 		return;
@@ -386,7 +388,7 @@ static void look(struct front *f, struct connection *c)
 		kill_connection(f, c);
 		break;
 	case CGI_IDLE:
-		watch(f, c, EPOLLIN | EPOLLRDHUP);
+		watch(f, c, NEWS);
 		break;
 	case CGI_PART:
 		read_on(f, c, PARAMETERS_MS);
