@@ -81,13 +81,10 @@ int cgi_descriptor(const struct cgi *c)
 
 bool cgi_is_gone(const struct cgi *c)
 {
-	uint8_t byte;
-	ssize_t got;
+	struct pollfd p = {.fd = c->fcgi.ipcFd, .events = POLLRDHUP};
 
-	if (c->plain)
-		return false;
-	got = recv(c->fcgi.ipcFd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+	/* Not by reading: the end of the request may lie there unread. */
+	return !c->plain && poll(&p, 1, 0) > 0;
 }
 
 enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch)
