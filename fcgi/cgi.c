@@ -163,6 +163,14 @@ static bool is_buffered(const FCGX_Stream *in)
 	return in->stop > in->rdNext || in->isClosed || d->buffer_stop > in->stop;
 }
 
+/* More than the request that has ended: libfcgi has read it, and forgets it. */
+static bool is_ahead(const FCGX_Stream *in)
+{
+	const struct stream_data *d = in->data;
+
+	return d->buffer_stop > in->rdNext;
+}
+
 static bool is_readable(int fd, int wait_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -304,8 +312,9 @@ enum cgi_end cgi_finish(struct cgi *c)
 		close_now(c);
 		return CGI_CLOSED;
 	}
+	bool keep = all_came && !is_ahead(c->fcgi.in);
 	FCGX_Free(&c->fcgi, 0);
-	if (all_came)
+	if (keep)
 		return CGI_KEPT;
 	shutdown(c->fcgi.ipcFd, SHUT_WR);
 	return CGI_LINGERS;

@@ -59,10 +59,10 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block) MUST_CHECK;
 
 /* After cgi_end() and a flush. */
 enum cgi_end {
-	CGI_KEPT,    /* the web server keeps the connection for its next request */
-	CGI_CLOSED,  /* plain CGI too */
-	CGI_LINGERS, /* some of the request body is still to come: see cgi_linger() */
-	CGI_TO_CUT   /* what was sent is not all there should be: see cgi_may_cut() */
+	CGI_KEPT,   /* the web server keeps the connection for its next request */
+	CGI_CLOSED, /* plain CGI too */
+	CGI_LINGERS, /* some of the request body is still to come, or the next request was lost: see cgi_linger() */
+	CGI_TO_CUT /* what was sent is not all there should be: see cgi_may_cut() */
 };
 enum cgi_end cgi_finish(struct cgi *c);
 

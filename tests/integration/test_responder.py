@@ -187,3 +187,14 @@ def test_out_of_descriptors_after_a_peak(make_web, make_app):
     assert call(web, "/demo/now").status == 200, "with one descriptor, for the connection"
     assert "gate.no_socket" not in web.responder.log()
     spare.close()
+
+
+def test_two_requests_at_a_time(make_web, make_app):
+    """No web server does; it gets one answer and the end, and waits for nothing."""
+    web = make_web()
+    web.client(make_app().url)
+    eager = WebServer(web)
+    eager.send(request("/demo/x") + request("/demo/y"))
+    assert eager.response().status == 200
+    assert eager.is_closed()
+    eager.close()
