@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "fcgi/cgi.h"
+#include "fcgi/connection.h"
 #include "fcgi/mux.h"
 #include "fcgi/pool.h"
 #include "fcgi/serve.h"
@@ -34,26 +35,6 @@ enum {
 	LAST_IDLE_MS = 1000,
 	HURRY_MS = 1000,
 };
-
-/* Edge-triggered: an event says that there is something new. */
-#define NEWS (EPOLLIN | EPOLLRDHUP | EPOLLET)
-
-struct slot;
-
-struct connection {
-	struct cgi *cgi;
-	enum { IDLE, READING, QUEUED, SERVED, LINGERING, CUTTING, DEAD } state;
-	TAILQ_ENTRY(connection) link; /* the list of its state; none for SERVED */
-	bool fresh;		      /* to be looked at in this turn */
-	TAILQ_ENTRY(connection) fresh_link;
-	struct slot *slot;   /* SERVED */
-	int64_t since_ms;    /* IDLE, READING, LINGERING, CUTTING: it has been */
-	int64_t patience_ms; /* READING */
-	bool whole;	     /* QUEUED: reading it will not block */
-	uint32_t watched;    /* epoll's events; 0: not in the set */
-};
-
-TAILQ_HEAD(connections, connection);
 
 struct slot {
 	struct job job;
@@ -90,10 +71,7 @@ struct front {
 		free; /* those with an ask first, and the last used one of them: its memory is warm */
 	struct slots unthreaded; /* these want a thread, and none could be had */
 
-	size_t connection_count;
-	struct connections idle; /* the longest idle one first */
-	struct connections reading, queued, lingering, cutting, dead;
-	struct connections fresh;
+	struct connections all;
 	uint8_t scratch[CGI_LOOK_BYTES];
 
 	pthread_mutex_t lock; /* guards what follows */
@@ -106,93 +84,6 @@ static int64_t clock_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* --- connections --- */
-
-static struct connections *list_of(struct front *f, int state)
-{
-	switch (state) {
-	case IDLE:
-		return &f->idle;
-	case READING:
-		return &f->reading;
-	case QUEUED:
-		return &f->queued;
-	case LINGERING:
-		return &f->lingering;
-	case CUTTING:
-		return &f->cutting;
-	case DEAD:
-		return &f->dead;
-	default:
-		return NULL;
-	}
-}
-
-/* The only door from state to state. */
-static void set_state(struct front *f, struct connection *c, int state)
-{
-	if (list_of(f, (int)c->state) != NULL)
-		TAILQ_REMOVE(list_of(f, (int)c->state), c, link);
-	c->state = state;
-	if (list_of(f, state) != NULL)
-		TAILQ_INSERT_TAIL(list_of(f, state), c, link);
-}
-
-static void refresh(struct front *f, struct connection *c)
-{
-	if (!c->fresh)
-		TAILQ_INSERT_TAIL(&f->fresh, c, fresh_link);
-	c->fresh = true;
-}
-
-static void unfresh(struct front *f, struct connection *c)
-{
-	if (c->fresh)
-		TAILQ_REMOVE(&f->fresh, c, fresh_link);
-	c->fresh = false;
-}
-
-static struct connection *connection_new(struct front *f, struct cgi *cgi)
-{
-	struct connection *c = xcalloc(1, sizeof *c);
-
-	c->cgi = cgi;
-	c->state = SERVED; /* on no list */
-	c->since_ms = f->now_ms;
-	f->connection_count++;
-	set_state(f, c, IDLE);
-	return c;
-}
-
-static void kill_connection(struct front *f, struct connection *c)
-{
-	cgi_destroy(&c->cgi); /* its descriptor leaves the epoll set as it is closed */
-	unfresh(f, c);
-	set_state(f, c, DEAD);
-	f->connection_count--;
-}
-
-static void free_dead(struct front *f)
-{
-	struct connection *c;
-
-	while ((c = TAILQ_FIRST(&f->dead)) != NULL) {
-		TAILQ_REMOVE(&f->dead, c, link);
-		free(c);
-	}
-}
-
-static void watch(struct front *f, struct connection *c, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.ptr = c};
-
-	if (c->watched == events)
-		return;
-	CHECK(epoll_ctl(f->epoll_fd, c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
-			cgi_descriptor(c->cgi), &event) == 0);
-	c->watched = events;
 }
 
 /* --- slots --- */
@@ -249,16 +140,17 @@ static void done(struct front *f, struct slot *s)
 	c->slot = NULL;
 	release(f, s);
 	if (end == CGI_CLOSED || (end == CGI_KEPT && f->draining)) {
-		kill_connection(f, c);
+		connection_kill(&f->all, c);
 		return;
 	}
 	c->since_ms = f->now_ms;
 	if (end == CGI_TO_CUT) {
-		set_state(f, c, CUTTING);
+		connection_move(&f->all, c, CUTTING);
 		return;
 	}
-	set_state(f, c, end == CGI_KEPT ? IDLE : LINGERING);
-	refresh(f, c); /* what came in the meantime raised no event that we heard */
+	connection_move(&f->all, c, end == CGI_KEPT ? IDLE : LINGERING);
+	/* What came in the meantime raised no event that we heard. */
+	connection_refresh(&f->all, c);
 }
 
 static void drive(struct front *f, struct slot *s)
@@ -271,7 +163,7 @@ static void drive(struct front *f, struct slot *s)
 		give_to_thread(f, s);
 		break;
 	case EXCHANGE_STUCK:
-		watch(f, s->connection, NEWS | EPOLLOUT);
+		connection_watch(&f->all, s->connection, NEWS | EPOLLOUT);
 		break;
 	case EXCHANGE_OVER:
 		done(f, s);
@@ -342,7 +234,7 @@ static bool serve(struct front *f, struct connection *c, bool whole)
 
 	if (s == NULL)
 		return false;
-	set_state(f, c, SERVED);
+	connection_move(&f->all, c, SERVED);
 	c->slot = s;
 	s->connection = c;
 	s->exchange = exchange_new(c->cgi, f->share, f->max_body_bytes);
@@ -358,37 +250,37 @@ static bool serve(struct front *f, struct connection *c, bool whole)
 
 static void serve_or_queue(struct front *f, struct connection *c, bool whole)
 {
-	if (TAILQ_EMPTY(&f->queued) && serve(f, c, whole))
+	if (TAILQ_EMPTY(&f->all.in[QUEUED]) && serve(f, c, whole))
 		return;
 	c->whole = whole;
-	set_state(f, c, QUEUED);
+	connection_move(&f->all, c, QUEUED);
 }
 
 static void read_on(struct front *f, struct connection *c, int64_t patience_ms)
 {
 	if (c->state != READING) {
 		c->since_ms = f->now_ms;
-		set_state(f, c, READING);
+		connection_move(&f->all, c, READING);
 	}
 	c->patience_ms = patience_ms;
-	watch(f, c, NEWS);
+	connection_watch(&f->all, c, NEWS);
 }
 
 static void look(struct front *f, struct connection *c)
 {
 	if (c->state == LINGERING) {
-		if (cgi_linger(c->cgi))
-			watch(f, c, EPOLLIN | EPOLLRDHUP); /* it may have left some */
+		if (cgi_linger(c->cgi)) /* it may have left some: not edge-triggered */
+			connection_watch(&f->all, c, EPOLLIN | EPOLLRDHUP);
 		else
-			kill_connection(f, c);
+			connection_kill(&f->all, c);
 		return;
 	}
 	switch (cgi_look(c->cgi, f->scratch)) {
 	case CGI_GONE:
-		kill_connection(f, c);
+		connection_kill(&f->all, c);
 		break;
 	case CGI_IDLE:
-		watch(f, c, NEWS);
+		connection_watch(&f->all, c, NEWS);
 		break;
 	case CGI_PART:
 		read_on(f, c, PARAMETERS_MS);
@@ -410,7 +302,7 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
 	struct slot *s = c->slot;
 
 	if (c->state == IDLE || c->state == READING || c->state == LINGERING) {
-		refresh(f, c);
+		connection_refresh(&f->all, c);
 	} else if (c->state == SERVED && !s->in_thread && s->state == EXCHANGE_STUCK &&
 		   (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
 		s->state = exchange_go_on(s->exchange, false);
@@ -424,32 +316,32 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
  * in use just now: a request may be on its way. */
 static bool has_room(const struct front *f)
 {
-	const struct connection *c = TAILQ_FIRST(&f->idle);
+	const struct connection *c = TAILQ_FIRST(&f->all.in[IDLE]);
 
-	return f->connection_count < 2 * f->slot_count ||
+	return f->all.count < 2 * f->slot_count ||
 	       (c != NULL && f->now_ms - c->since_ms >= LAST_IDLE_MS);
 }
 
 static bool make_room(struct front *f)
 {
-	struct connection *c = TAILQ_FIRST(&f->idle);
+	struct connection *c = TAILQ_FIRST(&f->all.in[IDLE]);
 
-	if (f->connection_count < 2 * f->slot_count)
+	if (f->all.count < 2 * f->slot_count)
 		return true;
 	if (!has_room(f))
 		return false;
 	if (cgi_look(c->cgi, f->scratch) > CGI_IDLE) { /* its request has come, in this moment */
-		refresh(f, c);
+		connection_refresh(&f->all, c);
 		return false;
 	}
-	kill_connection(f, c);
+	connection_kill(&f->all, c);
 	return true;
 }
 
 static void listen_or_not(struct front *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
-		   TAILQ_EMPTY(&f->queued) && has_room(f);
+		   TAILQ_EMPTY(&f->all.in[QUEUED]) && has_room(f);
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->listen_fd};
 
 	if (may == f->accepting)
@@ -472,7 +364,7 @@ static void take_connections(struct front *f)
 		}
 		if (f->is_tcp)
 			(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-		refresh(f, connection_new(f, cgi_new(fd)));
+		connection_refresh(&f->all, connection_new(&f->all, cgi_new(fd), f->now_ms));
 	}
 }
 
@@ -492,18 +384,19 @@ static void end_patience(struct front *f)
 {
 	struct connection *c, *next;
 
-	for (c = TAILQ_FIRST(&f->cutting); c != NULL; c = next) {
+	for (c = TAILQ_FIRST(&f->all.in[CUTTING]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (is_time_to_cut(f, c)) {
 			cgi_cut(c->cgi);
-			kill_connection(f, c);
+			connection_kill(&f->all, c);
 		}
 	}
 
-	while ((c = TAILQ_FIRST(&f->lingering)) != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MS)
-		kill_connection(f, c);
+	while ((c = TAILQ_FIRST(&f->all.in[LINGERING])) != NULL &&
+	       f->now_ms - c->since_ms >= CGI_LINGER_MS)
+		connection_kill(&f->all, c);
 
-	for (c = TAILQ_FIRST(&f->reading); c != NULL; c = next) {
+	for (c = TAILQ_FIRST(&f->all.in[READING]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (f->now_ms - c->since_ms >= c->patience_ms && !c->fresh)
 			serve_or_queue(f, c, false);
@@ -529,12 +422,12 @@ static void retry(struct front *f)
 /* Those that are fresh now; a look may make others so. */
 static void look_at_fresh(struct front *f)
 {
-	const struct connection *last = TAILQ_LAST(&f->fresh, connections);
+	const struct connection *last = TAILQ_LAST(&f->all.fresh, connection_list);
 	struct connection *c = NULL;
 
 	while (c != last) {
-		c = TAILQ_FIRST(&f->fresh);
-		unfresh(f, c);
+		c = TAILQ_FIRST(&f->all.fresh);
+		connection_unfresh(&f->all, c);
 		look(f, c);
 	}
 }
@@ -544,15 +437,15 @@ static void settle(struct front *f)
 {
 	struct connection *c;
 
-	for (int i = 0; i == 0 || (i < ROUNDS_PER_TURN && !TAILQ_EMPTY(&f->fresh)); i++) {
+	for (int i = 0; i == 0 || (i < ROUNDS_PER_TURN && !TAILQ_EMPTY(&f->all.fresh)); i++) {
 		look_at_fresh(f);
 		mux_work(f->mux);
-		while ((c = TAILQ_FIRST(&f->queued)) != NULL && serve(f, c, c->whole))
+		while ((c = TAILQ_FIRST(&f->all.in[QUEUED])) != NULL && serve(f, c, c->whole))
 			;
 	}
 	end_patience(f);
 	listen_or_not(f);
-	free_dead(f);
+	connections_free_dead(&f->all);
 }
 
 static int timeout_ms(const struct front *f)
@@ -560,17 +453,17 @@ static int timeout_ms(const struct front *f)
 	int most = mux_timeout_ms(f->mux);
 	const struct connection *c;
 
-	if (!TAILQ_EMPTY(&f->fresh))
+	if (!TAILQ_EMPTY(&f->all.fresh))
 		return 0;
-	TAILQ_FOREACH (c, &f->reading, link) {
+	TAILQ_FOREACH (c, &f->all.in[READING], link) {
 		int64_t left = c->since_ms + c->patience_ms - f->now_ms;
 		if (most < 0 || left < most)
 			most = left > 0 ? (int)left : 0;
 	}
-	if (!TAILQ_EMPTY(&f->cutting) && (most < 0 || most > CGI_CUT_LEAST_MS / 2))
+	if (!TAILQ_EMPTY(&f->all.in[CUTTING]) && (most < 0 || most > CGI_CUT_LEAST_MS / 2))
 		most = CGI_CUT_LEAST_MS / 2;
 	bool soon = f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
-		    !TAILQ_EMPTY(&f->queued) || !TAILQ_EMPTY(&f->lingering) ||
+		    !TAILQ_EMPTY(&f->all.in[QUEUED]) || !TAILQ_EMPTY(&f->all.in[LINGERING]) ||
 		    (f->listen_fd >= 0 && !f->accepting);
 	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
 }
@@ -626,9 +519,9 @@ void front_take_rest(struct front *f)
 	size_t before;
 
 	do {
-		before = f->connection_count;
+		before = f->all.count;
 		take_connections(f);
-	} while (f->connection_count > before && f->pause_until_ms == 0);
+	} while (f->all.count > before && f->pause_until_ms == 0);
 }
 
 /* A connection that the web server keeps may be about to get a request: it is closed once that has become
@@ -637,11 +530,11 @@ static void close_idle(struct front *f, int64_t stopped_ms)
 {
 	struct connection *c, *next;
 
-	for (c = TAILQ_FIRST(&f->idle); c != NULL; c = next) {
+	for (c = TAILQ_FIRST(&f->all.in[IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
 		if (f->now_ms - since_ms >= LAST_IDLE_MS)
-			kill_connection(f, c);
+			connection_kill(&f->all, c);
 	}
 }
 
@@ -667,19 +560,19 @@ bool front_drain(struct front *f, int64_t most_ms)
 
 	f->draining = true;
 	listen_or_not(f);
-	while (f->connection_count > 0 && f->now_ms - stopped_ms < most_ms) {
+	while (f->all.count > 0 && f->now_ms - stopped_ms < most_ms) {
 		turn(f);
 		close_idle(f, stopped_ms);
 	}
-	return f->connection_count == 0 ? pool_stop(f->pool, HURRY_MS) : end_all(f);
+	return f->all.count == 0 ? pool_stop(f->pool, HURRY_MS) : end_all(f);
 }
 
 void front_serve_plain(struct front *f)
 {
 	f->now_ms = clock_ms();
 	f->plain = true;
-	CHECK(serve(f, connection_new(f, cgi_new_plain()), false));
-	while (f->connection_count > 0)
+	CHECK(serve(f, connection_new(&f->all, cgi_new_plain(), f->now_ms), false));
+	while (f->all.count > 0)
 		turn(f);
 	CHECK(pool_stop(f->pool, HURRY_MS)); /* its thread has nothing to do any more */
 }
@@ -712,13 +605,6 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 		f->slots[i].number = (uint16_t)i;
 		STAILQ_INSERT_TAIL(&f->free, &f->slots[i], link);
 	}
-	TAILQ_INIT(&f->idle);
-	TAILQ_INIT(&f->reading);
-	TAILQ_INIT(&f->queued);
-	TAILQ_INIT(&f->lingering);
-	TAILQ_INIT(&f->cutting);
-	TAILQ_INIT(&f->dead);
-	TAILQ_INIT(&f->fresh);
 	f->share = share_new(s->slots);
 	f->pool = pool_new(s->slots, work);
 	f->max_body_bytes = s->max_body_bytes;
@@ -727,17 +613,12 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 	f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	CHECK(f->epoll_fd >= 0 && f->wake_fd >= 0 && pthread_mutex_init(&f->lock, NULL) == 0);
+	connections_init(&f->all, f->epoll_fd);
 	add(f, &f->wake_fd);
 	if (f->stop_fd >= 0)
 		add(f, &f->stop_fd);
 	mux_watch(f->mux, f->epoll_fd, f->mux);
 	return f;
-}
-
-static void free_connections(struct front *f, struct connections *list)
-{
-	while (!TAILQ_EMPTY(list))
-		kill_connection(f, TAILQ_FIRST(list));
 }
 
 void front_destroy(struct front **fp)
@@ -753,16 +634,11 @@ void front_destroy(struct front **fp)
 			if (s->state != EXCHANGE_OVER)
 				exchange_end_now(s->exchange);
 			exchange_destroy(&s->exchange);
-			kill_connection(f, s->connection);
+			connection_kill(&f->all, s->connection);
 		}
 		ask_destroy(&s->ask);
 	}
-	free_connections(f, &f->idle);
-	free_connections(f, &f->reading);
-	free_connections(f, &f->queued);
-	free_connections(f, &f->lingering);
-	free_connections(f, &f->cutting);
-	free_dead(f);
+	connections_fini(&f->all);
 	pool_destroy(&f->pool);
 	share_destroy(&f->share);
 	mux_destroy(&f->mux);
