@@ -31,6 +31,9 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 		if (state == RECORD_WHOLE || header[0] != VERSION || header[1] != expected ||
 		    (at > 0 && get_be16(header + 2) != id))
 			return RECORD_ODD;
+		/* libfcgi takes this padding for the next record. */
+		if (header[6] > 0 && (expected == BEGIN_REQUEST || content_bytes == 0))
+			return RECORD_ODD;
 		if (record_bytes > bytes - at)
 			return state;
 		id = get_be16(header + 2);

@@ -70,6 +70,17 @@ def test_malformed_request_holds_nobody(make_web, what):
     bad.close()
 
 
+def test_padding_that_looks_like_a_record_holds_nobody(make_web):
+    """libfcgi does not skip that of the first record, and waits for what it announces."""
+    web = make_web()
+    bad = WebServer(web)
+    first = bytearray(record(BEGIN, b"\0\1\1" + bytes(5), padding=8))
+    first[-8:] = record(PARAMS, bytes(60000))[:8]
+    bad.send(bytes(first) + parameters("/demo/x") + record(STDIN))
+    assert_prompt(web)
+    bad.close()
+
+
 def test_half_an_end_of_the_body_holds_nobody(make_web, make_app):
     """The answer is there, and of the record that ends the request some bytes."""
     held = Held()

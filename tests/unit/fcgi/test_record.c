@@ -79,6 +79,13 @@ static void anything_else_is_odd(void **unused)
 	put(BEGIN, 1, 8, 0);
 	wire.data[0] = 2;
 	assert_int_equal(state(), RECORD_ODD);
+	empty(NULL);
+	put(BEGIN, 1, 8, 8);
+	assert_int_equal(state(), RECORD_ODD); /* libfcgi reads on in the padding */
+	empty(NULL);
+	put(BEGIN, 1, 8, 0);
+	put(PARAMS, 1, 0, 8);
+	assert_int_equal(state(), RECORD_ODD);
 }
 
 /* `bytes` in all, in no more records than it takes, and none empty. */
