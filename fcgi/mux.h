@@ -24,7 +24,8 @@ void mux_destroy(struct mux **mp); /* after all its asks */
 /* Adds what wakes it to an epoll set, each with `data`. */
 void mux_watch(struct mux *m, int epoll_fd, void *data);
 
-/* All that can be done now: before each wait, as its descriptors tell of changes only. */
+/* What can be done now: before each wait, as its descriptors tell of changes only. If it is much, some of it; then
+ * mux_timeout_ms() is 0. */
 void mux_work(struct mux *m);
 int mux_timeout_ms(const struct mux *m); /* until mux_work() is due again; -1: until it is woken */
 
