@@ -499,7 +499,7 @@ static void turn(struct front *f)
 
 void front_run(struct front *f, int listen_fd)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t bytes = sizeof address;
 
 	CHECK(fcntl(listen_fd, F_SETFL, fcntl(listen_fd, F_GETFL) | O_NONBLOCK) == 0);
