@@ -67,11 +67,15 @@ enum cgi_end {
 enum cgi_end cgi_finish(struct cgi *c);
 
 /* Closed with something unread the connection would be reset, and the answer might be lost. So it is closed once the
- * web server has closed, or after CGI_LINGER_MS. Takes what has come, if it is not too much at a time. False: it is
- * time to close. */
+ * web server has closed: Apache does not look for an answer before the caller's next piece has come and is sent to us,
+ * which may last as long as its own Timeout. Takes what has come, if it is not too much at a time. False: it is time
+ * to close. */
 bool cgi_linger(struct cgi *c) MUST_CHECK;
 
-enum { CGI_LINGER_MS = 2000 };
+enum {
+	CGI_LINGER_LEAST_MS = 2000, /* whoever else wants to connect */
+	CGI_LINGER_MOST_MS = 300000,
+};
 
 /* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode the only
  * way is to die by a signal, so this does not return there. */

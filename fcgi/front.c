@@ -312,36 +312,27 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
 
 /* --- the listening socket --- */
 
-/* For one more connection, if need be by closing the one that has been idle for longest; not one that is new, or was
- * in use just now: a request may be on its way. */
-static bool has_room(const struct front *f)
+static bool is_full(const struct front *f)
 {
-	const struct connection *c = TAILQ_FIRST(&f->all.in[IDLE]);
-
-	return f->all.count < 2 * f->slot_count ||
-	       (c != NULL && f->now_ms - c->since_ms >= LAST_IDLE_MS);
+	return f->all.count >= 2 * f->slot_count;
 }
 
-static bool make_room(struct front *f)
+/* One that can be closed for another to come: the web server has had time to read its answer, or it has been idle for
+ * longest. Not one that is new, or was in use just now: a request may be on its way. */
+static struct connection *spare(const struct front *f)
 {
-	struct connection *c = TAILQ_FIRST(&f->all.in[IDLE]);
+	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
 
-	if (f->all.count < 2 * f->slot_count)
-		return true;
-	if (!has_room(f))
-		return false;
-	if (cgi_look(c->cgi, f->scratch) > CGI_IDLE) { /* its request has come, in this moment */
-		connection_refresh(&f->all, c);
-		return false;
-	}
-	connection_kill(&f->all, c);
-	return true;
+	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_LEAST_MS)
+		return c;
+	c = TAILQ_FIRST(&f->all.in[IDLE]);
+	return c != NULL && f->now_ms - c->since_ms >= LAST_IDLE_MS ? c : NULL;
 }
 
 static void listen_or_not(struct front *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
-		   TAILQ_EMPTY(&f->all.in[QUEUED]) && has_room(f);
+		   TAILQ_EMPTY(&f->all.in[QUEUED]) && (!is_full(f) || spare(f) != NULL);
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->listen_fd};
 
 	if (may == f->accepting)
@@ -351,21 +342,40 @@ static void listen_or_not(struct front *f)
 	f->accepting = may;
 }
 
-static void take_connections(struct front *f)
+/* False: there is none, or no room for it. */
+static bool take_connection(struct front *f)
 {
+	struct connection *old = is_full(f) ? spare(f) : NULL;
 	int on = 1;
 
-	for (int i = 0; i < ACCEPTS_PER_TURN && make_room(f); i++) {
-		int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0) {
-			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-				f->pause_until_ms = f->now_ms + RETRY_MS;
-			return;
-		}
-		if (f->is_tcp)
-			(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-		connection_refresh(&f->all, connection_new(&f->all, cgi_new(fd), f->now_ms));
+	if (old == NULL && is_full(f))
+		return false;
+	if (old != NULL && old->state == IDLE && cgi_look(old->cgi, f->scratch) > CGI_IDLE) {
+		connection_refresh(&f->all, old); /* its request has come, in this moment */
+		return false;
 	}
+	int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			f->pause_until_ms = f->now_ms + RETRY_MS;
+		return false;
+	}
+	if (old != NULL)
+		connection_kill(&f->all, old);
+	if (f->is_tcp)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	connection_refresh(&f->all, connection_new(&f->all, cgi_new(fd), f->now_ms));
+	return true;
+}
+
+/* True: there may be more. */
+static bool take_connections(struct front *f)
+{
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		if (!take_connection(f))
+			return false;
+	}
+	return true;
 }
 
 /* --- turns --- */
@@ -376,6 +386,11 @@ static bool is_time_to_cut(const struct front *f, const struct connection *c)
 
 	return waited_ms >= CGI_CUT_MOST_MS ||
 	       (waited_ms >= CGI_CUT_LEAST_MS && cgi_may_cut(c->cgi));
+}
+
+static int64_t linger_ms(const struct front *f)
+{
+	return f->draining ? CGI_LINGER_LEAST_MS : CGI_LINGER_MOST_MS;
 }
 
 /* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those that the web server
@@ -393,7 +408,7 @@ static void end_patience(struct front *f)
 	}
 
 	while ((c = TAILQ_FIRST(&f->all.in[LINGERING])) != NULL &&
-	       f->now_ms - c->since_ms >= CGI_LINGER_MS)
+	       f->now_ms - c->since_ms >= linger_ms(f))
 		connection_kill(&f->all, c);
 
 	for (c = TAILQ_FIRST(&f->all.in[READING]); c != NULL; c = next) {
@@ -448,24 +463,32 @@ static void settle(struct front *f)
 	connections_free_dead(&f->all);
 }
 
+/* The sooner of the two; -1: never. */
+static int sooner_ms(const struct front *f, int most_ms, int64_t due_ms)
+{
+	int64_t left_ms = due_ms > f->now_ms ? due_ms - f->now_ms : 0;
+
+	return most_ms < 0 || left_ms < most_ms ? (int)left_ms : most_ms;
+}
+
 static int timeout_ms(const struct front *f)
 {
-	int most = mux_timeout_ms(f->mux);
+	int most_ms = mux_timeout_ms(f->mux);
 	const struct connection *c;
 
 	if (!TAILQ_EMPTY(&f->all.fresh))
 		return 0;
-	TAILQ_FOREACH (c, &f->all.in[READING], link) {
-		int64_t left = c->since_ms + c->patience_ms - f->now_ms;
-		if (most < 0 || left < most)
-			most = left > 0 ? (int)left : 0;
-	}
-	if (!TAILQ_EMPTY(&f->all.in[CUTTING]) && (most < 0 || most > CGI_CUT_LEAST_MS / 2))
-		most = CGI_CUT_LEAST_MS / 2;
-	bool soon = f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
-		    !TAILQ_EMPTY(&f->all.in[QUEUED]) || !TAILQ_EMPTY(&f->all.in[LINGERING]) ||
-		    (f->listen_fd >= 0 && !f->accepting);
-	return soon && (most < 0 || most > RETRY_MS) ? RETRY_MS : most;
+	TAILQ_FOREACH (c, &f->all.in[READING], link)
+		most_ms = sooner_ms(f, most_ms, c->since_ms + c->patience_ms);
+	c = TAILQ_FIRST(&f->all.in[LINGERING]);
+	if (c != NULL)
+		most_ms = sooner_ms(f, most_ms, c->since_ms + linger_ms(f));
+	if (!TAILQ_EMPTY(&f->all.in[CUTTING]))
+		most_ms = sooner_ms(f, most_ms, f->now_ms + CGI_CUT_LEAST_MS / 2);
+	if (f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
+	    !TAILQ_EMPTY(&f->all.in[QUEUED]) || (f->listen_fd >= 0 && !f->accepting))
+		most_ms = sooner_ms(f, most_ms, f->now_ms + RETRY_MS);
+	return most_ms;
 }
 
 /* Stays readable, as it is not for us to read. */
@@ -484,7 +507,7 @@ static void turn(struct front *f)
 	for (int i = 0; i < count; i++) {
 		void *what = events[i].data.ptr;
 		if (what == &f->listen_fd)
-			take_connections(f);
+			(void)take_connections(f);
 		else if (what == &f->wake_fd)
 			take_back(f);
 		else if (what == &f->stop_fd)
@@ -516,12 +539,8 @@ void front_run(struct front *f, int listen_fd)
 
 void front_take_rest(struct front *f)
 {
-	size_t before;
-
-	do {
-		before = f->all.count;
-		take_connections(f);
-	} while (f->all.count > before && f->pause_until_ms == 0);
+	while (take_connections(f))
+		;
 }
 
 /* A connection that the web server keeps may be about to get a request: it is closed once that has become

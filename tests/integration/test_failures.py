@@ -1,6 +1,7 @@
 """The failure table of contract section 5, row by row."""
 import collections
 import concurrent.futures
+import select
 import threading
 import time
 
@@ -347,6 +348,31 @@ def test_early_answer(web, make_app, name):
             caller.send(b"x" * 100000)
     except ConnectionError:
         pass
+    assert caller.response().body == b"no"
+    web.wait_empty()
+
+
+def test_early_answer_to_a_slow_caller(server, web, make_app, name):
+    """Apache waits for the caller's next pieces before it reads the answer, and must find the responder there."""
+    if server == "lighttpd":
+        pytest.skip("as shipped, it hands an upload on when it is complete")
+    answered = threading.Event()
+
+    def handler(request, connection):
+        connection.answer(403, body=b"no")
+        answered.set()
+        connection.wait_peer_gone()
+        return False
+
+    web.client(make_app(handler).url, name)
+    caller = Caller(web.port)
+    caller.request("POST", f"/{name}/x", body=None, headers=[("Content-Length", "20")])
+    assert answered.wait(PATIENCE_S)
+    threading.Event().wait(5)
+    for _ in range(20):
+        caller.send(b"b")
+        if select.select([caller.sock], [], [], 0.5)[0]:
+            break
     assert caller.response().body == b"no"
     web.wait_empty()
 

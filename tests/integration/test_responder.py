@@ -200,6 +200,33 @@ def test_out_of_descriptors_after_a_peak(make_web, make_app):
     spare.close()
 
 
+def test_answered_before_the_body_is_there(make_web, make_app):
+    """The web server may read the answer whenever it likes, but connections that it does not close make room for new
+    ones. There may be eight."""
+    web = make_web(threads=4)
+    web.client(make_app(lambda asked, connection: connection.answer(403)).url)
+    slow = [WebServer(web) for _ in range(8)]
+    for c in slow:
+        c.send(begin() + parameters("/demo/x", "POST", 5) + record(STDIN, b"h"))
+        assert c.response().status == 403
+    threading.Event().wait(3)
+    for c in slow:
+        c.send(record(STDIN, b"ell"))
+    others = [WebServer(web) for _ in range(4)]
+    start = time.monotonic()
+    for c in others:
+        assert c.call("/demo/x").status == 403
+    assert SANITIZED or time.monotonic() - start < 2
+    for c in slow[:4]:
+        with pytest.raises(BrokenPipeError):
+            c.send(record(STDIN))
+    for c in slow[4:]:
+        c.send(record(STDIN))
+    for c in slow + others:
+        c.close()
+    web.wait_empty()
+
+
 def test_two_requests_at_a_time(make_web, make_app):
     """No web server does; it gets one answer and the end, and waits for nothing."""
     web = make_web()
