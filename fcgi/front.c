@@ -4,6 +4,7 @@
  * in the same turn: so connections die at once and are freed at the turn's end. */
 #include "fcgi/front.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "fcgi/cgi.h"
 #include "fcgi/connection.h"
@@ -21,7 +22,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -77,14 +77,6 @@ struct front {
 	pthread_mutex_t lock; /* guards what follows */
 	struct slots done;    /* back from their threads */
 };
-
-static int64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* --- slots --- */
 
@@ -503,7 +495,7 @@ static void turn(struct front *f)
 	struct epoll_event events[EVENTS_PER_TURN];
 	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, timeout_ms(f));
 
-	f->now_ms = clock_ms();
+	f->now_ms = clock_now_ms();
 	for (int i = 0; i < count; i++) {
 		void *what = events[i].data.ptr;
 		if (what == &f->listen_fd)
@@ -529,7 +521,7 @@ void front_run(struct front *f, int listen_fd)
 	f->is_tcp = getsockname(listen_fd, (struct sockaddr *)&address, &bytes) == 0 &&
 		    address.ss_family != AF_UNIX;
 	f->listen_fd = listen_fd;
-	f->now_ms = clock_ms();
+	f->now_ms = clock_now_ms();
 	listen_or_not(f);
 	while (!f->told_to_stop)
 		turn(f);
@@ -575,7 +567,7 @@ static bool end_all(struct front *f)
 
 bool front_drain(struct front *f, int64_t most_ms)
 {
-	int64_t stopped_ms = clock_ms();
+	int64_t stopped_ms = clock_now_ms();
 
 	f->draining = true;
 	listen_or_not(f);
@@ -588,7 +580,7 @@ bool front_drain(struct front *f, int64_t most_ms)
 
 void front_serve_plain(struct front *f)
 {
-	f->now_ms = clock_ms();
+	f->now_ms = clock_now_ms();
 	f->plain = true;
 	CHECK(serve(f, connection_new(&f->all, cgi_new_plain(), f->now_ms), false));
 	while (f->all.count > 0)

@@ -7,6 +7,7 @@
  * being restarted costs nobody a request), and is then answered as surely not delivered. */
 #include "fcgi/mux.h"
 
+#include "common/clock.h"
 #include "common/id.h"
 #include "common/log.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <zmq.h>
 
 enum {
@@ -77,14 +77,6 @@ static uint16_t seat_from_wire(uint32_t wire)
 	return (uint16_t)(be32toh(wire) & 0xffff);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* --- towards the asks --- */
 
 static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
@@ -137,7 +129,7 @@ static bool hand_over(struct mux *m, uint16_t seat, uint8_t kind, zmq_msg_t *pay
 	/* The first part was taken, so the pipe takes the others. */
 	CHECK(zmq_send(m->back, "", 0, ZMQ_SNDMORE) >= 0 && zmq_msg_send(payload, m->back, 0) >= 0);
 	s->state = SEAT_WAITING;
-	s->until_ms = now_ms() + REPLY_MAX_MS;
+	s->until_ms = clock_now_ms() + REPLY_MAX_MS;
 	m->waiting++;
 	if (kind == GATE_OPEN && !s->exchange_open) {
 		s->exchange_open = true;
@@ -151,7 +143,7 @@ static void park(struct mux *m, struct seat *s, zmq_msg_t *payload)
 	zmq_msg_init(&s->parked);
 	zmq_msg_move(&s->parked, payload);
 	s->state = SEAT_PARKED;
-	s->until_ms = now_ms() + PARK_MS;
+	s->until_ms = clock_now_ms() + PARK_MS;
 	m->parked++;
 }
 
@@ -256,7 +248,7 @@ static void drain_broker(struct mux *m)
 
 static void retry_parked(struct mux *m, bool give_up_due)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_now_ms();
 
 	for (uint16_t i = 0; m->parked > 0 && i < m->seat_count; i++) {
 		struct seat *s = &m->seats[i];
@@ -319,7 +311,7 @@ static void say_alive(struct mux *m)
 {
 	struct gate_msg g = {.kind = GATE_ALIVE, .process = m->process};
 	uint8_t wire[GATE_CONTROL_BYTES];
-	int64_t now = now_ms();
+	int64_t now = clock_now_ms();
 
 	if (m->open == 0 || !m->connected || now < m->alive_ms)
 		return;
@@ -332,7 +324,7 @@ static void say_alive(struct mux *m)
 /* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits for ever. */
 static void answer_overdue(struct mux *m)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_now_ms();
 
 	if (m->waiting == 0 || now < m->check_ms)
 		return;

@@ -1,12 +1,12 @@
 /* fcgi/pool.c - see pool.h. */
 #include "fcgi/pool.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define STACK_BYTES (1024 * 1024) /* their frames are larger */
@@ -29,24 +29,12 @@ struct pool {
 	bool stopping;
 };
 
-static void deadline_in(struct timespec *t, int64_t ms)
-{
-	clock_gettime(CLOCK_MONOTONIC, t);
-	t->tv_sec += ms / 1000;
-	t->tv_nsec += ms % 1000 * 1000000;
-	if (t->tv_nsec >= 1000000000) {
-		t->tv_sec++;
-		t->tv_nsec -= 1000000000;
-	}
-}
-
 /* The next job; NULL: the thread is to end. With the lock held. */
 static struct job *next_job(struct pool *p)
 {
-	struct timespec last;
+	struct timespec last = clock_timespec(clock_now_ms() + IDLE_MS);
 	int error = 0;
 
-	deadline_in(&last, IDLE_MS);
 	p->idle++;
 	while (STAILQ_EMPTY(&p->jobs) && !p->stopping && error == 0)
 		error = pthread_cond_timedwait(&p->given, &p->lock, &last);
@@ -127,10 +115,9 @@ struct pool *pool_new(size_t threads_max, void (*work)(struct job *job))
 
 bool pool_stop(struct pool *p, int64_t most_ms)
 {
-	struct timespec last;
+	struct timespec last = clock_timespec(clock_now_ms() + most_ms);
 	int error = 0;
 
-	deadline_in(&last, most_ms);
 	pthread_mutex_lock(&p->lock);
 	p->stopping = true;
 	pthread_cond_broadcast(&p->given);

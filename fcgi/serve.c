@@ -5,7 +5,7 @@
  * its next piece is cut into slices with an empty step between them; a caller that is done waits in the
  * broker's hold. Whatever happens, a turn ends in bounded time.
  *
- * The answer is written to the connection's buffer; advance() sends it before anything else is asked, so
+ * The answer is written to the connection's buffer; exchange_go_on() sends it before anything else is asked, so
  * that a slow caller slows the app down. */
 #include "fcgi/serve.h"
 
@@ -36,7 +36,7 @@ struct exchange {
 	int64_t down_bytes;	 /* written to the caller */
 	uint32_t credit_bytes;	 /* the broker takes so much more */
 	int slice_ms;
-	bool sharing;	     /* has a worker of its connection id's share */
+	bool sharing;	     /* has a slot of its connection id's share */
 	bool up_done;	     /* the last piece has gone */
 	bool headed;	     /* the response head is out: no answer of our own any more */
 	enum fail giving_up; /* CANCEL is asked, and this is why; FAIL_NONE: it is not */
@@ -277,7 +277,7 @@ static enum exchange_state finish(struct exchange *x, bool refused)
 }
 
 /* Sends what was written, and finds out what is next. */
-static enum exchange_state advance(struct exchange *x, bool may_block)
+enum exchange_state exchange_go_on(struct exchange *x, bool may_block)
 {
 	enum cgi_flush sent = cgi_flush(x->cgi, may_block);
 
@@ -297,11 +297,6 @@ static enum exchange_state advance(struct exchange *x, bool may_block)
 	return EXCHANGE_ASK;
 }
 
-enum exchange_state exchange_go_on(struct exchange *x, bool may_block)
-{
-	return advance(x, may_block);
-}
-
 enum exchange_state exchange_take(struct exchange *x, const struct gate_msg *reply, bool may_block)
 {
 	bool empty = reply->flags == 0 && reply->body_bytes == 0;
@@ -313,7 +308,7 @@ enum exchange_state exchange_take(struct exchange *x, const struct gate_msg *rep
 	/* A silent exchange is held by nobody but us if the web server has gone. */
 	if (empty && !x->over && x->up_done && cgi_is_gone(x->cgi))
 		give_up(x, FAIL_CANCELLED);
-	return advance(x, may_block);
+	return exchange_go_on(x, may_block);
 }
 
 struct gate_msg *exchange_message(struct exchange *x)
@@ -383,7 +378,7 @@ enum exchange_state exchange_start(struct exchange *x, bool may_block)
 		end_with(x, &out);
 		break;
 	}
-	return x->over ? advance(x, may_block) : EXCHANGE_ASK;
+	return x->over ? exchange_go_on(x, may_block) : EXCHANGE_ASK;
 }
 
 struct exchange *exchange_new(struct cgi *cgi, struct share *share, int64_t max_body_bytes)

@@ -12,21 +12,21 @@ enum { SHARE_FACTOR = 3 };
 
 struct holder {
 	char id[CONNECTION_ID_MAX_BYTES + 1];
-	size_t workers;
+	size_t slots;
 	UT_hash_handle hh;
 };
 
 struct share {
 	pthread_mutex_t lock;
-	size_t workers_max, workers_busy;
+	size_t slots_max, slots_busy;
 	struct holder *holders; /* those with any */
 };
 
-struct share *share_new(size_t workers_max)
+struct share *share_new(size_t slots_max)
 {
 	struct share *s = xcalloc(1, sizeof *s);
 
-	s->workers_max = workers_max;
+	s->slots_max = slots_max;
 	CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
 	return s;
 }
@@ -46,21 +46,21 @@ void share_destroy(struct share **sp)
 bool share_take(struct share *s, const char *id)
 {
 	struct holder *h;
-	size_t have, free_workers;
+	size_t have, free_slots;
 
 	pthread_mutex_lock(&s->lock);
 	HASH_FIND_STR(s->holders, id, h);
-	have = h != NULL ? h->workers : 0;
-	free_workers = s->workers_max - s->workers_busy;
-	bool granted = have < SHARE_FACTOR * free_workers;
+	have = h != NULL ? h->slots : 0;
+	free_slots = s->slots_max - s->slots_busy;
+	bool granted = have < SHARE_FACTOR * free_slots;
 	if (granted && h == NULL) {
 		h = xcalloc(1, sizeof *h);
 		strcpy(h->id, id);
 		HASH_ADD_STR(s->holders, id, h);
 	}
 	if (granted) {
-		h->workers++;
-		s->workers_busy++;
+		h->slots++;
+		s->slots_busy++;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return granted;
@@ -73,8 +73,8 @@ void share_give(struct share *s, const char *id)
 	pthread_mutex_lock(&s->lock);
 	HASH_FIND_STR(s->holders, id, h);
 	CHECK(h != NULL);
-	s->workers_busy--;
-	if (--h->workers == 0) {
+	s->slots_busy--;
+	if (--h->slots == 0) {
 		HASH_DEL(s->holders, h);
 		free(h);
 	}

@@ -1,4 +1,4 @@
-/* fcgi/share.h - Who may have how many workers: one tunnel whose requests hang must leave some to the
+/* fcgi/share.h - Who may have how many slots: one tunnel whose requests hang must leave some to the
  * others. Thread-safe. */
 #ifndef PIPEGATE_SHARE_H
 #define PIPEGATE_SHARE_H
@@ -10,10 +10,10 @@
 
 struct share;
 
-struct share *share_new(size_t workers_max);
+struct share *share_new(size_t slots_max);
 void share_destroy(struct share **sp);
 
-/* A worker for a request of this connection id. An id may have up to three times as many as are free
+/* A slot for a request of this connection id. An id may have up to three times as many as are free
  * then: alone it gets three quarters of all, two busy ones three sevenths each, and something is always
  * left. False: it has its share. Otherwise give it back. */
 bool share_take(struct share *s, const char *id) MUST_CHECK;

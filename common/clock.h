@@ -1,0 +1,22 @@
+/* common/clock.h - The monotonic clock, for deadlines. */
+#ifndef PIPEGATE_CLOCK_H
+#define PIPEGATE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t clock_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* As pthread_cond_timedwait() on a monotonic condition takes it. */
+static inline struct timespec clock_timespec(int64_t ms)
+{
+	return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+#endif
