@@ -1,6 +1,7 @@
 /* fcgi/cgi.c - see cgi.h. */
 #include "fcgi/cgi.h"
 
+#include "common/clock.h"
 #include "common/http.h"
 #include "fcgi/record.h"
 
@@ -27,6 +28,7 @@ struct cgi {
 	bool body_ended;
 	struct buf out;	   /* records of the answer, not yet sent; plain CGI: the answer */
 	size_t open_bytes; /* of the last record there */
+	int64_t sent_us;   /* when the last of it was sent */
 };
 
 void cgi_init(void)
@@ -265,6 +267,7 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 {
 	c->open_bytes = 0;
 	while (buf_bytes(&c->out) > 0) {
+		c->sent_us = clock_now_us();
 		ssize_t sent = send_some(c, may_block);
 		if (sent >= 0)
 			buf_consume(&c->out, (size_t)sent);
@@ -276,6 +279,11 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 			return CGI_REFUSED;
 	}
 	return CGI_SENT;
+}
+
+int64_t cgi_sent_ago_us(const struct cgi *c)
+{
+	return clock_now_us() - c->sent_us;
 }
 
 static void set_blocking(const struct cgi *c, bool blocking)

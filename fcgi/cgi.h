@@ -57,6 +57,9 @@ enum cgi_flush {
 
 enum cgi_flush cgi_flush(struct cgi *c, bool may_block) MUST_CHECK;
 
+/* Since the last of the answer was sent. */
+int64_t cgi_sent_ago_us(const struct cgi *c);
+
 /* After cgi_end() and a flush. */
 enum cgi_end {
 	CGI_KEPT,   /* the web server keeps the connection for its next request */

@@ -33,6 +33,7 @@ enum {
 	RETRY_MS = 100, /* after a descriptor, a thread or room for a connection could not be had */
 	SPARE_ASKS = 128, /* sockets kept for slots that are free */
 	LAST_IDLE_MS = 1000,
+	SOON_US = 20,
 	HURRY_MS = 1000,
 };
 
@@ -65,6 +66,7 @@ struct front {
 	int64_t pause_until_ms; /* after accept() failed; 0: not */
 	int64_t threads_due_ms; /* when one is asked for again */
 
+	size_t connections_max;
 	size_t slot_count, busy, asks;
 	struct slot *slots;
 	struct slots
@@ -79,6 +81,12 @@ struct front {
 };
 
 /* --- slots --- */
+
+/* As many connections as there may be: others may be waiting at the door, so none is kept that is not in use. */
+static bool is_full(const struct front *f)
+{
+	return f->all.count >= f->connections_max;
+}
 
 static struct slot *take_slot(struct front *f)
 {
@@ -121,6 +129,20 @@ static void give_to_thread(struct front *f, struct slot *s)
 	STAILQ_INSERT_TAIL(&f->unthreaded, s, link);
 }
 
+/* It has come in this moment, and its event is still to be heard. */
+static bool has_request(struct front *f, const struct connection *c)
+{
+	return cgi_look(c->cgi, f->scratch) > CGI_IDLE;
+}
+
+/* A web server that keeps connections looks whether one is open, and then sends its request. To close it in between
+ * would cost that request: it is closed so soon behind an answer that the web server cannot have come to looking, or not
+ * at all now. */
+static bool may_close_behind(struct front *f, struct connection *c)
+{
+	return !has_request(f, c) && cgi_sent_ago_us(c->cgi) <= SOON_US;
+}
+
 /* The answer is out. */
 static void done(struct front *f, struct slot *s)
 {
@@ -131,7 +153,8 @@ static void done(struct front *f, struct slot *s)
 	s->connection = NULL;
 	c->slot = NULL;
 	release(f, s);
-	if (end == CGI_CLOSED || (end == CGI_KEPT && f->draining)) {
+	if (end == CGI_CLOSED ||
+	    (end == CGI_KEPT && (f->draining || is_full(f)) && may_close_behind(f, c))) {
 		connection_kill(&f->all, c);
 		return;
 	}
@@ -304,11 +327,6 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
 
 /* --- the listening socket --- */
 
-static bool is_full(const struct front *f)
-{
-	return f->all.count >= 2 * f->slot_count;
-}
-
 /* One that can be closed for another to come: the web server has had time to read its answer, or it has been idle for
  * longest. Not one that is new, or was in use just now: a request may be on its way. */
 static struct connection *spare(const struct front *f)
@@ -340,12 +358,10 @@ static bool take_connection(struct front *f)
 	struct connection *old = is_full(f) ? spare(f) : NULL;
 	int on = 1;
 
-	if (old == NULL && is_full(f))
+	if (is_full(f) && old == NULL)
 		return false;
-	if (old != NULL && old->state == IDLE && cgi_look(old->cgi, f->scratch) > CGI_IDLE) {
-		connection_refresh(&f->all, old); /* its request has come, in this moment */
+	if (old != NULL && old->state == IDLE && has_request(f, old))
 		return false;
-	}
 	int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
@@ -544,7 +560,7 @@ static void close_idle(struct front *f, int64_t stopped_ms)
 	for (c = TAILQ_FIRST(&f->all.in[IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
-		if (f->now_ms - since_ms >= LAST_IDLE_MS)
+		if (f->now_ms - since_ms >= LAST_IDLE_MS && !has_request(f, c))
 			connection_kill(&f->all, c);
 	}
 }
@@ -606,6 +622,7 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 		free(f);
 		return NULL;
 	}
+	f->connections_max = s->connections;
 	f->slot_count = s->slots;
 	f->slots = xcalloc(s->slots, sizeof *f->slots);
 	STAILQ_INIT(&f->free);

@@ -21,7 +21,8 @@ struct front;
 
 struct front_settings {
 	const char *gate;
-	size_t slots; /* requests at one time */
+	size_t slots;	    /* requests at one time */
+	size_t connections; /* at one time: so many more than slots can be idle, or wait */
 	int64_t max_body_bytes;
 	int stop_fd; /* readable when the program is to stop (signalfd(2)); -1: never */
 };

@@ -24,6 +24,7 @@ enum {
 	DRAIN_MS = 10000,
 	REQUEST_DESCRIPTORS = 3, /* a REQ socket, a connection, and one that is kept idle */
 	OTHER_DESCRIPTORS = 32,
+	KEPT_CONNECTIONS = 1024,
 	BACKLOG = 1024,
 	LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
 };
@@ -209,22 +210,33 @@ static int serve_until_told(const struct settings *s, struct front *front, int l
 	return 0;
 }
 
-/* A request that cannot have its descriptors had better wait for another to end. */
-static void bound_threads(struct settings *s)
+static int64_t descriptors(void)
 {
 	struct rlimit limit;
 
 	cli_raise_descriptor_limit();
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	int64_t most =
-		limit.rlim_cur <= OTHER_DESCRIPTORS + REQUEST_DESCRIPTORS
-			? 1
-			: (int64_t)((limit.rlim_cur - OTHER_DESCRIPTORS) / REQUEST_DESCRIPTORS);
-	if (s->threads <= most)
-		return;
-	log_warn("responder.few_descriptors threads=%lld", (long long)most);
-	s->threads = most;
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	return limit.rlim_cur < INT32_MAX ? (int64_t)limit.rlim_cur : INT32_MAX;
+}
+
+/* A request that cannot have its descriptors had better wait for another to end. Web servers that keep connections have
+ * one in each of their threads or processes, whatever --threads is; each costs a descriptor and little else. */
+static void bound(struct settings *s, struct front_settings *front)
+{
+	int64_t left = descriptors() - OTHER_DESCRIPTORS;
+	int64_t most = left <= REQUEST_DESCRIPTORS ? 1 : left / REQUEST_DESCRIPTORS;
+
+	if (s->threads > most) {
+		log_warn("responder.few_descriptors threads=%lld", (long long)most);
+		s->threads = most;
+	}
+	int64_t kept = left - 2 * s->threads;
+	if (kept > KEPT_CONNECTIONS)
+		kept = KEPT_CONNECTIONS;
+	if (kept < s->threads)
+		kept = s->threads;
+	front->slots = (size_t)s->threads;
+	front->connections = (size_t)(s->threads + kept);
 }
 
 int main(int argc, char **argv)
@@ -253,13 +265,14 @@ int main(int argc, char **argv)
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGUSR1, SIG_DFL);
 	}
-	bound_threads(&s);
 	struct front_settings settings = {
 		.gate = s.gate,
-		.slots = plain ? 1 : (size_t)s.threads,
 		.max_body_bytes = s.max_body_bytes,
 		.stop_fd = plain ? -1 : watch_signals(),
 	};
+	if (plain)
+		s.threads = 1;
+	bound(&s, &settings);
 	struct front *front = front_new(&settings, why, sizeof why);
 	if (front == NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);

@@ -151,9 +151,14 @@ def test_the_end_takes_those_who_wait_at_the_door(make_web, make_app):
     assert web.responder.wait() == 0
 
 
+def few_connections(threads):
+    """As many as there must be; with more descriptors there would be more."""
+    return dict(threads=threads, responder_descriptors=32 + 3 * threads)
+
+
 def test_few_threads_are_soon_free(make_web, make_app):
     """More connections than there may be: each is taken as soon as another one has gone."""
-    web = make_web(threads=2)
+    web = make_web(**few_connections(2))
     web.client(make_app().url)
     wrong = []
 
@@ -171,6 +176,30 @@ def test_few_threads_are_soon_free(make_web, make_app):
         t.join(PATIENCE_S)
     assert not wrong
     assert SANITIZED or time.monotonic() - start < 5
+
+
+def test_kept_connections_keep_nobody_out(make_web, make_app):
+    """Those that are in use all the time are closed behind an answer if others may be waiting."""
+    web = make_web(**few_connections(2))
+    web.client(make_app().url)
+    right = [0] * 8
+
+    def run(i):
+        while min(right) < 50 and max(right) < 100000:
+            connection = WebServer(web)
+            try:
+                while min(right) < 50 and (r := connection.call("/demo/x")) is not None:
+                    right[i] += r.status == 200
+            except ConnectionError:
+                pass  # closed just now: Apache looks whether it is before it sends
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(PATIENCE_S)
+    assert min(right) >= 50, right
 
 
 def test_out_of_descriptors_after_a_peak(make_web, make_app):
@@ -203,7 +232,7 @@ def test_out_of_descriptors_after_a_peak(make_web, make_app):
 def test_answered_before_the_body_is_there(make_web, make_app):
     """The web server may read the answer whenever it likes, but connections that it does not close make room for new
     ones. There may be eight."""
-    web = make_web(threads=4)
+    web = make_web(**few_connections(4))
     web.client(make_app(lambda asked, connection: connection.answer(403)).url)
     slow = [WebServer(web) for _ in range(8)]
     for c in slow:
