@@ -110,15 +110,20 @@ static void add_cookies(struct caller *c, const struct listener_request *r)
 				value.at);
 	}
 	CHECK(fclose(out) == 0);
-	add(&c->head, "cookie", (struct listener_text){joined, bytes});
+	char *repaired = http_cookie_repaired(joined); /* Apache has joined them before */
+	add(&c->head, "cookie", (struct listener_text){repaired, bytes});
+	free(repaired);
 	free(joined);
 }
 
+/* The caller's Connection comes as x-pipegate-connection behind Apache, which would take off what it names before this
+ * web server's own fields are read. */
 static bool named_by_connection(const struct listener_request *r, const struct head_field *f)
 {
 	for (size_t i = 0; i < r->header_count; i++) {
 		struct head_field list = as_field(r->headers[i].name, r->headers[i].value);
-		if (field_is(&list, "connection") && http_list_names(&list, f))
+		if ((field_is(&list, "connection") || field_is(&list, "x-pipegate-connection")) &&
+		    http_list_names(&list, f))
 			return true;
 	}
 	return false;

@@ -158,6 +158,11 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	struct listener_request *r = &x->request;
 	r->method = http_method_str((enum http_method)parser.method);
 	r->path = (struct listener_text){x->url.at, path_bytes};
+	/* "/./x" is "/x" to everybody. lighttpd is told to write it so, see conf/lighttpd/pipegate.conf. */
+	if (path_bytes >= 3 && memcmp(r->path.at, "/./", 3) == 0) {
+		r->path.at += 2;
+		r->path.bytes -= 2;
+	}
 	r->query = question ? (struct listener_text){question + 1, x->url.bytes - path_bytes - 1}
 			    : (struct listener_text){"", 0};
 	r->has_query = question != NULL;

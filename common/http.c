@@ -70,6 +70,24 @@ bool http_is_forwarding(const struct head_field *f)
 	return field_has_prefix(f, "x-pipegate-");
 }
 
+char *http_cookie_repaired(const char *value)
+{
+	char *fixed = xmalloc(strlen(value) + 1);
+	size_t used = 0;
+
+	for (const char *at = value; *at;) {
+		size_t name = 0;
+		if (at[0] == ',' && at[1] == ' ') {
+			while (at[2 + name] != '\0' && http_token_valid(at + 2 + name, 1))
+				name++;
+		}
+		fixed[used++] = name > 0 && at[2 + name] == '=' ? ';' : *at;
+		at++;
+	}
+	fixed[used] = '\0';
+	return fixed;
+}
+
 bool http_list_names(const struct head_field *list, const struct head_field *f)
 {
 	const char *at = list->value;

@@ -32,4 +32,8 @@ bool http_path_is_plain(const char *path, size_t bytes);
 /* "123" -> 123. False: not all digits, empty, or over INT64_MAX. */
 bool http_length_parse(const char *text, size_t bytes, long long *out);
 
+/* Apache joins two Cookie lines with ", ", which makes one broken line of them; only where a new pair
+ * begins does the comma stand for "; " (RFC 6265 5.4). */
+char *http_cookie_repaired(const char *value); /* malloc(3)ed */
+
 #endif

@@ -197,26 +197,6 @@ static void route(struct request *r, const struct request_parameters *p, const s
 
 /* --- the head for the local app --- */
 
-/* Apache joins two Cookie lines with ", ", which makes one broken line of them; only where a new pair
- * begins does the comma stand for "; " (RFC 6265 5.4). */
-static char *repair_cookie(const char *value)
-{
-	char *fixed = xmalloc(strlen(value) + 1);
-	size_t used = 0;
-
-	for (const char *at = value; *at;) {
-		size_t name = 0;
-		if (at[0] == ',' && at[1] == ' ') {
-			while (at[2 + name] != '\0' && http_token_valid(at + 2 + name, 1))
-				name++;
-		}
-		fixed[used++] = name > 0 && at[2 + name] == '=' ? ';' : *at;
-		at++;
-	}
-	fixed[used] = '\0';
-	return fixed;
-}
-
 /* HTTP_X_SOME_NAME -> x-some-name. False: no header, or too long a name. */
 static bool header_name(const char *entry, size_t name_bytes, char out[NAME_MAX_BYTES])
 {
@@ -258,7 +238,7 @@ static void add_header(struct request *r, const char *name, const char *value,
 	    !http_value_valid(value, f.value_bytes))
 		return;
 	if (field_is(&f, "cookie")) {
-		char *fixed = repair_cookie(value);
+		char *fixed = http_cookie_repaired(value);
 		head_add(&r->head, name, fixed);
 		free(fixed);
 	} else {

@@ -1,9 +1,10 @@
 """Every way to name a tunnel, by the shipped example files, for requests and WebSockets alike (contract 3)."""
 import pytest
 
-from test_websockets import TEXT, WebSocketCaller, echo
+from http2 import Http2WebSocket
+from test_websockets import KEY, TEXT, WebSocketCaller, echo, frame, open_handshake
 
-from harness import App
+from harness import App, Caller
 
 
 def serve(request, connection):
@@ -91,3 +92,114 @@ def test_below_a_path(make_web, app):
     assert (seen, headers["x-forwarded-prefix"]) == ("/live", "/tunnels/my-app")
     assert web.get("/index.html", host="example.org").body == b"the site"
     assert web.get("/my-app/x", host="example.org").status == 404
+
+
+SITES = {  # example: host, prefix of the tunnel's URLs
+    "one-tunnel": ("my-app.example.org", ""),
+    "wildcard": ("my-app.t.example.org", ""),
+    "path": ("example.org", "/tunnels/my-app"),
+}
+
+
+@pytest.fixture(params=SITES)
+def site(request, make_web):
+    web = make_web(example=request.param)
+    web.host, web.prefix = SITES[request.param]
+    return web
+
+
+HEADERS = [("Set-Cookie", "a=b; Path=/x"), ("Set-Cookie", "c=d; Path=/my-app/x"), ("Location", "/my-app/y"),
+           ("Content-Location", "/y"), ("Set-Cookie", "e=f; Path=/tunnels/my-app/z")]
+
+
+@pytest.mark.parametrize("status", [101, 302])
+def test_paths_in_answers_to_handshakes(site, make_app, status):
+    """As in those to requests: nobody on the way adds a second prefix, or takes one off."""
+
+    def handler(request, connection):
+        if status == 302 or not request.header("upgrade"):
+            return connection.answer(302, HEADERS)
+        open_handshake(request, connection, HEADERS)
+        return False
+
+    site.client(make_app(handler).url, "my-app")
+    names = {n.lower() for n, _ in HEADERS}
+    wanted = [(n.lower(), v) for n, v in site.get(f"{site.prefix}/x", host=site.host).headers if n.lower() in names]
+    assert ("set-cookie", f"a=b; Path={site.prefix}/x") in wanted and ("content-location", f"{site.prefix}/y") in wanted
+    caller = WebSocketCaller(site.port, f"{site.prefix}/x", host=site.host)
+    got, headers = caller.head()
+    assert got == status
+    assert sorted((n.lower(), v) for n, v in headers if n.lower() in names) == sorted(wanted)
+    caller.close()
+    if site.prefix:
+        caller = WebSocketCaller(site.port, site.prefix + "?a=b", host=site.host)
+        got, headers = caller.head()
+        assert got == 308 and dict(headers)["Location"] == f"{site.prefix}/?a=b"
+        caller.close()
+
+
+def test_websocket_over_http2(site, server, app):
+    """Browsers open it so where they have a connection already. Apache does it with H2WebSockets only."""
+    if server == "apache":
+        pytest.skip("Apache does not offer it")
+    site.client(app.url, "my-app")
+    caller = Http2WebSocket(site.port, f"{site.prefix}/live?v=1", site.host).opened()
+    assert app.seen[-1].target == "/live?v=1"
+    caller.send(frame(TEXT, b"hello", masked=True))
+    assert caller.read(7) == frame(TEXT, b"hello")
+    caller.close()
+    site.wait_empty()
+
+
+def test_not_quite_a_handshake(site, app):
+    """Another method, or no Connection: a request like others."""
+    site.client(app.url, "my-app")
+    body = b"some"
+    r = site.call("POST", f"{site.prefix}/form", [("Connection", "upgrade"), ("Upgrade", "websocket")], body, host=site.host)
+    assert (r.status, r.json()["method"], r.json()["target"]) == (200, "POST", "/form")
+    r = site.call("GET", f"{site.prefix}/x", [("Upgrade", "websocket")], host=site.host)
+    assert (r.status, r.json()["target"]) == (200, "/x")
+
+
+def test_what_a_handshake_names_in_connection(site, server, app):
+    """It goes no further; what the web server says of itself does, whatever the caller calls it."""
+    site.client(app.url, "my-app")
+    caller = Caller(site.port)
+    forged = "X-Forwarded-Prefix, X-Forwarded-Proto, X-Forwarded-For, X-Pipegate-Connection, Cookie"
+    caller.request("GET", f"{site.prefix}/x", [
+        ("Connection", f"Upgrade, X-Hop, {forged}"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", KEY), ("X-Hop", "1"), ("X-Pipegate-Connection", "x-end"), ("X-End", "2")], host=site.host)
+    assert caller.head()[0] == 101
+    seen = {n.lower(): v for n, v in app.seen[-1].headers}
+    assert seen.get("x-forwarded-prefix", "") == site.prefix
+    assert (seen["x-forwarded-proto"], seen["x-forwarded-for"]) == ("http", "127.0.0.1")
+    assert server == "lighttpd" or ("x-hop" not in seen and seen["x-end"] == "2")
+    caller.close()
+
+
+def test_two_cookie_lines_of_a_handshake(site, app):
+    site.client(app.url, "my-app")
+    caller = WebSocketCaller(site.port, f"{site.prefix}/x", [("Cookie", "a=1"), ("Cookie", "b=2")], host=site.host).opened()
+    assert [v for n, v in app.seen[-1].headers if n.lower() == "cookie"] == ["a=1; b=2"]
+    caller.close()
+
+
+def test_wildcard_beside_other_sites(make_web, app, server):
+    """Names that only look like one of a tunnel are not its."""
+    others = ("client.example.org", "my-app.ext.example.org", "my-app-t.example.org", "my-app.tXexample.org")
+    if server == "lighttpd":
+        after = "".join(f'$HTTP["host"] == "{h}" {{ index-file.names = ("index.html") }}\n' for h in others)
+    else:
+        after = ""
+    web = make_web(example="wildcard", after=after)
+    (web.directory / "index.html").write_text("the site")
+    for name in ("client", "my-app", "ws"):
+        web.client(app.url, name)
+    for host in others if server == "lighttpd" else ():
+        assert web.get("/index.html", host=host).body == b"the site", host
+        assert WebSocketCaller(web.port, "/ws", host=host).head()[0] != 101, host
+    for host in ("my-app.foo.t.example.org", "foo.my-app.t.example.org", ".t.example.org"):
+        assert web.get("/ws", host=host).status in (400, 404), host
+        for target in ("/ws", "/ws/x", "/my-app/x"):
+            assert WebSocketCaller(web.port, target, host=host).head()[0] in (400, 404), host
+    assert app.seen == []
