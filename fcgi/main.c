@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-	THREADS_STANDARD = 512,
+	THREADS_STANDARD = 1024,
 	THREADS_MAX = 4096,
 	DRAIN_MS = 10000,
 	REQUEST_DESCRIPTORS = 3, /* a REQ socket, a connection, and one that is kept idle */
@@ -39,7 +39,7 @@ static const char usage[] =
 	"      --gate ENDPOINT      ZeroMQ endpoint of the broker\n"
 	"                           (default: ipc:///run/pipegate/gate.sock)\n"
 	"      --socket-group NAME  group of the unix socket made (mode 0660)\n"
-	"      --threads N          most requests at one time (default: 512)\n"
+	"      --threads N          most requests at one time (default: 1024)\n"
 	"  -v, --verbose            log more\n"
 	"  -h, --help               this text\n"
 	"      --version            versions of the program and its libraries\n"

@@ -10,6 +10,7 @@
 #include "fcgi/serve.h"
 
 #include "common/answer.h"
+#include "common/clock.h"
 #include "common/response.h"
 #include "fcgi/request.h"
 
@@ -17,7 +18,7 @@
 #include <string.h>
 
 enum {
-	HOLD_MS = 10000,     /* PROTOCOL.md: the longest that the broker takes */
+	HOLD_MS = 2000,	     /* how late we find out that the web server has gone */
 	DUPLEX_HOLD_MS = 50, /* while both bodies are under way */
 	SLICE_MS = 50,	     /* the first wait for a slow caller; doubles up to */
 	SLICE_MAX_MS = 500,
@@ -131,7 +132,8 @@ static void take_reply(struct exchange *x, const struct gate_msg *reply)
 {
 	x->credit_bytes = reply->number;
 	if (x->giving_up != FAIL_NONE)
-		end_failed(x, x->giving_up, true, true);
+		end_failed(x, x->giving_up, true,
+			   !(reply->flags & GATE_FAILED) || (reply->flags & GATE_MAYBE_DELIVERED));
 	else if (reply->flags & GATE_FAILED)
 		end_failed(x, (enum fail)reply->fail, reply->flags & GATE_ACCEPTED,
 			   reply->flags & GATE_MAYBE_DELIVERED);
@@ -171,6 +173,7 @@ static bool gather_first_piece(struct exchange *x, bool may_block)
 {
 	struct gate_msg *m = &x->message;
 	bool small = x->q.has_length && x->q.length_bytes <= GATE_PIECE_BYTES;
+	int64_t until_ms = clock_now_ms() + (small && may_block ? GATHER_MS : 0);
 	ssize_t got = 1;
 
 	if (x->q.has_length && x->q.length_bytes == 0)
@@ -178,8 +181,9 @@ static bool gather_first_piece(struct exchange *x, bool may_block)
 	else
 		x->piece = xmalloc(GATE_PIECE_BYTES);
 	while (!x->up_done && got > 0 && m->body_bytes < GATE_PIECE_BYTES) {
+		int64_t left_ms = until_ms - clock_now_ms();
 		got = read_piece(x, m->body_bytes, GATE_PIECE_BYTES,
-				 small && may_block ? GATHER_MS : 0);
+				 left_ms > 0 ? (int)left_ms : 0);
 		if (got > 0)
 			m->body_bytes += (size_t)got;
 		bool all = small && x->up_bytes == x->q.length_bytes;

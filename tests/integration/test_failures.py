@@ -121,6 +121,23 @@ def test_body_too_large_without_a_length(make_web, make_app):
     web.wait_empty()
 
 
+def test_body_too_large_for_a_tunnel_that_takes_it_whole(make_web):
+    """A v1 tunnel gets a request when all of it is there: it cannot have seen this one."""
+    web = make_web(PIPEGATE_MAX_BODY_BYTES=200000)
+    peer = web.v1("demo")
+    caller = Caller(web.port)
+    caller.request("POST", "/demo/x", [("Transfer-Encoding", "chunked")])
+    try:
+        for _ in range(8):
+            caller.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        caller.send(b"0\r\n\r\n")
+    except ConnectionError:
+        pass
+    expect(caller.response(), 413, "body-too-large", "no")
+    assert peer.received == []
+    web.wait_empty()
+
+
 def test_tunnel_lost_before_the_head(make_web, make_app):
     held = Held()
     web = make_web(PIPEGATE_OFFLINE_WAIT=0)

@@ -1,5 +1,6 @@
 """What a web server could do to the responder: FastCGI by hand, without one between."""
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -227,6 +228,22 @@ def test_out_of_descriptors_after_a_peak(make_web, make_app):
     assert call(web, "/demo/now").status == 200, "with one descriptor, for the connection"
     assert "gate.no_socket" not in web.responder.log()
     spare.close()
+
+
+def test_a_small_body_that_comes_slowly(make_web, make_app):
+    """It would fit into the first message, which does not wait for all of it."""
+    web = make_web()
+    web.client(make_app(lambda asked, connection: connection.answer(403)).url)
+    for target, status in (("/demo/x", 403), ("/unknown/x", 503)):
+        c = WebServer(web)
+        c.send(begin() + parameters(target, "POST", 20000))
+        for _ in range(200):
+            c.send(record(STDIN, b"h"))
+            if select.select([c.sock], [], [], 0.05)[0]:
+                break
+        assert select.select([c.sock], [], [], 0)[0], "the answer waits for the body"
+        assert c.response().status == status
+        c.close()
 
 
 def test_answered_before_the_body_is_there(make_web, make_app):
