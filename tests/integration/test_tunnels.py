@@ -65,6 +65,32 @@ def test_authorization(web, name):
     peer.close()
 
 
+def padded(size, sub):
+    """A good token of so many bytes."""
+    claims = dict(exp=NOW + 3600, pad="")
+    least = (size - len(token(sub, **claims))) * 3 // 4 - 3
+    for pad in range(least, least + 6):
+        text = token(sub, **{**claims, "pad": "x" * pad})
+        if len(text) == size:
+            return text
+    raise AssertionError(size)
+
+
+@pytest.mark.parametrize("where", ["query", "header"])
+def test_a_token_of_8_kib(web, name, where):
+    """One byte more is refused, right as it is."""
+    def ask(text):
+        if where == "query":
+            return f"?token={text}", None
+        return "", {"Authorization": f"Bearer {text}"}
+
+    query, headers = ask(padded(8192, name))
+    peer = V1Client(f"ws://127.0.0.1:{web.broker_port}/{query}", headers=headers).wait_open()
+    wait_until(lambda: f"conn={name} " in web.broker.log(), "accepted")
+    peer.close()
+    assert close_of(web, *ask(padded(8193, name))) == (1008, "Invalid token")
+
+
 def test_tokens_are_never_logged(web, name):
     text = token(name)
     peer = V1Client(f"ws://127.0.0.1:{web.broker_port}/?token={text}").wait_open()
