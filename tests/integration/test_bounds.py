@@ -6,7 +6,7 @@ import pytest
 
 from harness import PATIENCE_S, SANITIZED, Caller, wait_until
 from test_hostile import HELLO, bad_client, connect, v2
-from test_websockets import BINARY, frame, read_frame
+from test_websockets import BINARY, WebSocketCaller, frame, open_handshake, read_frame
 
 
 def ask(web, path):
@@ -107,6 +107,74 @@ def test_a_v2_client_has_to_say_hello(web, name):
     bad = bad_client(web, name)
     assert close_code(bad) == 1002
     bad.close()
+
+
+def test_a_tunnel_that_does_not_answer_a_close(web, name, server):
+    if server != "lighttpd":
+        pytest.skip("no web server has a part in it")
+    bad = bad_client(web, name)
+    start = time.monotonic()
+    bad.send(frame(BINARY, b"no HELLO", masked=True))
+    assert close_code(bad) == 1002
+    assert read_frame(bad.file) is None
+    assert 4.9 < time.monotonic() - start < 15  # silence ends it after 30
+    bad.close()
+
+
+def test_the_app_does_not_end_a_websocket(make_web, make_app):
+    """The caller has."""
+    ended, cut, gone = threading.Event(), threading.Event(), threading.Event()
+
+    def is_gone(connection):
+        try:
+            connection.send(b"x")
+        except ConnectionError:
+            return True
+
+    def handler(request, connection):
+        open_handshake(request, connection)
+        connection.wait_peer_gone()  # half of it: it would take our bytes still
+        ended.set()
+        cut.wait(PATIENCE_S)
+        wait_until(lambda: is_gone(connection), "closed for good")
+        gone.set()
+        return False
+
+    web = make_web()
+    web.client(make_app(handler).url)
+    caller = WebSocketCaller(web.port, "/demo/").opened()
+    web.wait_metric("pipegate_websockets", 1)
+    start = time.monotonic()
+    caller.close()
+    assert ended.wait(PATIENCE_S)
+    web.wait_metric("pipegate_websockets", 0)
+    assert 9.9 < time.monotonic() - start < 20
+    web.wait_empty()
+    cut.set()
+    assert gone.wait(PATIENCE_S)
+
+
+def test_the_caller_does_not_end_a_websocket(make_web, make_app, server):
+    """The app has."""
+    if server != "lighttpd":
+        pytest.skip("a web server ends it in its caller's place")
+    go = threading.Event()
+
+    def handler(request, connection):
+        open_handshake(request, connection)
+        go.wait(PATIENCE_S)
+        return False
+
+    web = make_web()
+    web.client(make_app(handler).url)
+    caller = WebSocketCaller(web.broker_port, "/demo/").opened()
+    start = time.monotonic()
+    go.set()
+    assert caller.next() is None
+    web.wait_metric("pipegate_websockets", 0)
+    assert 1.9 < time.monotonic() - start < 9
+    caller.close()
+    web.wait_empty()
 
 
 def test_128_fields_at_the_listener(web):
