@@ -215,7 +215,7 @@ bool gate_reply(struct gate *g, const struct gate_peer *peer, const struct gate_
 	for (int i = 0; i < peer->parts; i++) {
 		if (zmq_send(g->router, peer->data + used, peer->part_bytes[i],
 			     ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-			return false; /* EHOSTUNREACH; only the first part can fail so */
+			return false; /* gone, or it reads nothing; only the first part fails so */
 		used += peer->part_bytes[i];
 	}
 	if (zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)

@@ -37,7 +37,7 @@ struct gate_peer {
 /* What the hub needs from outside. */
 struct hub_io {
 	void *ctx;
-	/* Sends one reply. False: that worker is gone. Borrows all. */
+	/* Sends one reply. False: that worker is gone, or reads nothing. Borrows all. */
 	bool (*reply)(void *ctx, const struct gate_peer *peer, const struct gate_msg *m);
 };
 

@@ -1,10 +1,16 @@
 """Bounds of SECURITY.md that no other test meets: each costs the one who asks too much, and nobody else."""
+import fcntl
+import os
+import select
+import subprocess
 import threading
 import time
 
 import pytest
 
-from harness import PATIENCE_S, SANITIZED, Caller, wait_until
+from conftest_shared import make_directory
+from gate import OPEN, PING, PONG, Gate, control, message
+from harness import PATIENCE_S, REPORTS, SANITIZED, UNDER, Caller, environment, program, wait_until
 from test_hostile import HELLO, bad_client, connect, v2
 from test_websockets import BINARY, WebSocketCaller, frame, open_handshake, read_frame
 
@@ -227,3 +233,90 @@ def test_a_tunnel_that_falls_silent(make_web, make_app, server):
     finally:
         client.signal(18)
     wait_until(lambda: web.get("/demo/x").status == 200, "it comes back by itself")
+
+
+# --- the gate: no responder of ours comes near, as each of its requests has one message under way ---
+
+GATE_MOST = 10000
+KERNEL_BYTES = int(open("/proc/sys/net/core/wmem_default").read())
+
+
+def test_replies_that_a_responder_does_not_read(make_web, make_app, server):
+    """So many wait for it, those over that are lost, and nobody else has to wait."""
+    if server != "lighttpd":
+        pytest.skip("no web server has a part in it")
+    web = make_web()
+    web.client(make_app().url)
+    greedy = Gate(web.directory / "gate.sock")
+    refused = message(control(OPEN))  # of no id
+    most = GATE_MOST + KERNEL_BYTES // len(refused) + 1000
+    before = web.broker.rss_kib()
+    for _ in range(0, most + 10000, 100):
+        greedy.send(refused * 100)
+    wait_until(lambda: web.metrics()['pipegate_requests_total{outcome="bad-request"}'] >= most + 10000, "all are refused")
+    assert web.get("/demo/x").status == 200
+    assert SANITIZED or web.broker.rss_kib() < before + 8192
+    for _ in range(GATE_MOST):
+        assert greedy.next() != PONG
+    greedy.send(message(control(PING)))
+    came = GATE_MOST
+    while greedy.next() != PONG:  # there is room again
+        came += 1
+    assert came < most
+    greedy.close()
+
+
+class StalledBroker:
+    """Its loop stands still: nobody reads its log. What it takes in now is for its queue."""
+
+    def __init__(self):
+        self.gate = f"{make_directory()}/gate.sock"
+        self.log_fd, log = os.pipe()
+        fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
+        self.popen = subprocess.Popen([*UNDER, program("broker"), "--listen", "127.0.0.1:0", "--gate", f"ipc://{self.gate}"],
+                                      stderr=log, env=environment())
+        os.close(log)
+        self.text = b""
+        while b"ready gate=" not in self.text:
+            self.text += os.read(self.log_fd, 4096)
+
+    def go_on(self):
+        def read():
+            while piece := os.read(self.log_fd, 65536):
+                self.text += piece
+
+        self.reader = threading.Thread(target=read, daemon=True)
+        self.reader.start()
+
+    def stop(self):
+        self.popen.terminate()
+        assert self.popen.wait(PATIENCE_S) == 0
+        self.reader.join(PATIENCE_S)
+        os.close(self.log_fd)
+        text = self.text.decode()
+        assert not any(r in text for r in REPORTS), text
+        return text
+
+
+def test_messages_that_the_broker_has_not_looked_at(server):
+    """So many wait in it, those over that at the responder; none is lost."""
+    if server != "lighttpd":
+        pytest.skip("no web server has a part in it")
+    broker = StalledBroker()
+    eager = Gate(broker.gate, send_buffer=8192)
+    odd = message(b"x" * 200)  # each costs a line of the log
+    sent_bytes, most_bytes = 0, 2 * GATE_MOST * len(odd)
+    pieces = odd * 100
+    eager.sock.setblocking(False)
+    while sent_bytes < most_bytes:
+        patience_s = 1 if sent_bytes > GATE_MOST * len(odd) else PATIENCE_S
+        if not select.select([], [eager.sock], [], patience_s)[1]:
+            break
+        sent_bytes += eager.sock.send(pieces[sent_bytes % len(odd):])
+    assert GATE_MOST * len(odd) < sent_bytes < most_bytes
+    eager.sock.settimeout(PATIENCE_S)
+    broker.go_on()
+    eager.send(odd[sent_bytes % len(odd):] + message(control(PING)))
+    assert eager.next() == PONG
+    eager.close()
+    assert broker.stop().count("gate.malformed bytes=200") == sent_bytes // len(odd) + 1
