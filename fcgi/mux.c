@@ -29,6 +29,7 @@ enum {
 	REPLY_MAX_MS = 30000, /* broker's longest hold is 10 s: beyond this something is broken */
 	CHECK_MS = 500,	      /* how often that is looked at */
 	ROUNDS = 4,	      /* of a mux_work() */
+	LAST_WORDS_MS = 500,  /* for what mux_stop() says */
 };
 
 static const char FRONT[] = "inproc://asks";
@@ -49,6 +50,7 @@ struct mux {
 	void (*on_reply)(void *ctx, uint16_t seat);
 	void *ctx;
 	uint64_t process;
+	uint64_t boot; /* of the broker that replied last */
 	size_t seat_count;
 	struct seat *seats;
 	size_t parked, open, waiting;
@@ -224,6 +226,7 @@ static void from_broker(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 		zmq_msg_close(payload);
 		return;
 	}
+	m->boot = g.boot;
 	settle(m, s, (g.flags & (GATE_FAILED | GATE_RESPONSE_END)) != 0);
 	send_to_ask(m, seat, payload);
 }
@@ -307,18 +310,25 @@ static void on_monitor(struct mux *m)
 	}
 }
 
+/* What no ask asks, and nobody takes an answer to. */
+static void say(struct mux *m, const struct gate_msg *g)
+{
+	uint8_t wire[GATE_CONTROL_BYTES];
+
+	gate_encode(g, wire);
+	if (zmq_send(m->back, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
+		zmq_send(m->back, wire, sizeof wire, 0);
+}
+
 static void say_alive(struct mux *m)
 {
 	struct gate_msg g = {.kind = GATE_ALIVE, .process = m->process};
-	uint8_t wire[GATE_CONTROL_BYTES];
 	int64_t now = clock_now_ms();
 
 	if (m->open == 0 || !m->connected || now < m->alive_ms)
 		return;
 	m->alive_ms = now + ALIVE_MS;
-	gate_encode(&g, wire);
-	if (zmq_send(m->back, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
-		zmq_send(m->back, wire, sizeof wire, 0);
+	say(m, &g);
 }
 
 /* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits for ever. */
@@ -453,8 +463,28 @@ struct mux *mux_new(const char *endpoint, size_t seats, void (*on_reply)(void *c
 	return NULL;
 }
 
+/* Or the broker and the app would work for nobody until our silence is noticed. */
+static void cancel_all(struct mux *m)
+{
+	struct gate_msg g = {.kind = GATE_CANCEL,
+			     .fail = FAIL_SHUTTING_DOWN,
+			     .boot = m->boot,
+			     .process = m->process};
+
+	if (m->open == 0 || !m->connected)
+		return;
+	CHECK(set_int(m->back, ZMQ_LINGER, LAST_WORDS_MS) == 0);
+	for (size_t i = 0; i < m->seat_count; i++) {
+		if (!m->seats[i].exchange_open)
+			continue;
+		memcpy(g.corr, m->seats[i].corr, CORR_BYTES);
+		say(m, &g);
+	}
+}
+
 void mux_stop(struct mux *m)
 {
+	cancel_all(m);
 	zmq_ctx_shutdown(m->context);
 }
 

@@ -29,8 +29,9 @@ void mux_watch(struct mux *m, int epoll_fd, void *data);
 void mux_work(struct mux *m);
 int mux_timeout_ms(const struct mux *m); /* until mux_work() is due again; -1: until it is woken */
 
-/* From now on each ask_call() fails at once with FAIL_SHUTTING_DOWN, the running ones too. Nothing else of it
- * may be called any more but the destroying. */
+/* From now on each ask_call() fails at once with FAIL_SHUTTING_DOWN, the running ones too, and the broker is told to
+ * give up what it has. Nothing else of it may be called any more but the destroying, which waits half a second at
+ * most for the broker to take that. */
 void mux_stop(struct mux *m);
 
 /* A REQ socket: used by one thread at a time. */

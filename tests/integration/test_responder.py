@@ -135,6 +135,47 @@ def test_the_end_waits_without_work(make_web, make_app):
     c.close()
 
 
+def test_the_end_does_not_wait_for_ever(make_web, make_app):
+    """Ten seconds. Then callers get an answer, or a cut where it has begun, and the broker is told too: of a responder
+    that is silent it would know after ten more."""
+    held = Held()
+    gone = []
+
+    def handler(asked, connection):
+        if asked.target == "/begun":
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun")
+            connection.wait_peer_gone()
+            gone.append(asked.target)
+            return False
+        return held(asked, connection)
+
+    web = make_web()
+    web.client(make_app(handler).url)
+    assert call(web, "/demo/now").status == 200
+    silent, begun, slow = [WebServer(web) for _ in range(3)]
+    silent.send(request("/demo/x"))
+    begun.send(request("/demo/begun"))
+    slow.send(begin() + parameters("/demo/x", "POST", 5) + record(STDIN, b"h"))  # this one has a thread
+    web.wait_metric("pipegate_exchanges_running", 3)
+    start = time.monotonic()
+    web.responder.signal(signal.SIGTERM)
+    for c in (silent, slow):
+        r = c.response()
+        assert (r.status, r.error, r.complete) == (504, "shutting-down; delivered=maybe", True)
+    r = begun.response()
+    assert (r.status, r.body, r.complete) == (200, b"begun", False)
+    assert web.responder.wait() == 0
+    ended = time.monotonic()
+    assert 9.9 < ended - start < 20
+    web.wait_empty()
+    assert time.monotonic() - ended < 5
+    assert web.metrics()['pipegate_requests_total{outcome="shutting-down"}'] == 3
+    wait_until(lambda: gone, "the app is told")
+    held.go.set()
+    for c in (silent, begun, slow):
+        c.close()
+
+
 def test_the_end_takes_those_who_wait_at_the_door(make_web, make_app):
     """More connections than are taken in one turn, at the moment of SIGTERM."""
     web = make_web()
