@@ -14,11 +14,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { DRAIN_BYTES = 1024 * 1024 };
+enum {
+	DRAIN_BYTES = 1024 * 1024,
+	QUIET_S = 5, /* so long libfcgi waits for the next byte of what has begun to come */
+};
 
 struct cgi {
 	bool plain;
@@ -39,7 +43,10 @@ void cgi_init(void)
 struct cgi *cgi_new(int fd)
 {
 	struct cgi *c = xcalloc(1, sizeof *c);
+	struct timeval most = {.tv_sec = QUIET_S};
 
+	/* A web server sends parameters, and a record, in one go. */
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0);
 	/* Without a listening socket: libfcgi would accept another connection where this one breaks. */
 	CHECK(FCGX_InitRequest(&c->fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
 	c->fcgi.ipcFd = fd;

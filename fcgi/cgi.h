@@ -34,7 +34,7 @@ enum { CGI_LOOK_BYTES = 32 * 1024 };
 /* What is there, without reading it. `scratch`: CGI_LOOK_BYTES. Does not block. */
 enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch);
 
-/* Reads the parameters of a request. False: the connection broke, and is closed. */
+/* Reads the parameters of a request. False: the connection broke, or nothing came for five seconds; it is closed. */
 bool cgi_accept(struct cgi *c) MUST_CHECK;
 
 struct request_parameters cgi_parameters(struct cgi *c);

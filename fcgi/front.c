@@ -552,7 +552,7 @@ void front_take_rest(struct front *f)
 }
 
 /* A connection that the web server keeps may be about to get a request: it is closed once that has become
- * unlikely. One on which half a request has come is waited for. */
+ * unlikely. One on which half a request has come is waited for: see cgi_accept(). */
 static void close_idle(struct front *f, int64_t stopped_ms)
 {
 	struct connection *c, *next;

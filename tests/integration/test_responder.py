@@ -100,6 +100,33 @@ def test_half_an_end_of_the_body_holds_nobody(make_web, make_app):
     web.wait_empty()
 
 
+HALF = len(request("/healthz")) // 2  # the parameters have begun
+
+
+def test_half_a_request_is_not_waited_for_for_ever(make_web):
+    web = make_web()
+    half = WebServer(web)
+    start = time.monotonic()
+    half.send(request("/healthz")[:HALF])
+    assert half.is_closed()
+    assert 4.9 < time.monotonic() - start < 20
+    half.close()
+
+
+def test_half_a_request_may_take_its_time(make_web):
+    """A byte now and then is enough: a thread has it."""
+    web = make_web()
+    slow = WebServer(web)
+    whole = request("/healthz")
+    slow.send(whole[:HALF])
+    for i in range(HALF, HALF + 5):
+        threading.Event().wait(1.5)
+        slow.send(whole[i:i + 1])
+    slow.send(whole[HALF + 5:])
+    assert slow.response().status == 200
+    slow.close()
+
+
 def test_plain_cgi_with_a_slow_caller(make_web, make_app):
     """Longer than the broker hears of a responder that does not live any more."""
     large = bytes(8 << 20)
@@ -173,6 +200,23 @@ def test_the_end_does_not_wait_for_ever(make_web, make_app):
     wait_until(lambda: gone, "the app is told")
     held.go.set()
     for c in (silent, begun, slow):
+        c.close()
+
+
+def test_the_end_and_half_a_request(make_web):
+    """The rest may be on its way; where it is not, the end does not wait for that as long as for an answer."""
+    web = make_web()
+    stuck, slow = WebServer(web), WebServer(web)
+    for c in (stuck, slow):
+        c.send(request("/healthz")[:HALF])
+    web.responder.signal(signal.SIGTERM)
+    web.responder.wait_log("responder.stop")
+    slow.send(request("/healthz")[HALF:])
+    assert slow.response().status == 200
+    assert stuck.is_closed()
+    assert web.responder.wait() == 0
+    assert "front.hurry" not in web.responder.log()
+    for c in (stuck, slow):
         c.close()
 
 
