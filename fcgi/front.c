@@ -33,6 +33,7 @@ enum {
 	RETRY_MS = 100, /* after a descriptor, a thread or room for a connection could not be had */
 	SPARE_ASKS = 128, /* sockets kept for slots that are free */
 	LAST_IDLE_MS = 1000,
+	DRAINED_IDLE_MS = 200,
 	SOON_US = 20,
 	HURRY_MS = 1000,
 };
@@ -560,7 +561,7 @@ static void close_idle(struct front *f, int64_t stopped_ms)
 	for (c = TAILQ_FIRST(&f->all.in[IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
-		if (f->now_ms - since_ms >= LAST_IDLE_MS && !has_request(f, c))
+		if (f->now_ms - since_ms >= DRAINED_IDLE_MS && !has_request(f, c))
 			connection_kill(&f->all, c);
 	}
 }

@@ -38,9 +38,9 @@ void front_run(struct front *f, int listen_fd);
 void front_take_rest(struct front *f);
 
 /* Takes no more connections and lets the running requests finish for `most_ms`; then they are ended as
- * "shutting-down", which takes a second at most. Connections that the web server keeps are closed once they have
- * been idle for a second, so that none is closed under a request. False: some thread hangs still; the process has
- * to end without front_destroy(). */
+ * "shutting-down", which takes a second at most. Connections that the web server keeps are closed right behind an
+ * answer, or once they have been idle for a while, so that none is closed under a request. False: some thread hangs
+ * still; the process has to end without front_destroy(). */
 bool front_drain(struct front *f, int64_t most_ms) MUST_CHECK;
 
 /* Plain CGI: the one request of this process. */
