@@ -70,7 +70,7 @@ static bool field_ends(struct answer *a)
 	return good;
 }
 
-/* The responder's head: all that are end-to-end. A Content-Length beside Transfer-Encoding means nothing
+/* The responder's head: all that are end-to-end; "Connection", which names some that are not, does not go on. A Content-Length beside Transfer-Encoding means nothing
  * (RFC 9112 6.3). */
 static void give_head(struct answer *a)
 {
@@ -80,13 +80,15 @@ static void give_head(struct answer *a)
 	struct head_field f;
 	char number[12];
 	bool framed = head_find(fields->data, fields->bytes, "transfer-encoding", &f);
+	bool names = head_find(fields->data, fields->bytes, "connection", &f);
 
 	snprintf(number, sizeof number, "%03d", a->status);
 	head_add(&whole, ":status", number);
 	head_add(&whole, ":origin", a->settings->target.origin);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
-		if (!http_hop_by_hop(&f) && !(framed && field_is(&f, "content-length")))
+		if (!http_hop_by_hop(&f) && !(framed && field_is(&f, "content-length")) &&
+		    !(names && http_named_by_connection(fields->data, fields->bytes, &f)))
 			head_add_bytes(&whole, f.name, f.name_bytes, f.value, f.value_bytes);
 	}
 	a->events.head(a->ctx, &whole);

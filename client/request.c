@@ -75,11 +75,11 @@ static bool put_host(struct buf *out, const struct settings *s, const void *head
 	return true;
 }
 
-/* What stands elsewhere, or is between two machines only. */
-static bool is_ours_to_write(const struct head_field *f)
+/* What stands elsewhere, or is between two machines only: a v1 server hands on all that the caller sent. */
+static bool is_ours_to_write(const void *head, size_t head_bytes, const struct head_field *f)
 {
 	return f->name[0] == ':' || field_is(f, "host") || field_is(f, "content-length") ||
-	       http_hop_by_hop(f);
+	       http_hop_by_hop(f) || http_named_by_connection(head, head_bytes, f);
 }
 
 /* The end-to-end fields, Host first; without Content-Length. */
@@ -95,7 +95,7 @@ static bool put_fields(struct buf *out, const struct settings *s, const void *he
 		return false;
 	head_reader_init(&reader, head, head_bytes);
 	while ((more = head_next(&reader, &f)) == 1) {
-		if (is_ours_to_write(&f))
+		if (is_ours_to_write(head, head_bytes, &f))
 			continue;
 		if (!http_token_valid(f.name, f.name_bytes) ||
 		    !http_value_valid(f.value, f.value_bytes))

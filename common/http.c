@@ -109,11 +109,19 @@ bool http_list_names(const struct head_field *list, const struct head_field *f)
 	return false;
 }
 
+/* Those without which a message is another one. */
+static bool is_for_all(const struct head_field *f)
+{
+	return field_is(f, "host") || field_is(f, "set-cookie") || field_has_prefix(f, "content-");
+}
+
 bool http_named_by_connection(const void *head, size_t head_bytes, const struct head_field *f)
 {
 	struct head_reader r;
 	struct head_field other;
 
+	if (is_for_all(f))
+		return false;
 	head_reader_init(&r, head, head_bytes);
 	while (head_next(&r, &other) == 1) {
 		if (field_is(&other, "connection") && http_list_names(&other, f))

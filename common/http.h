@@ -20,7 +20,8 @@ bool http_is_forwarding(const struct head_field *f);
 /* Is `f` one of the comma-separated names in the value of `list`? */
 bool http_list_names(const struct head_field *list, const struct head_field *f);
 
-/* Is `f` named in one of the Connection values of this head? */
+/* Is `f` named in one of the Connection values of this head, and so goes no further? Never Host, Set-Cookie or what says
+ * how the body is to be read: those must not be named (RFC 9110 7.6.1). */
 bool http_named_by_connection(const void *head, size_t head_bytes, const struct head_field *f);
 
 const char *http_reason(int status); /* the registered phrase, or "Status" */

@@ -121,6 +121,18 @@ def test_apps_answers_pass_untouched(web, make_app, name):
             assert r.header("location") == f"/{name}/login?next=%2F"
 
 
+HOPS = [("Connection", "keep-alive, X-Hop, Content-Length"), ("X-Hop", "secret"), ("X-Far", "1")]
+
+
+def test_connection_names_what_goes_no_further(web, make_app, name):
+    web.client(make_app(lambda request, connection: connection.answer(200, HOPS, b"body")).url, name)
+    web.v1(name + "-v1", lambda m: V1Client.answer(m, 200, {n.lower(): v for n, v in HOPS}, b"body"))
+    for path in (f"/{name}/x", f"/{name}-v1/x"):
+        r = web.get(path)
+        assert (r.status, r.body, r.header("content-length"), r.header("x-far")) == (200, b"body", "4", "1"), r
+        assert r.header("x-hop") is None, r
+
+
 def test_head_and_bodiless(web, make_app, name):
     def handler(request, connection):
         if request.target == "/204":

@@ -113,7 +113,7 @@ def test_handshake(web, make_app, name):
     def handler(request, connection):
         seen["request"] = request
         open_handshake(request, connection, [("Sec-WebSocket-Protocol", "chat"), ("Set-Cookie", "a=1; Path=/"),
-                                             ("Set-Cookie", "b=2")])
+                                             ("Set-Cookie", "b=2"), ("Connection", "X-Hop"), ("X-Hop", "secret")])
         return False
 
     web.client(make_app(handler).url, name)
@@ -133,6 +133,7 @@ def test_handshake(web, make_app, name):
     assert caller.headers["sec-websocket-protocol"] == "chat"
     assert [v for n, v in caller.head_headers if n.lower() == "set-cookie"] == [f"a=1; Path=/{name}/", "b=2"]
     assert caller.headers["x-pipegate-correlation-id"] == h["x-pipegate-correlation-id"]
+    assert "x-hop" not in caller.headers, "Connection names it"
     caller.close()
     web.wait_empty()
 

@@ -269,7 +269,9 @@ static void test_head(void **state)
 {
 	static const char text[] =
 		OK "Server:  a b \t\r\nSet-Cookie: a=1\r\nKeep-Alive: x\r\nX-Empty:\r\n"
-		   "Connection: keep-alive\r\nContent-Length: 3\r\n"
+		   "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nx-far: 1\r\n"
+		   "Connection: X-FAR,content-type, Set-Cookie\r\n"
+		   "Content-Type: text/plain\r\nContent-Length: 3\r\n"
 		   "Transfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n";
 	struct answer *a = answer_new(&settings);
 	struct taken t = {0};
@@ -287,6 +289,9 @@ static void test_head(void **state)
 	expect_field(&t, "transfer-encoding", NULL);
 	expect_field(&t, "connection", NULL);
 	expect_field(&t, "keep-alive", NULL);
+	expect_field(&t, "x-hop", NULL);
+	expect_field(&t, "x-far", NULL);
+	expect_field(&t, "content-type", "text/plain"); /* not between two machines only */
 	expect_field(&t, "x-sum", NULL);
 	fini(&t);
 	answer_destroy(&a);

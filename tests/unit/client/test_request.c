@@ -67,7 +67,8 @@ static void test_fields(void **state)
 	head_add(&head, "accept", " a, b");
 	head_add(&head, "x-empty", "");
 	head_add(&head, "host", "public.example");
-	head_add(&head, "connection", "close");
+	head_add(&head, "x-hop", "1");
+	head_add(&head, "connection", "close, X-Hop, host");
 	head_add(&head, "transfer-encoding", "chunked");
 	head_add(&head, "content-length", "7");
 	expect(false, "FROB /base/a%2F?x=+ HTTP/1.1\r\nHost: public.example\r\naccept: a, b\r\n"

@@ -134,6 +134,31 @@ static void test_dropped(void **state)
 	}
 }
 
+/* Connection: what it names is between two machines, unless it is for all. */
+static void test_named_by_connection(void **state)
+{
+	static const char *const fields[][2] = {
+		{"x-first", "tell-tale"}, {"Connection", "close, X-First"},
+		{"Content-Length", "5"},  {"connection", "x-LAST ,Content-Length,Set-Cookie"},
+		{"Set-Cookie", "a=b"},	  {"X-Last", "tell-tale"},
+	};
+	struct head h = {0};
+	struct buf out = {0};
+	struct response r;
+
+	(void)state;
+	head_add(&h, ":status", "200");
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+		head_add(&h, fields[i][0], fields[i][1]);
+	assert_true(response_write(&r, &below, "Status:", h.data, h.bytes, &out));
+	buf_append(&out, "", 1);
+	assert_null(strstr((const char *)buf_first(&out), "tell-tale"));
+	assert_non_null(strstr((const char *)buf_first(&out), "Content-Length: 5\r\n"));
+	assert_non_null(strstr((const char *)buf_first(&out), "Set-Cookie: a=b\r\n"));
+	head_fini(&h);
+	buf_fini(&out);
+}
+
 static void test_impossible(void **state)
 {
 	static const char *const rows[][3] = {
@@ -166,9 +191,8 @@ static void test_impossible(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_no_redirect_inside),
-		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_names),	   cmocka_unit_test(test_no_redirect_inside),
+		cmocka_unit_test(test_dropped),	   cmocka_unit_test(test_named_by_connection),
 		cmocka_unit_test(test_impossible),
 	};
 

@@ -1,0 +1,92 @@
+"""Our client at a server that speaks v1 only, as the original's does (contract section 4). No web server."""
+import asyncio
+import base64
+import json
+import threading
+import uuid
+
+import pytest
+import websockets
+
+from harness import PATIENCE_S, App, Process, environment, program, token
+
+
+class V1Server:
+    """Written from the contract. It has one client."""
+
+    def __init__(self):
+        self.waiting, self.socket = {}, None
+        self.loop, ready = asyncio.new_event_loop(), threading.Event()
+        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self.run(ready),), daemon=True)
+        self.thread.start()
+        assert ready.wait(PATIENCE_S)
+
+    async def run(self, ready):
+        self.stopped = asyncio.Event()
+        async with websockets.serve(self.serve, "127.0.0.1", 0, max_size=None) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            ready.set()
+            await self.stopped.wait()
+
+    async def serve(self, socket, *_):
+        self.socket = socket
+        async for text in socket:
+            answer = json.loads(text)
+            self.waiting.pop(answer["correlation_id"]).set_result(answer)
+
+    async def exchange(self, message):
+        got = self.waiting[message["correlation_id"]] = self.loop.create_future()
+        await self.socket.send(json.dumps(message))
+        return await asyncio.wait_for(got, PATIENCE_S)
+
+    def ask(self, path="", query=(), headers=None, **changes):
+        """Status, headers, body."""
+        message = {"correlation_id": str(uuid.uuid4()), "url_path": path, "url_query": json.dumps(query), "method": "GET",
+                   "headers": json.dumps(headers or {"host": "public.example"}), "body": "", **changes}
+        answer = asyncio.run_coroutine_threadsafe(self.exchange(message), self.loop).result(PATIENCE_S)
+        return answer["status_code"], json.loads(answer["headers"]), base64.b64decode(answer["body"])
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self.stopped.set)
+        self.thread.join(PATIENCE_S)
+
+
+@pytest.fixture
+def ask(tmp_path, make_app):
+    """ask(handler=None): a server's ask(), with our client and that app behind it."""
+    made = []
+
+    def make(handler=None):
+        server = V1Server()
+        client = Process(tmp_path, f"client-{len(made)}", [program("client"), make_app(handler).url,
+                                                           f"ws://127.0.0.1:{server.port}/"],
+                         environment(PIPEGATE_TOKEN=token()))
+        made.append((client, server))
+        client.wait_log("protocol=v1")
+        return server.ask
+
+    yield make
+    for client, server in made:
+        client.stop()
+        server.close()
+
+
+def seen_by_app(answer):
+    status, _, body = answer
+    assert status == 200, answer
+    seen = json.loads(body)
+    return seen["target"], {n.lower(): v for n, v in seen["headers"]}
+
+
+def test_connection_names_what_goes_no_further(ask):
+    def handler(request, connection):
+        if request.target == "/echo":
+            App.echo(request, connection)
+        else:
+            connection.answer(200, [("Connection", "X-Hop"), ("X-Hop", "secret"), ("X-Far", "1")], b"body")
+
+    server = ask(handler)
+    _, headers = seen_by_app(server("echo", headers={"connection": "close, X-Hop", "x-hop": "secret", "x-far": "1"}))
+    assert "x-hop" not in headers and headers["x-far"] == "1"
+    status, headers, body = server("answer")
+    assert (status, body, headers["x-far"]) == (200, b"body", "1") and "x-hop" not in headers
