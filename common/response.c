@@ -30,6 +30,18 @@ static bool is_forbidden(const struct head_field *f)
 	       field_has_prefix(f, "x-lighttpd-") || field_has_prefix(f, "x-pipegate-");
 }
 
+/* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look behind them. */
+static void trim(struct head_field *f)
+{
+	while (f->value_bytes > 0 && (*f->value == ' ' || *f->value == '\t')) {
+		f->value++;
+		f->value_bytes--;
+	}
+	while (f->value_bytes > 0 &&
+	       (f->value[f->value_bytes - 1] == ' ' || f->value[f->value_bytes - 1] == '\t'))
+		f->value_bytes--;
+}
+
 /* --- public names for local ones --- */
 
 static bool starts_with(const char *text, size_t bytes, const char *prefix)
@@ -152,37 +164,51 @@ static struct head_field local_host(const struct names *n)
 	return host;
 }
 
+/* Is a part of a cookie, with its leading ';', the attribute of that name? Then *value is what browsers take for its
+ * value: they skip the blanks around name and value (RFC 6265 5.2). */
+static bool is_attribute(const char *part, size_t bytes, const char *name, struct head_field *value)
+{
+	const char *equals = memchr(part, '=', bytes);
+
+	if (equals == NULL)
+		return false;
+	struct head_field written = {.value = part + 1, .value_bytes = (size_t)(equals - part) - 1};
+	trim(&written);
+	value->value = equals + 1;
+	value->value_bytes = (size_t)(part + bytes - value->value);
+	trim(value);
+	return written.value_bytes == strlen(name) &&
+	       strncasecmp(written.value, name, written.value_bytes) == 0;
+}
+
+/* Does a cookie's Domain name the app's own machine? */
+static bool is_local(struct head_field domain, const struct names *n)
+{
+	struct head_field host = local_host(n);
+
+	if (domain.value_bytes > 0 && *domain.value == '.') {
+		domain.value++;
+		domain.value_bytes--;
+	}
+	return host.value_bytes > 0 && domain.value_bytes == host.value_bytes &&
+	       strncasecmp(domain.value, host.value, host.value_bytes) == 0;
+}
+
 /* One attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. */
 static void put_cookie_part(struct buf *out, const struct names *n, const char *part, size_t bytes)
 {
-	const char *at = part + 1, *end = part + bytes;
 	const char *prefix = n->q->prefix;
+	struct head_field f;
 
-	while (at < end && (*at == ' ' || *at == '\t'))
-		at++;
-	size_t left = (size_t)(end - at);
-	if (left > 5 && strncasecmp(at, "path=", 5) == 0 && at[5] == '/' &&
-	    !below_prefix(at + 5, left - 5, prefix)) {
-		buf_append(out, part, (size_t)(at + 5 - part));
+	if (is_attribute(part, bytes, "path", &f) && f.value_bytes > 0 && *f.value == '/' &&
+	    !below_prefix(f.value, f.value_bytes, prefix)) {
+		size_t front_bytes = (size_t)(f.value - part);
+		buf_append(out, part, front_bytes);
 		put(out, prefix);
-		buf_append(out, at + 5, left - 5);
-		return;
-	}
-	if (left > 7 && strncasecmp(at, "domain=", 7) == 0) {
-		struct head_field host = local_host(n);
-		const char *domain = at + 7;
-		size_t domain_bytes = left - 7;
-		if (*domain == '.') {
-			domain++;
-			domain_bytes--;
-		}
-		while (domain_bytes > 0 && domain[domain_bytes - 1] == ' ')
-			domain_bytes--;
-		if (host.value_bytes > 0 && domain_bytes == host.value_bytes &&
-		    strncasecmp(domain, host.value, domain_bytes) == 0)
-			return; /* it names the app's own machine: the caller's browser would drop it */
-	}
-	buf_append(out, part, bytes);
+		buf_append(out, f.value, bytes - front_bytes);
+	} else if (!(is_attribute(part, bytes, "domain", &f) && is_local(f, n))) {
+		buf_append(out, part, bytes);
+	} /* or else the caller's browser would drop it */
 }
 
 static void put_cookie(struct buf *out, const struct names *n, const struct head_field *f)
@@ -234,18 +260,6 @@ static bool fields_are_valid(const void *head, size_t bytes)
 			return false;
 	}
 	return more == 0;
-}
-
-/* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look behind them. */
-static void trim(struct head_field *f)
-{
-	while (f->value_bytes > 0 && (*f->value == ' ' || *f->value == '\t')) {
-		f->value++;
-		f->value_bytes--;
-	}
-	while (f->value_bytes > 0 &&
-	       (f->value[f->value_bytes - 1] == ' ' || f->value[f->value_bytes - 1] == '\t'))
-		f->value_bytes--;
 }
 
 /* The declared length: all Content-Length fields must agree (RFC 9110 8.6). */
