@@ -358,8 +358,8 @@ static void on_connection_error(struct link *l, struct lws *wsi, const char *why
 		set_reason(l, (int)status, text, (size_t)length);
 		if (status == 401 || status == 403)
 			l->refusal = (int)status;
-	} else if (why != NULL) {
-		set_reason(l, 0, why, bytes ? bytes : strlen(why));
+	} else if (why != NULL) { /* `bytes` counts its NUL too, or is 0 */
+		set_reason(l, 0, why, bytes ? strnlen(why, bytes) : strlen(why));
 	}
 }
 

@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from harness import PATIENCE_S, Process, V1Client, environment, program, token, wait_until
+from harness import PATIENCE_S, Process, V1Client, environment, free_port, program, token, wait_until
 
 PROGRAMS = ("broker", "fcgi", "client", "token")
 
@@ -190,6 +190,13 @@ def test_http_refusal_ends_the_client(status):
         _, err = client.communicate(timeout=PATIENCE_S)
         connection.close()
     assert client.returncode == 77 and str(status) in err
+
+
+def test_why_there_is_no_tunnel(directory):
+    client = Process(directory, "client", [program("client"), "3000", f"ws://127.0.0.1:{free_port()}/?token=x"])
+    line = client.wait_log("tunnel.closed")
+    assert 'reason="closed before established"' in line, "nobody listens, and the library counts the NUL behind its words"
+    client.stop()
 
 
 def test_client_comes_back(directory):
