@@ -6,6 +6,7 @@
 #include "common/b64.h"
 #include "common/http.h"
 #include "common/log.h"
+#include "common/utf8.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -18,7 +19,9 @@ enum {
 	RESPONSE_BODY_MAX_BYTES =
 		MESSAGE_MAX_BYTES / 4 * 3 - 256 * 1024, /* its base64 and a head fit */
 	FRAGMENT_BYTES = 64 * 1024,
-	CALLS_MAX = 1000,
+	CALLS_MAX = 1000,	  /* at the app, and answers on their way */
+	REFUSALS_MAX = CALLS_MAX, /* more, that are only told so */
+	CORRELATION_ID_MAX_BYTES = 64,
 };
 
 /* One request at the app. */
@@ -30,7 +33,8 @@ struct call {
 	size_t body_sent_bytes;
 	struct head head;
 	struct buf body;
-	bool too_large, failed;
+	bool too_large;
+	enum fail fail;
 };
 
 TAILQ_HEAD(call_list, call);
@@ -62,7 +66,7 @@ static bool is_unreserved(char c)
 /* ... in a path: those, sub-delims, ":", "@", "/" (3.3), and what is percent-encoded already. */
 static bool stays_in_path(const char *at)
 {
-	return is_unreserved(*at) || strchr("!$&'()*+,;=:@/", *at) != NULL ||
+	return is_unreserved(*at) || (*at != '\0' && strchr("!$&'()*+,;=:@/", *at) != NULL) ||
 	       (*at == '%' && is_hex(at[1]) && is_hex(at[2]));
 }
 
@@ -73,36 +77,46 @@ static void put_encoded(struct buf *out, char c)
 	buf_append(out, text, sizeof text);
 }
 
-static void put_path(struct buf *out, const char *path)
+/* Appends text with all of it encoded that does not stay. Texts of JSON may hold U+0000 like any other character. */
+static void put_path(struct buf *out, const json_t *path)
 {
+	const char *at = json_string_value(path);
+	const char *end = at + json_string_length(path);
+
 	buf_append(out, "/", 1);
-	for (; *path; path++) {
-		if (stays_in_path(path))
-			buf_append(out, path, 1);
+	for (; at < end; at++) {
+		if (stays_in_path(at))
+			buf_append(out, at, 1);
 		else
-			put_encoded(out, *path);
+			put_encoded(out, *at);
 	}
 }
 
 static bool put_query_text(struct buf *out, const json_t *value)
 {
-	const char *text = json_string_value(value);
+	const char *at = json_string_value(value);
 
-	if (text == NULL)
+	if (at == NULL)
 		return false;
-	for (; *text; text++) {
-		if (is_unreserved(*text))
-			buf_append(out, text, 1);
+	for (const char *end = at + json_string_length(value); at < end; at++) {
+		if (is_unreserved(*at))
+			buf_append(out, at, 1);
 		else
-			put_encoded(out, *text);
+			put_encoded(out, *at);
 	}
 	return true;
 }
 
-/* A string that holds a JSON list of [key, value]. */
-static bool put_query(struct buf *out, const char *text)
+/* A member that is a string which itself holds JSON. NULL: it is not. */
+static json_t *read_inner(const json_t *text)
 {
-	json_t *pairs = json_loads(text, 0, NULL);
+	return json_loadb(json_string_value(text), json_string_length(text), JSON_ALLOW_NUL, NULL);
+}
+
+/* A string that holds a JSON list of [key, value]. */
+static bool put_query(struct buf *out, const json_t *text)
+{
+	json_t *pairs = read_inner(text);
 	bool good = json_is_array(pairs);
 	size_t i;
 	json_t *pair;
@@ -118,10 +132,10 @@ static bool put_query(struct buf *out, const char *text)
 	return good;
 }
 
-/* A string that holds a JSON object of strings. */
-static bool add_headers(struct head *head, const char *text, bool *declares_length)
+/* A string that holds a JSON object of strings. What no header can be is seen when the request is made. */
+static bool add_headers(struct head *head, const json_t *text, bool *declares_length)
 {
-	json_t *headers = json_loads(text, 0, NULL);
+	json_t *headers = read_inner(text);
 	bool good = json_is_object(headers);
 	const char *name;
 	json_t *value;
@@ -133,32 +147,44 @@ static bool add_headers(struct head *head, const char *text, bool *declares_leng
 			break;
 		}
 		*declares_length = *declares_length || strcasecmp(name, "content-length") == 0;
-		head_add(head, name, json_string_value(value));
+		head_add_bytes(head, name, strlen(name), json_string_value(value),
+			       json_string_length(value));
 	}
 	json_decref(headers);
 	return good;
 }
 
+/* What names the answer. NULL: none, or none that can be said again. */
+static char *read_correlation_id(const json_t *message)
+{
+	const json_t *id = json_object_get(message, "correlation_id");
+	size_t bytes = json_string_length(id);
+
+	if (!json_is_string(id) || bytes > CORRELATION_ID_MAX_BYTES ||
+	    strlen(json_string_value(id)) != bytes)
+		return NULL;
+	return xstrdup(json_string_value(id));
+}
+
 static bool read_fields(struct v1_request *r, const json_t *message)
 {
-	const char *corr = json_string_value(json_object_get(message, "correlation_id"));
-	const char *path = json_string_value(json_object_get(message, "url_path"));
-	const char *query = json_string_value(json_object_get(message, "url_query"));
-	const char *method = json_string_value(json_object_get(message, "method"));
-	const char *headers = json_string_value(json_object_get(message, "headers"));
-	const char *body = json_string_value(json_object_get(message, "body"));
+	const json_t *path = json_object_get(message, "url_path");
+	const json_t *query = json_object_get(message, "url_query");
+	const json_t *method = json_object_get(message, "method");
+	const json_t *headers = json_object_get(message, "headers");
+	const json_t *body = json_object_get(message, "body");
 	struct buf target = {0};
 	bool declares_length = false;
 	char length[24];
 
-	if (corr == NULL || path == NULL || query == NULL || method == NULL || headers == NULL ||
-	    body == NULL || strlen(corr) > 64)
+	if (r->correlation_id == NULL || !json_is_string(path) || !json_is_string(query) ||
+	    !json_is_string(method) || !json_is_string(headers) || !json_is_string(body))
 		return false;
-	r->correlation_id = xstrdup(corr);
-	r->body = b64_decode(body, strlen(body), &r->body_bytes);
+	r->body = b64_decode(json_string_value(body), json_string_length(body), &r->body_bytes);
 	put_path(&target, path);
 	bool good = r->body != NULL && put_query(&target, query);
-	head_add(&r->head, ":method", method);
+	head_add_bytes(&r->head, ":method", 7, json_string_value(method),
+		       json_string_length(method));
 	head_add_bytes(&r->head, ":target", 7, buf_first(&target), buf_bytes(&target));
 	buf_fini(&target);
 	struct head fields = {0};
@@ -174,9 +200,10 @@ static bool read_fields(struct v1_request *r, const json_t *message)
 
 bool v1_request_read(struct v1_request *r, const void *json, size_t bytes)
 {
-	json_t *message = json_loadb(json, bytes, 0, NULL);
-	bool good = read_fields(r, message);
+	json_t *message = json_loadb(json, bytes, JSON_ALLOW_NUL, NULL);
 
+	r->correlation_id = read_correlation_id(message);
+	bool good = read_fields(r, message);
 	json_decref(message);
 	return good;
 }
@@ -230,7 +257,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 
 	(void)maybe_delivered; /* v1 cannot say it */
 	c->fetch = NULL;
-	c->failed = f != FAIL_NONE;
+	c->fail = f;
 	TAILQ_REMOVE(&c->v1->running, c, link);
 	TAILQ_INSERT_TAIL(&c->v1->done, c, link);
 }
@@ -248,12 +275,18 @@ static void call_free(struct call *c, struct call_list *list)
 	free(c);
 }
 
+/* Who waits for an answer gets one, whatever we think of the request. */
 static void receive(void *session, const uint8_t *data, size_t bytes)
 {
 	struct v1 *v = session;
 	struct call *c = xcalloc(1, sizeof *c);
+	enum fail refusal = FAIL_NONE;
 
-	if (v->call_count >= CALLS_MAX || !v1_request_read(&c->request, data, bytes)) {
+	if (!v1_request_read(&c->request, data, bytes))
+		refusal = FAIL_BAD_REQUEST;
+	else if (v->call_count >= CALLS_MAX)
+		refusal = FAIL_OVERLOADED;
+	if (c->request.correlation_id == NULL || v->call_count >= CALLS_MAX + REFUSALS_MAX) {
 		log_warn("message.ignored running=%zu bytes=%zu", v->call_count, bytes);
 		v1_request_fini(&c->request);
 		free(c);
@@ -262,10 +295,16 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 	c->v1 = v;
 	v->call_count++;
 	TAILQ_INSERT_TAIL(&v->running, c, link);
-	c->fetch = fetch_start(v->origin, c->request.head.data, c->request.head.bytes,
-			       c->request.body_bytes > 0 ? FETCH_BODY : FETCH_NO_BODY, &events, c);
-	if (c->fetch == NULL)
-		on_end(c, FAIL_BAD_REQUEST, false);
+	if (refusal == FAIL_NONE) {
+		c->fetch = fetch_start(v->origin, c->request.head.data, c->request.head.bytes,
+				       c->request.body_bytes > 0 ? FETCH_BODY : FETCH_NO_BODY,
+				       &events, c);
+		refusal = c->fetch == NULL ? FAIL_BAD_REQUEST : FAIL_NONE;
+	}
+	if (refusal != FAIL_NONE) {
+		log_warn("request.refused why=%s", fail_code(refusal));
+		on_end(c, refusal, false);
+	}
 }
 
 /* --- the answer --- */
@@ -290,16 +329,30 @@ static bool other_spelling(const json_t *headers, char *name)
 	return false;
 }
 
+/* A JSON string of any bytes: as UTF-8, or else read as Latin-1. */
+static json_t *json_text(const char *text, size_t bytes)
+{
+	json_t *string = json_stringn(text, bytes);
+
+	if (string != NULL)
+		return string;
+	size_t utf8_bytes;
+	char *utf8 = utf8_from_latin1(text, bytes, &utf8_bytes);
+	string = json_stringn_nocheck(utf8, utf8_bytes);
+	free(utf8);
+	return string;
+}
+
 static void add_answer_header(json_t *headers, const struct head_field *f)
 {
 	char *name = strndup(f->name, f->name_bytes);
-	json_t *value = json_stringn(f->value, f->value_bytes);
+	json_t *value = json_text(f->value, f->value_bytes);
 
 	CHECK(name != NULL);
 	for (char *at = name; *at; at++)
 		*at = (char)(*at >= 'A' && *at <= 'Z' ? *at + 32 : *at);
 	const json_t *earlier = json_object_get(headers, name);
-	if (value != NULL && earlier != NULL && strcmp(name, "set-cookie") != 0) {
+	if (earlier != NULL && strcmp(name, "set-cookie") != 0) {
 		json_t *joined = json_sprintf("%s, %s", json_string_value(earlier),
 					      json_string_value(value));
 		json_decref(value);
@@ -308,7 +361,7 @@ static void add_answer_header(json_t *headers, const struct head_field *f)
 		json_decref(value);
 		value = NULL;
 	}
-	if (value != NULL) /* a value that is no UTF-8 cannot be said in JSON */
+	if (value != NULL)
 		json_object_set_new(headers, name, value);
 	free(name);
 }
@@ -320,7 +373,9 @@ static int answer_status(const struct call *c)
 
 	if (c->too_large)
 		return 502;
-	if (c->failed || !head_find(c->head.data, c->head.bytes, ":status", &f) ||
+	if (c->fail == FAIL_BAD_REQUEST || c->fail == FAIL_OVERLOADED)
+		return fail_status(c->fail, false);
+	if (c->fail != FAIL_NONE || !head_find(c->head.data, c->head.bytes, ":status", &f) ||
 	    !http_length_parse(f.value, f.value_bytes, &status))
 		return 504;
 	return (int)status;
@@ -329,7 +384,7 @@ static int answer_status(const struct call *c)
 static char *answer_json(struct call *c)
 {
 	int status = answer_status(c);
-	bool whole = !c->too_large && !c->failed;
+	bool whole = !c->too_large && c->fail == FAIL_NONE;
 	json_t *headers = json_object();
 	struct head_reader r;
 	struct head_field f;

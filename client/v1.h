@@ -10,13 +10,13 @@
 
 /* One request message. Zero-initialise; end with v1_request_fini(). */
 struct v1_request {
-	char *correlation_id;
-	struct head head; /* as in PROTOCOL.md, "Heads" */
+	char *correlation_id; /* NULL: there is nobody to answer */
+	struct head head;     /* as in PROTOCOL.md, "Heads" */
 	uint8_t *body;
 	size_t body_bytes;
 };
 
-/* False: not a request. Safe on any bytes. Pure. */
+/* False: not a request; with a correlation id, one that has to be refused. Safe on any bytes. Pure. */
 bool v1_request_read(struct v1_request *r, const void *json, size_t bytes) MUST_CHECK;
 void v1_request_fini(struct v1_request *r);
 

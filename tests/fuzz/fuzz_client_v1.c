@@ -1,5 +1,5 @@
 /* A message of protocol v1 at the client: a request in JSON. It is read, and then served by a session
- * whose app is a stand-in. */
+ * whose app is a stand-in, or refused. */
 #include "client/v1.h"
 
 #include "client/session.h"
@@ -60,7 +60,8 @@ static void check_answer(void *session, const char *correlation_id)
 	buf_fini(&message);
 }
 
-static void serve(const uint8_t *data, size_t bytes, const char *correlation_id)
+/* `good`: it is for the app. */
+static void serve(const uint8_t *data, size_t bytes, const char *correlation_id, bool good)
 {
 	const struct session_socket socket = {.close = on_close};
 	void *session = session_v1.open(NULL, &socket);
@@ -68,6 +69,7 @@ static void serve(const uint8_t *data, size_t bytes, const char *correlation_id)
 
 	session_v1.receive(session, data, bytes);
 	CHECK(!session_v1.is_idle(session));
+	CHECK(good || stub_fetch_count == 0);
 	if ((f = stub_fetch(0)) != NULL) {
 		ssize_t got;
 		while ((got = stub_read_body(f, 1 + bytes % 50)) > 0)
@@ -88,11 +90,13 @@ static void serve(const uint8_t *data, size_t bytes, const char *correlation_id)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct v1_request r = {0};
+	bool good = v1_request_read(&r, data, bytes);
 
-	if (v1_request_read(&r, data, bytes)) {
+	CHECK(!good || r.correlation_id != NULL);
+	if (good)
 		check_request(&r);
-		serve(data, bytes, r.correlation_id);
-	}
+	if (r.correlation_id != NULL)
+		serve(data, bytes, r.correlation_id, good);
 	v1_request_fini(&r);
 	return 0;
 }

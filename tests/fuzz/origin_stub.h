@@ -5,6 +5,7 @@
 
 #include "client/origin.h"
 #include "client/upgrade.h"
+#include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <sys/queue.h>
@@ -19,14 +20,28 @@ struct fetch {
 static TAILQ_HEAD(, fetch) stub_fetches = TAILQ_HEAD_INITIALIZER(stub_fetches);
 static size_t stub_fetch_count;
 
+static bool values_are_valid(const void *head, size_t head_bytes)
+{
+	struct head_reader r;
+	struct head_field f;
+	int more;
+
+	head_reader_init(&r, head, head_bytes);
+	while ((more = head_next(&r, &f)) == 1) {
+		if (!http_value_valid(f.value, f.value_bytes))
+			return false;
+	}
+	return more == 0;
+}
+
 struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx)
 {
 	struct head_field f;
 
 	(void)o;
-	if (!head_valid(head, head_bytes) || !head_find(head, head_bytes, ":method", &f) ||
-	    !head_find(head, head_bytes, ":target", &f))
+	if (!head_find(head, head_bytes, ":method", &f) ||
+	    !head_find(head, head_bytes, ":target", &f) || !values_are_valid(head, head_bytes))
 		return NULL;
 	struct fetch *fetch = xcalloc(1, sizeof *fetch);
 	fetch->events = events;
@@ -98,7 +113,8 @@ static inline void stub_answer_head(struct fetch *f)
 	head_add(&h, "set-cookie", "a=b");
 	head_add(&h, "Set-Cookie", "c=\xff");
 	head_add(&h, "x-dup", "1");
-	head_add(&h, "X-Dup", "2");
+	head_add(&h, "X-Dup", "\xc3\xa9");
+	head_add(&h, "x-dup", "\xe9");
 	f->events->head(f->ctx, &h);
 	head_fini(&h);
 }

@@ -39,10 +39,10 @@ class V1Server:
         await self.socket.send(json.dumps(message))
         return await asyncio.wait_for(got, PATIENCE_S)
 
-    def ask(self, path="", query=(), headers=None, **changes):
+    def ask(self, path="", query=(), **changes):
         """Status, headers, body."""
         message = {"correlation_id": str(uuid.uuid4()), "url_path": path, "url_query": json.dumps(query), "method": "GET",
-                   "headers": json.dumps(headers or {"host": "public.example"}), "body": "", **changes}
+                   "headers": '{"host": "public.example"}', "body": "", **changes}
         answer = asyncio.run_coroutine_threadsafe(self.exchange(message), self.loop).result(PATIENCE_S)
         return answer["status_code"], json.loads(answer["headers"]), base64.b64decode(answer["body"])
 
@@ -86,7 +86,35 @@ def test_connection_names_what_goes_no_further(ask):
             connection.answer(200, [("Connection", "X-Hop"), ("X-Hop", "secret"), ("X-Far", "1")], b"body")
 
     server = ask(handler)
-    _, headers = seen_by_app(server("echo", headers={"connection": "close, X-Hop", "x-hop": "secret", "x-far": "1"}))
+    sent = {"connection": "close, X-Hop", "x-hop": "secret", "x-far": "1"}
+    _, headers = seen_by_app(server("echo", headers=json.dumps(sent)))
     assert "x-hop" not in headers and headers["x-far"] == "1"
     status, headers, body = server("answer")
     assert (status, body, headers["x-far"]) == (200, b"body", "1") and "x-hop" not in headers
+
+
+def test_nul(ask):
+    """What a caller may write as %00."""
+    server = ask()
+    assert seen_by_app(server("a\0b/%00", [["a", "\0"], ["\0", "x\0y"]]))[0] == "/a%00b/%00?a=%00&%00=x%00y"
+
+
+@pytest.mark.parametrize("changes", [
+    {"headers": '{"a": "x\\u0000y"}'}, {"headers": '{"a": "x\\r\\ny: z"}'}, {"headers": '{"a\\u0000b": "x"}'}, {"headers": '{"a b": "x"}'},
+    {"headers": '{"a": 7}'}, {"headers": "[]"}, {"headers": {}}, {"url_query": "{}"}, {"url_query": '[["a"]]'}, {"url_path": None},
+    {"method": "G\0ET"}, {"method": "BAD METHOD"}, {"method": None}, {"body": "%%%%"}, {"body": "QUI=\0"},
+])
+def test_requests_that_cannot_be_made_are_answered(ask, changes):
+    server = ask()
+    assert server("x", **changes) == (400, {}, b"")
+    assert seen_by_app(server("x"))[0] == "/x", "and the tunnel lives"
+
+
+def test_response_headers_that_are_no_utf8(ask):
+    def handler(request, connection):
+        connection.send(b'HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename="\xe9t\xe9.pdf"\r\n'
+                        b"X-Utf: \xc3\xa9\r\nX-Both: \xc3\xa9\r\nX-Both: \xe9\r\nContent-Length: 0\r\n\r\n")
+
+    status, headers, _ = ask(handler)("x")
+    assert status == 200 and headers["content-disposition"] == 'attachment; filename="été.pdf"'
+    assert (headers["x-utf"], headers["x-both"]) == ("é", "é, é")

@@ -47,6 +47,8 @@ static void test_targets(void **state)
 	expect_target("\"a?b#c d\"", "\"[]\"", "/a%3Fb%23c%20d");
 	expect_target("\"\\u00e9\\r\\n\"", "\"[]\"", "/%C3%A9%0D%0A");
 	expect_target("\"x\"", "\"[[\\\"a\\\",\\\"1\\\"],[\\\"a\\\",\\\"\\\"]]\"", "/x?a=1&a=");
+	expect_target("\"a\\u0000b\"", "\"[[\\\"\\\\u0000\\\",\\\"x\\\\u0000y\\\"]]\"",
+		      "/a%00b?%00=x%00y");
 	expect_target("\"x\"", "\"[[\\\"a&=\\\",\\\"+ \\u00e9\\\"]]\"", "/x?a%26%3D=%2B%20%C3%A9");
 }
 
@@ -88,23 +90,33 @@ static void test_impossible_requests(void **state)
 		{"\"\"", "\"[]\"", "\"{\\\"a\\\":1}\"", "\"\""},
 		{"\"\"", "\"[]\"", "\"{\\\":method\\\":\\\"GET\\\"}\"", "\"\""},
 		{"\"\"", "\"[]\"", "\"{\\\"\\\":\\\"x\\\"}\"", "\"\""},
+		{"\"\"", "\"[]\"", "\"{\\\"a\\\\u0000b\\\":\\\"x\\\"}\"", "\"\""},
 		{"\"\"", "\"[]\"", "\"{}\"", "\"a\""},
+		{"\"\"", "\"[]\"", "\"{}\"", "\"aGVs\\u0000\""},
 		{"\"\"", "\"[]\"", "\"{}\"", "\"aGVsbG8=\\n\""},
 	};
-	static const char *const messages[] = {
-		"", "{", "[]", "null", "{}", "\xff", "{\"body\":\"\"}"};
+	static const char *const messages[] = {"",
+					       "{",
+					       "[]",
+					       "null",
+					       "{}",
+					       "\xff",
+					       "{\"body\":\"\"}",
+					       "{\"correlation_id\":\"" CORR "\\u0000\"}"};
 	struct v1_request r;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if (read_request(&r, rows[i][0], rows[i][1], rows[i][2], rows[i][3]))
 			fail_msg("row %zu is no request", i);
+		assert_string_equal(r.correlation_id, CORR); /* it wants an answer even so */
 		v1_request_fini(&r);
 	}
 	for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
 		r = (struct v1_request){0};
 		if (v1_request_read(&r, messages[i], strlen(messages[i])))
 			fail_msg("message %zu is no request", i);
+		assert_null(r.correlation_id);
 		v1_request_fini(&r);
 	}
 }
@@ -118,17 +130,24 @@ static void *open_session(void)
 	return session_v1.open(NULL, &socket);
 }
 
-static void receive_get(void *session)
+static void receive_with(void *session, const char *headers)
 {
-	static const char message[] =
-		"{\"correlation_id\":\"" CORR
-		"\",\"method\":\"GET\",\"url_path\":\"\",\"url_query\":\"[]\","
-		"\"headers\":\"{}\",\"body\":\"\"}";
+	char message[512];
 
-	session_v1.receive(session, (const uint8_t *)message, sizeof message - 1);
+	snprintf(message, sizeof message,
+		 "{\"correlation_id\":\"" CORR
+		 "\",\"method\":\"GET\",\"url_path\":\"\",\"url_query\":\"[]\","
+		 "\"headers\":%s,\"body\":\"\"}",
+		 headers);
+	session_v1.receive(session, (const uint8_t *)message, strlen(message));
 }
 
-/* The one message that is there. NULL: none. The caller frees it. */
+static void receive_get(void *session)
+{
+	receive_with(session, "\"{}\"");
+}
+
+/* The next message. NULL: none. The caller frees it. */
 static json_t *pull_answer(void *session)
 {
 	static uint8_t piece[SESSION_PULL_BYTES];
@@ -139,6 +158,8 @@ static json_t *pull_answer(void *session)
 	while ((bytes = session_v1.pull(session, piece, &first, &final)) > 0) {
 		assert_int_equal(first, buf_bytes(&text) == 0);
 		buf_append(&text, piece, bytes);
+		if (final)
+			break;
 	}
 	json_t *answer =
 		text.data ? json_loadb((const char *)buf_first(&text), buf_bytes(&text), 0, NULL)
@@ -173,7 +194,10 @@ static void test_answer(void **state)
 	json_t *headers =
 		json_loads(json_string_value(json_object_get(answer, "headers")), 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(headers, "set-cookie")), "a=b");
-	assert_string_equal(json_string_value(json_object_get(headers, "x-dup")), "1, 2");
+	assert_string_equal(json_string_value(json_object_get(headers, "Set-cookie")),
+			    "c=\xc3\xbf");
+	assert_string_equal(json_string_value(json_object_get(headers, "x-dup")),
+			    "1, \xc3\xa9, \xc3\xa9");
 	assert_null(json_object_get(headers, ":status"));
 	json_decref(headers);
 	json_decref(answer);
@@ -192,6 +216,56 @@ static void test_answer_of_a_failed_app(void **state)
 	json_t *answer = pull_answer(session);
 	expect_answer(answer, 504, "");
 	assert_string_equal(json_string_value(json_object_get(answer, "headers")), "{}");
+	json_decref(answer);
+	session_v1.free(session);
+}
+
+static void expect_refusal(void *session, int status)
+{
+	json_t *answer = pull_answer(session);
+
+	expect_answer(answer, status, "");
+	assert_string_equal(json_string_value(json_object_get(answer, "headers")), "{}");
+	json_decref(answer);
+}
+
+/* Who asked waits for an answer. */
+static void test_requests_that_cannot_be_made(void **state)
+{
+	void *session = open_session();
+
+	(void)state;
+	receive_with(session, "7");
+	expect_refusal(session, 400);
+	receive_with(session, "\"{\\\"a\\\":7}\"");
+	expect_refusal(session, 400);
+	receive_with(session, "\"{\\\"a\\\":\\\"x\\\\u0000y\\\"}\"");
+	expect_refusal(session, 400);
+	assert_int_equal(stub_fetch_count, 0);
+	assert_true(session_v1.is_idle(session));
+	session_v1.receive(session, (const uint8_t *)"{\"correlation_id\":7}", 20);
+	assert_true(session_v1.is_idle(session)); /* nobody did */
+	session_v1.free(session);
+}
+
+static void test_more_requests_than_there_is_room_for(void **state)
+{
+	void *session = open_session();
+	size_t refused = 0;
+	json_t *answer;
+
+	(void)state;
+	for (int i = 0; i < 2001; i++)
+		receive_get(session);
+	assert_int_equal(stub_fetch_count, 1000);
+	for (; (answer = pull_answer(session)) != NULL; refused++) {
+		expect_answer(answer, 503, "");
+		json_decref(answer);
+	}
+	assert_int_equal(refused, 1000); /* a server that reads nothing is told no more than that */
+	stub_end(stub_fetch(0), FAIL_NONE);
+	answer = pull_answer(session);
+	expect_answer(answer, 200, "");
 	json_decref(answer);
 	session_v1.free(session);
 }
@@ -232,6 +306,8 @@ int main(void)
 		cmocka_unit_test(test_impossible_requests),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_answer_of_a_failed_app),
+		cmocka_unit_test(test_requests_that_cannot_be_made),
+		cmocka_unit_test(test_more_requests_than_there_is_room_for),
 		cmocka_unit_test(test_answer_too_large),
 		cmocka_unit_test(test_the_tunnel_goes_while_requests_run),
 	};
