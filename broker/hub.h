@@ -55,6 +55,7 @@ struct exchange {
 
 	/* Request. */
 	struct buf head;	  /* emptied once it went down the tunnel */
+	bool is_head;		  /* v1, once it is gone: its method was HEAD */
 	struct buf up;		  /* body bytes not yet gone down */
 	bool up_end;		  /* `up` holds the last of it */
 	bool up_end_sent;	  /* and that went down too */

@@ -204,6 +204,14 @@ static char *encode_request(const struct exchange *x)
 	return text;
 }
 
+static bool method_is_head(const struct exchange *x)
+{
+	struct head_field f;
+
+	return head_find(buf_first(&x->head), buf_bytes(&x->head), ":method", &f) &&
+	       f.value_bytes == 4 && memcmp(f.value, "HEAD", 4) == 0;
+}
+
 /* Turns the next ready exchange into the message under way. False: there is none. */
 static bool load_message(struct tunnel *t)
 {
@@ -221,6 +229,7 @@ static bool load_message(struct tunnel *t)
 			buf_append(&t->out, text, bytes);
 			t->out_begun = false;
 			x->sent = true;
+			x->is_head = method_is_head(x);
 			buf_fini(&x->head);
 			buf_fini(&x->up);
 			exchange_progress(x);
@@ -250,18 +259,18 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 /* --- the way up --- */
 
 /* Any spelling of a UUID: dashes, braces and "urn:uuid:" do not count (RFC 4122 3). */
-static bool uuid_parse(const char *text, uint8_t out[CORR_BYTES])
+static bool uuid_parse(const char *text, size_t bytes, uint8_t out[CORR_BYTES])
 {
+	static const char hex[] = "0123456789abcdef";
+	const char *end = text + bytes;
 	size_t digits = 0;
 
-	if (strncasecmp(text, "urn:uuid:", 9) == 0)
+	if (bytes > 9 && strncasecmp(text, "urn:uuid:", 9) == 0)
 		text += 9;
-	for (; *text; text++) {
-		static const char hex[] = "0123456789abcdef";
-		const char *at;
+	for (; text < end; text++) {
 		if (*text == '-' || *text == '{' || *text == '}')
 			continue;
-		at = strchr(hex, *text >= 'A' && *text <= 'F' ? *text + 32 : *text);
+		const char *at = memchr(hex, *text >= 'A' && *text <= 'F' ? *text + 32 : *text, 16);
 		if (at == NULL || digits == 2 * CORR_BYTES)
 			return false;
 		uint8_t value = (uint8_t)(at - hex);
@@ -284,15 +293,33 @@ static bool status_parse(const json_t *value, int *out)
 	return *out == number;
 }
 
-/* The original's client has decoded the body and left the header. */
-static bool coding_is_gone(const char *coding, const uint8_t *body, size_t bytes)
+/* Does a body begin as one of that coding does? */
+static bool begins_like(const struct head_field *coding, const uint8_t *body, size_t bytes)
 {
-	if (strcasecmp(coding, "gzip") == 0 || strcasecmp(coding, "x-gzip") == 0)
-		return !(bytes >= 2 && body[0] == 0x1f && body[1] == 0x8b);
-	if (strcasecmp(coding, "deflate") == 0) /* zlib, RFC 1950 2.2 */
-		return !(bytes >= 2 && (body[0] & 0x0f) == 8 &&
-			 (body[0] * 256 + body[1]) % 31 == 0);
-	return false;
+	if (field_is(coding, "zstd")) /* RFC 8878 3.1.1 */
+		return bytes >= 4 && memcmp(body, "\x28\xb5\x2f\xfd", 4) == 0;
+	if (field_is(coding, "deflate")) /* zlib, RFC 1950 2.2 */
+		return bytes >= 2 && (body[0] & 0x0f) == 8 && (body[0] * 256 + body[1]) % 31 == 0;
+	return bytes >= 2 && body[0] == 0x1f && body[1] == 0x8b;
+}
+
+/* The original's client has decoded the body and left the header, a list in the order in which the codings were applied
+ * (RFC 9110 8.4). One that we cannot tell by how a body begins, such as br, may be there still. */
+static bool coding_is_gone(const json_t *codings, const uint8_t *body, size_t bytes)
+{
+	struct head_field list = {.value = json_string_value(codings),
+				  .value_bytes = json_string_length(codings)};
+	struct head_field coding, last = {0};
+
+	while (http_list_next(&list, &coding)) {
+		if (coding.name_bytes == 0 || field_is(&coding, "identity"))
+			continue;
+		if (!field_is(&coding, "gzip") && !field_is(&coding, "x-gzip") &&
+		    !field_is(&coding, "deflate") && !field_is(&coding, "zstd"))
+			return false;
+		last = coding;
+	}
+	return last.name != NULL && !begins_like(&last, body, bytes);
 }
 
 struct answer {
@@ -330,36 +357,34 @@ static bool answer_parse(const json_t *message, struct answer *a)
 	if (!json_is_object(a->headers))
 		return false;
 	json_object_foreach (a->headers, key, value) {
-		if (*key == '\0' || *key == ':' || strlen(key) > 1024 || !json_is_string(value))
+		if (*key == '\0' || *key == ':' || strlen(key) > 1024 || !json_is_string(value) ||
+		    !http_value_valid(json_string_value(value), json_string_length(value)))
 			return false;
 	}
 	return true;
 }
 
-static void answer_head(const struct answer *a, struct head *out)
+/* `bodiless`: the answer says what it would be with a body (RFC 9110 6.4.1). */
+static void answer_head(const struct answer *a, bool bodiless, struct head *out)
 {
 	const char *key;
 	json_t *value;
 	char number[24];
-	const char *length = NULL;
-	bool bodiless = a->body_bytes == 0; /* HEAD, 204, 304: the app's length stands */
 
 	snprintf(number, sizeof number, "%d", a->status);
 	head_add(out, ":status", number);
 	json_object_foreach (a->headers, key, value) {
-		const char *text = json_string_value(value);
-		if (strcasecmp(key, "content-length") == 0)
-			length = text;
-		else if (!(strcasecmp(key, "content-encoding") == 0 && !bodiless &&
-			   coding_is_gone(text, a->body, a->body_bytes)))
-			head_add_bytes(out, key, strlen(key), text, json_string_length(value));
+		bool stale = !bodiless && (strcasecmp(key, "content-length") == 0 ||
+					   (strcasecmp(key, "content-encoding") == 0 &&
+					    coding_is_gone(value, a->body, a->body_bytes)));
+		if (!stale)
+			head_add_bytes(out, key, strlen(key), json_string_value(value),
+				       json_string_length(value));
 	}
-	if (bodiless && length != NULL) {
-		head_add(out, "content-length", length);
-		return;
+	if (!bodiless) {
+		snprintf(number, sizeof number, "%zu", a->body_bytes);
+		head_add(out, "content-length", number);
 	}
-	snprintf(number, sizeof number, "%zu", a->body_bytes);
-	head_add(out, "content-length", number);
 }
 
 static void deliver(struct exchange *x, const json_t *message)
@@ -372,12 +397,13 @@ static void deliver(struct exchange *x, const json_t *message)
 		answer_fini(&a);
 		return;
 	}
-	answer_head(&a, &head);
+	bool bodiless = x->is_head || a.status == 204 || a.status == 304;
+	answer_head(&a, bodiless, &head);
 	if (head.bytes > FRAME_REQUEST_HEAD_MAX_BYTES) {
 		exchange_fail(x, FAIL_BAD_RESPONSE);
 	} else {
 		exchange_on_head(x, head.data, head.bytes);
-		exchange_on_data(x, a.body, a.body_bytes);
+		exchange_on_data(x, a.body, bodiless ? 0 : a.body_bytes);
 		exchange_on_end(x);
 	}
 	head_fini(&head);
@@ -389,11 +415,11 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 	/* Integers as reals: a status of 10^30 is a wrong status, not a JSON error. */
 	json_t *message = json_loadb((const char *)data, bytes,
 				     JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-	const char *id = json_string_value(json_object_get(message, "correlation_id"));
+	const json_t *id = json_object_get(message, "correlation_id");
 	uint8_t corr[CORR_BYTES];
 	struct exchange *x = NULL;
 
-	if (id != NULL && uuid_parse(id, corr))
+	if (json_is_string(id) && uuid_parse(json_string_value(id), json_string_length(id), corr))
 		x = exchange_find(t->hub, corr);
 	if (x == NULL || x->tunnel != t || !x->sent)
 		log_warn("tunnel.message_ignored conn=%s tunnel=%llu why=\"%s\"", t->id,

@@ -301,10 +301,10 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 				       &events, c);
 		refusal = c->fetch == NULL ? FAIL_BAD_REQUEST : FAIL_NONE;
 	}
-	if (refusal != FAIL_NONE) {
-		log_warn("request.refused why=%s", fail_code(refusal));
+	if (refusal == FAIL_BAD_REQUEST)
+		log_warn("request.refused why=\"it cannot be made\"");
+	if (refusal != FAIL_NONE)
 		on_end(c, refusal, false);
-	}
 }
 
 /* --- the answer --- */

@@ -88,23 +88,33 @@ char *http_cookie_repaired(const char *value)
 	return fixed;
 }
 
-bool http_list_names(const struct head_field *list, const struct head_field *f)
+bool http_list_next(struct head_field *list, struct head_field *element)
 {
 	const char *at = list->value;
 	const char *end = at + list->value_bytes;
 
-	while (at < end) {
-		const char *comma = memchr(at, ',', (size_t)(end - at));
-		const char *stop = comma ? comma : end;
-		const char *last = stop;
-		while (at < last && (*at == ' ' || *at == '\t'))
-			at++;
-		while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
-			last--;
-		if ((size_t)(last - at) == f->name_bytes &&
-		    strncasecmp(at, f->name, f->name_bytes) == 0)
+	if (at == end)
+		return false;
+	const char *comma = memchr(at, ',', list->value_bytes);
+	const char *last = comma ? comma : end;
+	list->value = comma ? comma + 1 : end;
+	list->value_bytes = (size_t)(end - list->value);
+	while (at < last && (*at == ' ' || *at == '\t'))
+		at++;
+	while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
+		last--;
+	*element = (struct head_field){.name = at, .name_bytes = (size_t)(last - at)};
+	return true;
+}
+
+bool http_list_names(const struct head_field *list, const struct head_field *f)
+{
+	struct head_field rest = *list, element;
+
+	while (http_list_next(&rest, &element)) {
+		if (element.name_bytes == f->name_bytes &&
+		    strncasecmp(element.name, f->name, f->name_bytes) == 0)
 			return true;
-		at = comma ? comma + 1 : end;
 	}
 	return false;
 }

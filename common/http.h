@@ -17,6 +17,10 @@ bool http_hop_by_hop(const struct head_field *f);
 /* One that the public host makes itself, or that means nothing beyond it: a caller's own never passes. */
 bool http_is_forwarding(const struct head_field *f);
 
+/* Takes the first element off the comma-separated value of `list`: a name without a value, perhaps an empty one. False:
+ * nothing was left. */
+bool http_list_next(struct head_field *list, struct head_field *element);
+
 /* Is `f` one of the comma-separated names in the value of `list`? */
 bool http_list_names(const struct head_field *list, const struct head_field *f);
 

@@ -199,6 +199,17 @@ def test_v1_decoded_bodies(web, name):
     assert (r.body, r.header("content-length"), r.header("content-encoding")) == (b"not gzip at all", "15", None)
 
 
+def test_v1_lengths(web, name):
+    """The length of an answer is that of the body that came, not what a compressed one had been; of HEAD, what the app says."""
+    said = {"gone": {"content-encoding": "gzip", "content-length": "20"}, "none": {}}
+    web.v1(name, lambda m: V1Client.answer(m, 200, said[m["url_path"]], b""))
+    for method, path, length, coding in (("GET", "gone", "0", None), ("POST", "gone", "0", None), ("HEAD", "gone", "20", "gzip"),
+                                         ("HEAD", "none", None, None), ("GET", "none", "0", None)):
+        r = web.call(method, f"/{name}/{path}", body=b"" if method == "POST" else None)
+        assert (r.status, r.body, r.complete, r.error) == (200, b"", True, None), (method, path, r)
+        assert (r.header("content-length"), r.header("content-encoding")) == (length, coding), (method, path, r)
+
+
 def test_v1_forged_headers(web, name):
     forged = {"Status": "500 evil", "X-Sendfile": "/etc/passwd", "X-Accel-Redirect": "/x", "X-LIGHTTPD-send-file": "/etc/passwd",
               "x-pipegate-error": "evil", "X-PipeGate-Correlation-Id": "evil", "X-Kept": "1"}

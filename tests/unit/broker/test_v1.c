@@ -91,11 +91,13 @@ static void test_request(void **state)
 	json_t *object, *headers;
 
 	(void)state;
-	request("POST", "/a%2Fb?x=1&x=%C3%A9+%2B&y", fields, 2);
+	request("POST", "/a%2Fb%00?x=1&x=%C3%A9+%2B&y&%00=%00z", fields, 2);
 	object = message();
 	expect_member(object, "correlation_id", CORR);
-	expect_member(object, "url_path", "a%2Fb");
-	expect_member(object, "url_query", "[[\"x\",\"1\"],[\"x\",\"\xc3\xa9 +\"],[\"y\",\"\"]]");
+	expect_member(object, "url_path", "a%2Fb%00");
+	expect_member(object, "url_query",
+		      "[[\"x\",\"1\"],[\"x\",\"\xc3\xa9 +\"],[\"y\",\"\"],"
+		      "[\"\\u0000\",\"\\u0000z\"]]");
 	expect_member(object, "method", "POST");
 	expect_member(object, "body", "AAA=");
 	headers = headers_of(object);
@@ -217,9 +219,35 @@ static void test_spellings(void **state)
 		answer(ids[i], "\"{\\\"content-length\\\":\\\"99\\\"}\"", "\"\"", "200.0");
 		expect_field("content-length", "99"); /* without a body the app's length stands */
 	}
-	request("GET", "/", NULL, 0);
-	answer("\"" CORR "\"", "\"\"", "\"\"", "204");
-	expect_field("content-length", "0");
+}
+
+/* The length of an answer is that of its body, but where it has none by its nature. */
+static void test_lengths(void **state)
+{
+	static const struct {
+		const char *method, *status, *says, *body, *length;
+		size_t body_bytes;
+	} rows[] = {
+		{"GET", "200", "20", "", "0", 0},	 {"POST", "404", NULL, "", "0", 0},
+		{"GET", "200", "20", "AAAA", "3", 3},	 {"HEAD", "200", "20", "", "20", 0},
+		{"HEAD", "200", NULL, "", NULL, 0},	 {"HEAD", "200", "20", "AAAA", "20", 0},
+		{"HEAD", "404", "0", "", "0", 0},	 {"GET", "304", "20", "", "20", 0},
+		{"GET", "304", NULL, "AAAA", NULL, 0},	 {"GET", "204", NULL, "", NULL, 0},
+		{"OPTIONS", "204", "3", "AAAA", "3", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char headers[128], body[64];
+		snprintf(headers, sizeof headers, "\"{\\\"%s\\\":\\\"%s\\\"}\"",
+			 rows[i].says ? "Content-Length" : "x", rows[i].says ? rows[i].says : "");
+		snprintf(body, sizeof body, "\"%s\"", rows[i].body);
+		request(rows[i].method, "/", NULL, 0);
+		answer("\"" CORR "\"", headers, body, rows[i].status);
+		expect_field("content-length", rows[i].length);
+		if (w.peers[1].last.body_bytes != rows[i].body_bytes)
+			fail_msg("row %zu: body", i);
+	}
 }
 
 static void test_codings_that_are_gone(void **state)
@@ -227,9 +255,25 @@ static void test_codings_that_are_gone(void **state)
 	static const struct {
 		const char *coding, *body, *kept;
 	} rows[] = {
-		{"gzip", "aGVsbG8=", NULL},    {"gzip", "H4sIAA==", "gzip"},
-		{"deflate", "aGVsbG8=", NULL}, {"deflate", "eJwDAA==", "deflate"},
-		{"br", "aGVsbG8=", "br"},      {"gzip", "", "gzip"},
+		{"gzip", "aGVsbG8=", NULL},
+		{"gzip", "H4sIAA==", "gzip"},
+		{"deflate", "aGVsbG8=", NULL},
+		{"deflate", "eJwDAA==", "deflate"},
+		{"br", "aGVsbG8=", "br"},
+		{"gzip", "", NULL},
+		{"zstd", "aGVsbG8=", NULL},
+		{"zstd", "KLUv/QAA", "zstd"},
+		{"GZIP", "aGVsbG8=", NULL},
+		{"identity", "aGVsbG8=", "identity"},
+		/* the last one was applied last: the body begins like it */
+		{"deflate, gzip", "aGVsbG8=", NULL},
+		{"deflate, gzip", "H4sIAA==", "deflate, gzip"},
+		{"gzip ,\\\\t,deflate,", "aGVsbG8=", NULL},
+		{"gzip,deflate", "eJwDAA==", "gzip,deflate"},
+		{"gzip, identity", "aGVsbG8=", NULL},
+		{"br, gzip", "aGVsbG8=", "br, gzip"},
+		{"gzip, rot13", "aGVsbG8=", "gzip, rot13"},
+		{"", "aGVsbG8=", ""},
 	};
 
 	(void)state;
@@ -262,6 +306,11 @@ static void test_impossible_answers(void **state)
 		{"\"{\\\"a\\\":1}\"", "\"\"", "200"},
 		{"\"{\\\"\\\":\\\"x\\\"}\"", "\"\"", "200"},
 		{"\"{\\\":status\\\":\\\"x\\\"}\"", "\"\"", "200"},
+		{"\"{\\\"a\\\":\\\"x\\\\u0000y\\\"}\"", "\"\"", "200"},
+		{"\"{\\\"a\\\\u0000b\\\":\\\"x\\\"}\"", "\"\"", "200"},
+		{"\"{\\\"content-length\\\":\\\"1\\\\u00002\\\"}\"", "\"\"", "200"},
+		{"\"{\\\"content-encoding\\\":\\\"gzip\\\\u0000\\\"}\"", "\"AAAA\"", "200"},
+		{"\"\"", "\"AAAA\\u0000\"", "200"},
 	};
 
 	(void)state;
@@ -280,9 +329,13 @@ static void test_messages_that_are_ignored(void **state)
 	static const char *const texts[] = {"",	 "{",	 "[]", "null",
 					    "1", "\xff", "{}", "{\"correlation_id\":1}"};
 	static const char too_long[] = "\"" CORR "01\"";
-	static const char *const ids[] = {"\"\"",   "\"01\"",
-					  too_long, "\"0101010101010101010101010101010g\"",
-					  "null",   "\"02020202-0202-0202-0202-020202020202\""};
+	static const char *const ids[] = {"\"" CORR "\\u0000\"",
+					  "\"\"",
+					  "\"01\"",
+					  too_long,
+					  "\"0101010101010101010101010101010g\"",
+					  "null",
+					  "\"02020202-0202-0202-0202-020202020202\""};
 
 	static const char whole[] = "{\"correlation_id\":\"" CORR "\",\"headers\":\"\","
 				    "\"body\":\"\",\"status_code\":200}";
@@ -314,6 +367,7 @@ int main(void)
 		TEST(test_upload_in_pieces),
 		TEST(test_answer),
 		TEST(test_spellings),
+		TEST(test_lengths),
 		TEST(test_codings_that_are_gone),
 		TEST(test_impossible_answers),
 		TEST(test_messages_that_are_ignored),
