@@ -6,7 +6,6 @@
 #include "broker/ws.h"
 #include "common/log.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <uv.h>
@@ -57,7 +56,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+	while ((option = cli_option(argc, argv, "vh", options)) != -1) {
 		switch (option) {
 		case OPT_LISTEN:
 			a->listen = optarg;
@@ -81,13 +80,11 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 			print_version();
 			return 0;
 		default:
-			return EXIT_USAGE; /* getopt_long has said why */
+			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "pipegate-broker: unexpected argument: \"%s\"\n", argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (optind < argc)
+		return cli_misuse("unexpected argument", argv[optind]);
 	return -1;
 }
 

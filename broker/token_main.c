@@ -4,7 +4,6 @@
 #include "common/id.h"
 #include "common/log.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -60,7 +59,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:vh", options, NULL)) != -1) {
+	while ((option = cli_option(argc, argv, "c:vh", options)) != -1) {
 		switch (option) {
 		case 'c':
 			a->connection_id = optarg;
@@ -83,13 +82,11 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 			       OpenSSL_version(OPENSSL_VERSION));
 			return 0;
 		default:
-			return EXIT_USAGE; /* getopt_long has said why */
+			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "pipegate-token: unexpected argument: \"%s\"\n", argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (optind < argc)
+		return cli_misuse("unexpected argument", argv[optind]);
 	return -1;
 }
 

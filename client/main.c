@@ -9,7 +9,6 @@
 #include "common/cli.h"
 #include "common/log.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +66,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+	while ((option = cli_option(argc, argv, "vh", options)) != -1) {
 		switch (option) {
 		case OPT_TOKEN:
 			a->token_file = optarg;
@@ -91,7 +90,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 			print_version();
 			return 0;
 		default:
-			return EXIT_USAGE; /* getopt_long has said why */
+			return EXIT_USAGE;
 		}
 	}
 	if (argc - optind != 2) {

@@ -99,15 +99,18 @@ static bool has_token(const char *path)
 	return false;
 }
 
-/* Without the query: that is where a token may be. */
+/* Without the query: that is where a token may be, if not elsewhere. */
 static char *show(const struct url *u)
 {
 	size_t path_bytes = strcspn(u->path, "?");
 	size_t bytes = strlen(u->scheme) + strlen(u->authority) + path_bytes + 4;
 	char *text = xmalloc(bytes);
+	char shown[256];
 
 	snprintf(text, bytes, "%s://%s%.*s", u->scheme, u->authority, (int)path_bytes, u->path);
-	return text;
+	cli_show(shown, sizeof shown, text);
+	free(text);
+	return xstrdup(shown);
 }
 
 static int read_server(struct server *s, const char *text)
@@ -116,10 +119,7 @@ static int read_server(struct server *s, const char *text)
 	    (strcmp(s->url.scheme, "ws") != 0 && strcmp(s->url.scheme, "wss") != 0) ||
 	    !http_value_valid(s->url.path, strlen(s->url.path)) ||
 	    strchr(s->url.path, ' ') != NULL) {
-		/* Whatever it is, it may hold a token: the query is not shown. */
-		char *front = strndup(text, strcspn(text, "?"));
-		cli_complain("SERVER_URL", "not a ws:// or wss:// URL", front);
-		free(front);
+		cli_complain("SERVER_URL", "not a ws:// or wss:// URL", text);
 		return EXIT_USAGE;
 	}
 	s->tls = strcmp(s->url.scheme, "wss") == 0;

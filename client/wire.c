@@ -5,6 +5,7 @@
  * has a `watch`, which ends before the wire's own begins: libuv allows one for a descriptor. */
 #include "client/wire.h"
 
+#include "common/cli.h"
 #include "common/log.h"
 
 #include <curl/curl.h>
@@ -223,12 +224,14 @@ static bool take_descriptor(struct wire *w)
 /* An attempt is over. */
 static void connected(struct wire *w, CURLcode result)
 {
+	char why[CURL_ERROR_SIZE];
+
 	if (result == CURLE_OK && take_descriptor(w)) {
 		w->events->connected(w->ctx);
 		return;
 	}
-	log_info("target.failed result=%d why=\"%s\"", (int)result,
-		 *w->error ? w->error : curl_easy_strerror(result));
+	cli_show(why, sizeof why, *w->error ? w->error : curl_easy_strerror(result));
+	log_info("target.failed result=%d why=\"%s\"", (int)result, why);
 	w->events->failed(w->ctx);
 }
 

@@ -1,26 +1,155 @@
 /* common/cli.c - see cli.h. */
 #include "common/cli.h"
 
+#include "common/buf.h"
 #include "common/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
+
+enum {
+	WORD_MAX_BYTES = 40, /* a UUID has 36 */
+	SHOWN_BYTES = 256,
+};
 
 const char *cli_program = "pipegate";
 
+/* --- what may be shown --- */
+
+static bool holds(const char *value, const char *variable)
+{
+	const char *secret = getenv(variable);
+
+	return secret != NULL && *secret != '\0' && strstr(value, secret) != NULL;
+}
+
+/* How much of the letters of base64url, and of the dots between the parts of a token, is there. */
+static size_t word_bytes(const char *at)
+{
+	return strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.");
+}
+
+/* Three parts with dots between them are a host name too; but "eyJ" is what '{"' becomes in base64. */
+static bool may_be_token(const char *value, const char *word, size_t bytes)
+{
+	return bytes > WORD_MAX_BYTES || strncmp(word, "eyJ", 3) == 0 ||
+	       (word - value >= 6 && strncasecmp(word - 6, "token=", 6) == 0);
+}
+
+/* A part of the value that cuts no word. */
+static void put_part(struct buf *out, const char *value, const char *at, const char *end)
+{
+	while (at < end) {
+		size_t bytes = word_bytes(at);
+		bool secret = bytes > 0 && may_be_token(value, at, bytes);
+		if (bytes == 0)
+			bytes = 1;
+		buf_append(out, secret ? "..." : at, secret ? 3 : bytes);
+		at += bytes;
+	}
+}
+
+static void put_shown(struct buf *out, const char *value)
+{
+	const char *query = value + strcspn(value, "?#");
+	const char *scheme_end = memmem(value, (size_t)(query - value), "://", 3);
+	const char *authority = scheme_end ? scheme_end + 3 : value;
+	const char *user_end = memrchr(authority, '@', strcspn(authority, "/?#"));
+
+	put_part(out, value, value, authority);
+	if (user_end != NULL)
+		buf_append(out, "...", 3);
+	put_part(out, value, user_end ? user_end : authority, query);
+	if (*query != '\0') {
+		buf_append(out, query, 1);
+		buf_append(out, "...", 3);
+	}
+}
+
+const char *cli_show(char *out, size_t out_bytes, const char *value)
+{
+	struct buf shown = {0};
+
+	if (holds(value, "PIPEGATE_TOKEN") || holds(value, "PIPEGATE_JWT_SECRET"))
+		buf_append(&shown, "...", 3);
+	else
+		put_shown(&shown, value);
+	log_quote(out, out_bytes, buf_first(&shown), buf_bytes(&shown));
+	buf_fini(&shown);
+	return out;
+}
+
+/* --- complaints --- */
+
+int cli_misuse(const char *why, const char *value)
+{
+	char shown[SHOWN_BYTES];
+
+	fprintf(stderr, "%s: %s: \"%s\"\n", cli_program, why, cli_show(shown, sizeof shown, value));
+	return EXIT_USAGE;
+}
+
 int cli_complain(const char *name, const char *why, const char *value)
 {
-	char quoted[256];
+	char shown[SHOWN_BYTES];
 
 	if (value == NULL)
 		fprintf(stderr, "%s: %s: %s\n", cli_program, name, why);
 	else
 		fprintf(stderr, "%s: %s: %s: \"%s\"\n", cli_program, name, why,
-			log_quote(quoted, sizeof quoted, value, strlen(value)));
+			cli_show(shown, sizeof shown, value));
 	return EXIT_CONFIG;
 }
+
+/* --- flags --- */
+
+/* The flag at `word`, without a value that stands in it. */
+static void refuse_flag(const char *why, const char *word)
+{
+	char *flag = strndup(word, strcspn(word, "="));
+
+	CHECK(flag != NULL);
+	cli_misuse(why, flag);
+	free(flag);
+}
+
+/* Says what getopt_long() did not take. */
+static void refuse_option(char **argv, const char *letters)
+{
+	const char *word = argv[optind - 1];
+	char letter[3] = {'-', (char)optopt, '\0'};
+
+	if (optopt == 0)
+		refuse_flag("unknown flag", word);
+	else if (strncmp(word, "--", 2) == 0)
+		refuse_flag(strchr(word, '=') ? "takes no argument" : "needs an argument", word);
+	else
+		cli_misuse(strchr(letters, optopt) ? "needs an argument" : "unknown flag", letter);
+}
+
+int cli_option(int argc, char **argv, const char *letters, const struct option *options)
+{
+	int index = -1;
+
+	opterr = 0; /* it would show the value */
+	int option = getopt_long(argc, argv, letters, options, &index);
+	if (option == '?') {
+		refuse_option(argv, letters);
+	} else if (index >= 0) {
+		bool apart = optarg != NULL && optarg == argv[optind - 1];
+		const char *word = argv[optind - (apart ? 2 : 1)];
+		if (strcspn(word + 2, "=") != strlen(options[index].name)) {
+			refuse_flag("unknown flag", word);
+			return '?';
+		}
+	}
+	return option;
+}
+
+/* --- values --- */
 
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out)
 {

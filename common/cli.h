@@ -1,11 +1,13 @@
 /* common/cli.h - What the command lines of all programs share: exit codes, and the one line that says what
- * is wrong with a flag or a variable. */
+ * is wrong with a flag or a variable. A token or the secret may stand anywhere in them, and is never shown. */
 #ifndef PIPEGATE_CLI_H
 #define PIPEGATE_CLI_H
 
 #include "common/check.h"
 
+#include <getopt.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -15,6 +17,18 @@ enum {
 };
 
 extern const char *cli_program; /* "pipegate-broker", at the start of each such line */
+
+/* What may be shown of a value, quoted as by log_quote(). "..." stands for the user and the query of a URL, for all that
+ * may be a token (what begins like one, stands behind "token=", or has more than 40 letters of their alphabet), and for
+ * the whole of a value that holds what PIPEGATE_TOKEN or PIPEGATE_JWT_SECRET is set to. Returns out. */
+const char *cli_show(char *out, size_t out_bytes, const char *value);
+
+/* getopt_long(3), but a long flag counts only when it is written out: "--token T" is not "--token-file T". '?' after one
+ * line on stderr. */
+int cli_option(int argc, char **argv, const char *letters, const struct option *options);
+
+/* One line on stderr, `PROGRAM: why: "value"`. Returns EXIT_USAGE. */
+int cli_misuse(const char *why, const char *value);
 
 /* One line on stderr: `PROGRAM: NAME: why: "value"`, without the value where it is NULL. Returns
  * EXIT_CONFIG. */

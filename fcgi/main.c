@@ -7,7 +7,6 @@
 #include "fcgi/front.h"
 #include "fcgi/mux.h"
 
-#include <getopt.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -71,7 +70,7 @@ static int parse_arguments(int argc, char **argv, struct settings *s)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
+	while ((option = cli_option(argc, argv, "vh", options)) != -1) {
 		switch (option) {
 		case OPT_LISTEN:
 			s->listen = optarg;
@@ -100,13 +99,11 @@ static int parse_arguments(int argc, char **argv, struct settings *s)
 			       mux_library_version());
 			return 0;
 		default:
-			return EXIT_USAGE; /* getopt_long has said why */
+			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "pipegate-fcgi: unexpected argument: \"%s\"\n", argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (optind < argc)
+		return cli_misuse("unexpected argument", argv[optind]);
 	return -1;
 }
 

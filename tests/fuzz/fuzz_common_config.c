@@ -20,6 +20,25 @@ static void check_number(const char *text)
 	CHECK(cli_parse_number(text, 1, 1000, &bounded) == (value >= 1 && value <= 1000));
 }
 
+/* No more of a word than a token can hide in. */
+static void check_show(const char *text)
+{
+	char out[4096];
+	size_t word = 0;
+
+	CHECK(cli_show(out, sizeof out, text) == out);
+	for (const char *at = out; *at; at++) {
+		CHECK(*at >= 0x20 && *at < 0x7f);
+		bool letter = (*at >= '0' && *at <= '9') ||
+			      ((*at | 32) >= 'a' && (*at | 32) <= 'z') ||
+			      strchr("-_.", *at) != NULL;
+		word = letter ? word + 1 : 0;
+		CHECK(word <= 3 + 40 + 3); /* behind the x41 of a byte, before "..." */
+	}
+	const char *query = strpbrk(text, "?#");
+	CHECK(query == NULL || strstr(out, "...") != NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	char *text = xcalloc(1, bytes + 1);
@@ -27,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	memcpy(text, data, bytes);
 	check_number(text);
+	check_show(text);
 	if (endpoint_valid(text)) {
 		colon = strrchr(text, ':');
 		CHECK(colon != NULL);

@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from harness import PATIENCE_S, Process, V1Client, environment, free_port, program, token, wait_until
+from harness import PATIENCE_S, SECRET, Process, V1Client, environment, free_port, program, token, wait_until
 
 PROGRAMS = ("broker", "fcgi", "client", "token")
 
@@ -56,6 +56,70 @@ def test_unknown_flag(name):
 def test_impossible_arguments(name, arguments):
     code, out, err = run(name, *arguments)
     assert (code, out) == (2, "") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name, arguments", [
+    ("client", ["--insec", "3000", "ws://x/?token=a"]), ("client", ["--token", "x", "3000", "ws://x/"]),
+    ("client", ["--token=x", "3000", "ws://x/"]), ("broker", ["--chec"]), ("fcgi", ["--list", "unix:/nonexistent/x"]),
+    ("token", ["--connection=x"]), ("client", ["3000", "--host", "keep", "ws://x/?token=a"]),
+])
+def test_flags_are_not_abbreviated(name, arguments):
+    code, out, err = run(name, *arguments)
+    flag = next(a for a in arguments if a.startswith("--")).split("=")[0]
+    assert (code, out, err) == (2, "", f'pipegate-{name}: unknown flag: "{flag}"\n')
+
+
+@pytest.mark.parametrize("name, arguments, message", [
+    ("token", ["-c"], 'needs an argument: "-c"'), ("token", ["-vx"], 'unknown flag: "-x"'),
+    ("client", ["--token-file"], 'needs an argument: "--token-file"'),
+    ("client", ["--insecure=yes"], 'takes no argument: "--insecure"'), ("broker", ["a", "b"], 'unexpected argument: "a"'),
+])
+def test_what_is_wrong_with_a_flag(name, arguments, message):
+    assert run(name, *arguments) == (2, "", f"pipegate-{name}: {message}\n")
+
+
+TOKEN = token()
+SWAPPED = SECRET[:20] + "!" + SECRET[20:]  # a secret that does not look like one
+
+
+@pytest.mark.parametrize("name, arguments, variables", [
+    ("client", [f"ws://h/?token={TOKEN}", "3000"], {}), ("client", [TOKEN, "ws://h/"], {}), ("client", ["3000", TOKEN], {}),
+    ("client", [f"http://h/token={TOKEN}?x", "ws://h/"], {}), ("client", ["3000", f"ws://{TOKEN}@h/"], {}),
+    ("client", ["3000", f"http://me:{TOKEN}@h/x"], {}), ("client", [f"unix:{TOKEN}", "ws://h/"], {}),
+    ("client", ["--token", TOKEN, "3000", "ws://h/"], {}), ("client", [f"--token={TOKEN}", "3000", "ws://h/"], {}),
+    ("client", [f"--insecure={TOKEN}", "3000", "ws://h/"], {}), ("client", [f"--{TOKEN}", "3000", "ws://h/"], {}),
+    ("client", ["--token-file", TOKEN, "3000", "ws://h/"], {}), ("client", [f"--token-file=/x/{TOKEN}", "3000", "ws://h/"], {}),
+    ("client", ["--ca-file", TOKEN, "3000", "ws://h/?token=x"], {}), ("client", ["--host-header", f"a {TOKEN}", "3000", "ws://h/"], {}),
+    ("client", [TOKEN], {}), ("client", [TOKEN, "3000", "ws://h/"], {}), ("client", ["3000", f"ws://h/{TOKEN}"], {}),
+    ("client", ["3000", "ws://h/"], {"PIPEGATE_TOKEN": f"{TOKEN} {TOKEN}"}),
+    ("client", ["opaque", "ws://h/"], {"PIPEGATE_TOKEN": "opaque"}), ("client", ["--token-file", "opaque", "3000", "ws://h/"], {"PIPEGATE_TOKEN": "opaque"}),
+    ("token", [TOKEN], {}), ("token", ["-c", TOKEN], {}), ("token", ["--ttl-days", TOKEN], {}), ("token", [f"--json={TOKEN}"], {}),
+    ("token", ["-c", SWAPPED], {"PIPEGATE_JWT_SECRET": SWAPPED}), ("token", [SWAPPED], {"PIPEGATE_JWT_SECRET": SWAPPED}),
+    ("token", [], {"PIPEGATE_JWT_SECRET": SWAPPED, "PIPEGATE_JWT_ALGORITHMS": SWAPPED}),
+    ("broker", [TOKEN], {}), ("broker", ["--listen", TOKEN], {}), ("broker", ["--gate", TOKEN], {}), ("broker", ["--gate", f"ipc:///nonexistent/{TOKEN}"], {}),
+    ("broker", ["--listen", f"unix:/nonexistent/{TOKEN}", "--gate", "ipc:///nonexistent/x"], {}), ("broker", ["--socket-group", TOKEN], {}),
+    ("broker", [], {"PIPEGATE_JWT_SECRET": SWAPPED, "PIPEGATE_ADMIN": SWAPPED}), ("broker", [], {"PIPEGATE_JWT_ALGORITHMS": TOKEN}),
+    ("broker", [], {"PIPEGATE_JWT_SECRET": SWAPPED, "PIPEGATE_MAX_CONCURRENT": SWAPPED}),
+    ("fcgi", [TOKEN], {}), ("fcgi", ["--listen", TOKEN], {}), ("fcgi", ["--gate", TOKEN, "--listen", "unix:/nonexistent/x"], {}),
+    ("fcgi", [f"--threads={TOKEN}"], {}), ("fcgi", ["--listen", f"unix:/nonexistent/{TOKEN}"], {}),
+])
+def test_no_secret_is_printed(name, arguments, variables):
+    """Whatever place it was put into."""
+    code, out, err = run(name, *arguments, **variables)
+    assert code in (2, 78) and out == "" and err.count("\n") == 1, err
+    for secret in (*TOKEN.split("."), SWAPPED, "opaque", SECRET):
+        assert secret not in err, err
+
+
+def test_no_token_is_logged_by_the_client(directory):
+    """Nor where it stands in a URL that is one."""
+    port = free_port()
+    for server in (f"ws://127.0.0.1:{port}/{TOKEN}/?token={TOKEN}", f"ws://127.0.0.1:{port}/token={TOKEN}?token=x",
+                   f"ws://{TOKEN}:{port}/?token=x"):
+        client = Process(directory, "client", [program("client"), "-v", "3000", server])
+        client.wait_log("tunnel.closed")
+        assert not any(part in client.log() for part in TOKEN.split(".")), client.log()
+        client.stop()
 
 
 NUMBERS = ("PIPEGATE_MAX_QUEUE_DEPTH", "PIPEGATE_MAX_CONCURRENT", "PIPEGATE_V1_MESSAGE_BYTES", "PIPEGATE_RESPONSE_TIMEOUT",
