@@ -60,39 +60,98 @@ static bool below_prefix(const char *path, size_t bytes, const char *prefix)
 	       (bytes == prefix_bytes || strchr("/?#", path[prefix_bytes]) != NULL);
 }
 
-/* The length of `origin` at the start of a URL, scheme and host compared without case; 0: another. */
-static size_t origin_bytes(const char *url, size_t bytes, const char *origin, size_t length)
+/* Where a URL points to: an origin, which has several spellings (RFC 9110 4.2.3). Borrows the URL. */
+struct place {
+	enum { SCHEME_LEFT_OUT, SCHEME_HTTP, SCHEME_HTTPS } scheme;
+	const char *host; /* an IPv6 address with its brackets */
+	size_t host_bytes;
+	long long port; /* 0: the scheme's own */
+	size_t bytes;	/* of the URL, up to its path */
+};
+
+/* "http://host:port" or "//host:port" at the start. False: there is none, or it names a user. */
+static bool read_place(struct place *p, const char *url, size_t bytes)
 {
-	if (length == 0 || bytes < length || strncasecmp(url, origin, length) != 0)
-		return 0;
-	if (bytes > length && strchr("/?#", url[length]) == NULL)
-		return 0; /* a longer host or port */
-	return length;
+	static const char *const schemes[] = {"//", "http://", "https://"};
+
+	*p = (struct place){.scheme = SCHEME_LEFT_OUT};
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+		size_t length = strlen(schemes[i]);
+		if (bytes >= length && strncasecmp(url, schemes[i], length) == 0) {
+			p->scheme = i;
+			p->host = url + length;
+		}
+	}
+	if (p->host == NULL)
+		return false;
+	const char *stop = p->host, *colon = NULL, *end = url + bytes;
+	for (; stop < end && strchr("/?#", *stop) == NULL; stop++) {
+		if (*stop == '@')
+			return false;
+		if (*stop == ':')
+			colon = stop;
+		else if (*stop == ']')
+			colon = NULL;
+	}
+	p->bytes = (size_t)(stop - url);
+	p->host_bytes = (size_t)((colon ? colon : stop) - p->host);
+	return p->host_bytes > 0 &&
+	       (colon == NULL || stop == colon + 1 ||
+		http_length_parse(colon + 1, (size_t)(stop - colon - 1), &p->port));
+}
+
+static long long port_of(const struct place *p, int scheme)
+{
+	if (p->port != 0)
+		return p->port;
+	return scheme == SCHEME_HTTPS ? 443 : 80;
+}
+
+/* `url` may leave its scheme out, `origin` may be none (all 0). */
+static bool is_at(const struct place *url, const struct place *origin)
+{
+	return origin->host_bytes > 0 && url->host_bytes == origin->host_bytes &&
+	       strncasecmp(url->host, origin->host, url->host_bytes) == 0 &&
+	       (url->scheme == SCHEME_LEFT_OUT || url->scheme == origin->scheme) &&
+	       port_of(url, origin->scheme) == port_of(origin, origin->scheme);
 }
 
 struct names {
 	const struct public_name *q;
-	struct head_field local; /* ":origin"; value_bytes 0 where the client said none */
+	struct place public, local; /* `q->origin` and ":origin"; all 0 where there is none */
 };
+
+static void names_init(struct names *n, const struct public_name *q, const void *head,
+		       size_t head_bytes)
+{
+	struct head_field f;
+
+	*n = (struct names){.q = q};
+	if (!read_place(&n->public, q->origin, strlen(q->origin)))
+		n->public = (struct place){0};
+	if (!head_find(head, head_bytes, ":origin", &f) ||
+	    !read_place(&n->local, f.value, f.value_bytes) || n->local.scheme == SCHEME_LEFT_OUT)
+		n->local = (struct place){0};
+}
 
 /* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. */
 static void put_url(struct buf *out, const struct names *n, const char *url, size_t bytes,
 		    bool absolute)
 {
 	const struct public_name *q = n->q;
-	size_t origin = origin_bytes(url, bytes, q->origin, strlen(q->origin));
 	bool path = bytes > 0 && url[0] == '/' && !(bytes > 1 && (url[1] == '/' || url[1] == '\\'));
+	struct place at;
+	bool whole = n->public.host_bytes > 0 && read_place(&at, url, bytes) &&
+		     (is_at(&at, &n->public) || is_at(&at, &n->local));
 
-	if (origin == 0 && *q->origin != '\0')
-		origin = origin_bytes(url, bytes, n->local.value, n->local.value_bytes);
-	if (!path && origin == 0) {
+	if (!path && !whole) {
 		buf_append(out, url, bytes);
 		return;
 	}
-	if (origin > 0 || absolute)
+	if (whole || absolute)
 		put(out, q->origin);
-	const char *rest = url + origin;
-	size_t rest_bytes = bytes - origin;
+	const char *rest = url + (whole ? at.bytes : 0);
+	size_t rest_bytes = bytes - (size_t)(rest - url);
 	if (!below_prefix(rest, rest_bytes, q->prefix)) {
 		put(out, q->prefix);
 		if (*q->prefix != '\0' && (rest_bytes == 0 || *rest != '/'))
@@ -147,23 +206,6 @@ static void put_refresh(struct buf *out, const struct names *n, const struct hea
 	buf_fini(&value);
 }
 
-/* The host of ":origin" without its port. */
-static struct head_field local_host(const struct names *n)
-{
-	struct head_field host = {0};
-	const char *at = memmem(n->local.value, n->local.value_bytes, "://", 3);
-
-	if (at == NULL)
-		return host;
-	host.value = at + 3;
-	host.value_bytes = (size_t)(n->local.value + n->local.value_bytes - host.value);
-	for (size_t i = 0; i < host.value_bytes; i++) {
-		if (host.value[i] == ':' || host.value[i] == '/')
-			host.value_bytes = i;
-	}
-	return host;
-}
-
 /* Is a part of a cookie, with its leading ';', the attribute of that name? Then *value is what browsers take for its
  * value: they skip the blanks around name and value (RFC 6265 5.2). */
 static bool is_attribute(const char *part, size_t bytes, const char *name, struct head_field *value)
@@ -184,14 +226,12 @@ static bool is_attribute(const char *part, size_t bytes, const char *name, struc
 /* Does a cookie's Domain name the app's own machine? */
 static bool is_local(struct head_field domain, const struct names *n)
 {
-	struct head_field host = local_host(n);
-
 	if (domain.value_bytes > 0 && *domain.value == '.') {
 		domain.value++;
 		domain.value_bytes--;
 	}
-	return host.value_bytes > 0 && domain.value_bytes == host.value_bytes &&
-	       strncasecmp(domain.value, host.value, host.value_bytes) == 0;
+	return n->local.host_bytes > 0 && domain.value_bytes == n->local.host_bytes &&
+	       strncasecmp(domain.value, n->local.host, domain.value_bytes) == 0;
 }
 
 /* One attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. */
@@ -305,7 +345,7 @@ static bool put_field(struct response *r, const struct names *n, const void *hea
 bool response_write(struct response *r, const struct public_name *q, const char *status_line,
 		    const void *head, size_t head_bytes, struct buf *out)
 {
-	struct names names = {.q = q};
+	struct names names;
 	struct head_reader reader;
 	struct head_field f;
 	char line[96];
@@ -314,8 +354,7 @@ bool response_write(struct response *r, const struct public_name *q, const char 
 	if (head_bytes > HEAD_MAX_BYTES || !fields_are_valid(head, head_bytes) ||
 	    !read_status(head, head_bytes, q->is_upgrade, &r->status))
 		return false;
-	if (!head_find(head, head_bytes, ":origin", &names.local))
-		names.local = (struct head_field){.value = ""};
+	names_init(&names, q, head, head_bytes);
 	r->bodiless = q->is_head || r->status == 101 || r->status == 204 || r->status == 304;
 
 	snprintf(line, sizeof line, "%s %d %s\r\n", status_line, r->status, http_reason(r->status));

@@ -12,6 +12,8 @@
 static const struct public_name below = {"/abc", "https://pub.example", "00ff", false, false};
 static const struct public_name bare = {"", "https://pub.example", "00ff", false, false};
 
+static const char *local = "http://localhost:3000"; /* the client's ":origin" */
+
 /* The lines for a head of ":status" and one field; NULL: refused. The caller frees it. */
 static char *lines(const struct public_name *n, const char *status, const char *name,
 		   const char *value)
@@ -22,7 +24,7 @@ static char *lines(const struct public_name *n, const char *status, const char *
 	char *text = NULL;
 
 	head_add(&h, ":status", status);
-	head_add(&h, ":origin", "http://localhost:3000");
+	head_add(&h, ":origin", local);
 	if (name != NULL)
 		head_add(&h, name, value);
 	if (response_write(&r, n, "Status:", h.data, h.bytes, &out))
@@ -91,6 +93,63 @@ static void test_names(void **state)
 	expect_line(&bare, "302", "Set-Cookie", "a=b; Path=/", "Set-Cookie: a=b; Path=/\r\n");
 	/* a CGI gateway would answer from /login itself */
 	expect_line(&bare, "200", "Location", "/login", "Location: https://pub.example/login\r\n");
+}
+
+/* An origin has many spellings: case, a port that goes without saying, no scheme. */
+static void test_spellings(void **state)
+{
+	static const struct {
+		const char *public, *local, *value, *line;
+	} rows[] = {
+		{"http://pub.example", "http://app:1", "http://pub.example:80/x",
+		 "Location: http://pub.example/abc/x\r\n"},
+		{"http://pub.example:80", "http://app:1", "http://pub.example/x",
+		 "Location: http://pub.example:80/abc/x\r\n"},
+		{"https://pub.example", "http://app:1", "HTTPS://Pub.Example:443/x",
+		 "Location: https://pub.example/abc/x\r\n"},
+		{"https://pub.example:443", "http://app:1", "https://pub.example:/x",
+		 "Location: https://pub.example:443/abc/x\r\n"},
+		{"http://pub.example", "http://127.0.0.1:80", "http://127.0.0.1/x",
+		 "Location: http://pub.example/abc/x\r\n"},
+		{"http://pub.example", "http://127.0.0.1", "http://127.0.0.1:80?x",
+		 "Location: http://pub.example/abc/?x\r\n"},
+		{"http://pub.example", "http://[::1]", "http://[::1]:80/x",
+		 "Location: http://pub.example/abc/x\r\n"},
+		{"https://pub.example", "http://app:1", "//PUB.example/x",
+		 "Location: https://pub.example/abc/x\r\n"},
+		{"https://pub.example", "http://app:1", "//pub.example:443",
+		 "Location: https://pub.example/abc/\r\n"},
+		{"https://pub.example", "http://app:1", "//app:1/x",
+		 "Location: https://pub.example/abc/x\r\n"},
+		/* others */
+		{"https://pub.example", "http://app:1", "http://pub.example/x",
+		 "Location: http://pub.example/x\r\n"},
+		{"https://pub.example", "http://app:1", "https://pub.example:80/x",
+		 "Location: https://pub.example:80/x\r\n"},
+		{"https://pub.example", "http://app:1", "//pub.example:80/x",
+		 "Location: //pub.example:80/x\r\n"},
+		{"http://pub.example", "http://app", "http://app:8/x",
+		 "Location: http://app:8/x\r\n"},
+		{"http://pub.example", "http://app:1", "http://app:1@evil/x",
+		 "Location: http://app:1@evil/x\r\n"},
+		{"http://pub.example", "http://app:1", "http://app:1x/",
+		 "Location: http://app:1x/\r\n"},
+		{"http://pub.example", "http://[::1]:1", "http://[::1/x",
+		 "Location: http://[::1/x\r\n"},
+		{"http://pub.example", "http://", "http:///x", "Location: http:///x\r\n"},
+		{"http://pub.example", "app", "ftp://pub.example/x",
+		 "Location: ftp://pub.example/x\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct public_name n = {"/abc", rows[i].public, "00ff", false, false};
+		local = rows[i].local;
+		expect_line(&n, "302", "Location", rows[i].value, rows[i].line);
+	}
+	local = "http://LocalHost:80";
+	expect_line(&below, "302", "Set-Cookie", "a=b; Domain=localhost", "Set-Cookie: a=b\r\n");
+	local = "http://localhost:3000";
 }
 
 /* A 200 whose Location is a path makes CGI gateways answer from that path of the web server. */
@@ -202,8 +261,11 @@ static void test_impossible(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	   cmocka_unit_test(test_no_redirect_inside),
-		cmocka_unit_test(test_dropped),	   cmocka_unit_test(test_named_by_connection),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_no_redirect_inside),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_named_by_connection),
 		cmocka_unit_test(test_impossible),
 	};
 
