@@ -84,7 +84,7 @@ static void give_head(struct answer *a)
 
 	snprintf(number, sizeof number, "%03d", a->status);
 	head_add(&whole, ":status", number);
-	head_add(&whole, ":origin", a->settings->target.origin);
+	head_add(&whole, ":origin", a->settings->target.url);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
 		if (!http_hop_by_hop(&f) && !(framed && field_is(&f, "content-length")) &&

@@ -73,9 +73,11 @@ static bool target_url(struct target *t, const char *text)
 bool target_read(struct target *t, const char *text)
 {
 	*t = (struct target){0};
-	if (strncmp(text, "unix:", 5) == 0)
-		return target_unix(t, text + 5);
-	return target_port(t, text) || target_url(t, text);
+	bool good = strncmp(text, "unix:", 5) == 0 ? target_unix(t, text + 5)
+						   : target_port(t, text) || target_url(t, text);
+	if (good)
+		t->url = join(t->origin, t->base);
+	return good;
 }
 
 void target_fini(struct target *t)
@@ -83,6 +85,7 @@ void target_fini(struct target *t)
 	free(t->origin);
 	free(t->authority);
 	free(t->base);
+	free(t->url);
 	free(t->unix_path);
 	*t = (struct target){0};
 }

@@ -13,6 +13,7 @@ struct target {
 	char *origin;	 /* "http://localhost:3000", no slash at its end */
 	char *authority; /* "localhost:3000" */
 	char *base; /* path that stands before each request's, without a slash at its end; "" */
+	char *url;  /* the origin with the base */
 	char *unix_path; /* NULL: TCP */
 };
 

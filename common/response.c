@@ -44,20 +44,17 @@ static void trim(struct head_field *f)
 
 /* --- public names for local ones --- */
 
-static bool starts_with(const char *text, size_t bytes, const char *prefix)
+/* Does a path stand at or below another? */
+static bool is_below(const char *path, size_t bytes, const char *top, size_t top_bytes)
 {
-	size_t prefix_bytes = strlen(prefix);
-
-	return bytes >= prefix_bytes && memcmp(text, prefix, prefix_bytes) == 0;
+	return bytes >= top_bytes && memcmp(path, top, top_bytes) == 0 &&
+	       (bytes == top_bytes || strchr("/?#", path[top_bytes]) != NULL);
 }
 
-/* Does a path stand at or below the public prefix? */
-static bool below_prefix(const char *path, size_t bytes, const char *prefix)
+/* Not "//host", nor "/\\host", which browsers take for the same. */
+static bool is_path(const char *url, size_t bytes)
 {
-	size_t prefix_bytes = strlen(prefix);
-
-	return starts_with(path, bytes, prefix) &&
-	       (bytes == prefix_bytes || strchr("/?#", path[prefix_bytes]) != NULL);
+	return bytes > 0 && url[0] == '/' && !(bytes > 1 && (url[1] == '/' || url[1] == '\\'));
 }
 
 /* Where a URL points to: an origin, which has several spellings (RFC 9110 4.2.3). Borrows the URL. */
@@ -119,6 +116,8 @@ static bool is_at(const struct place *url, const struct place *origin)
 struct names {
 	const struct public_name *q;
 	struct place public, local; /* `q->origin` and ":origin"; all 0 where there is none */
+	const char *base;	    /* what the client puts in front of each path */
+	size_t base_bytes;
 };
 
 static void names_init(struct names *n, const struct public_name *q, const void *head,
@@ -132,6 +131,41 @@ static void names_init(struct names *n, const struct public_name *q, const void 
 	if (!head_find(head, head_bytes, ":origin", &f) ||
 	    !read_place(&n->local, f.value, f.value_bytes) || n->local.scheme == SCHEME_LEFT_OUT)
 		n->local = (struct place){0};
+	if (n->local.host_bytes == 0)
+		return;
+	n->base = f.value + n->local.bytes;
+	n->base_bytes = f.value_bytes - n->local.bytes;
+	while (n->base_bytes > 0 && n->base[n->base_bytes - 1] == '/')
+		n->base_bytes--;
+}
+
+/* Is the app's own name for itself in front of this path? Without it "/base//host" would be another URL. */
+static bool has_base(const struct names *n, const char *path, size_t bytes)
+{
+	if (n->base_bytes == 0 || !is_below(path, bytes, n->base, n->base_bytes))
+		return false;
+	return bytes == n->base_bytes || path[n->base_bytes] != '/' ||
+	       is_path(path + n->base_bytes, bytes - n->base_bytes);
+}
+
+/* Writes where a path of the app is seen from outside: below the prefix, and without the base. One that has the
+ * prefix already stays as it is; the base is meant where it goes on from the prefix. */
+static void put_path(struct buf *out, const struct names *n, const char *path, size_t bytes)
+{
+	const char *prefix = n->q->prefix;
+	size_t prefix_bytes = strlen(prefix);
+	bool based = has_base(n, path, bytes);
+
+	if (is_below(path, bytes, prefix, prefix_bytes) &&
+	    !(based && n->base_bytes > prefix_bytes)) {
+		buf_append(out, path, bytes);
+		return;
+	}
+	size_t skipped = based ? n->base_bytes : 0;
+	put(out, prefix);
+	if (bytes == skipped || path[skipped] != '/')
+		put(out, "/");
+	buf_append(out, path + skipped, bytes - skipped);
 }
 
 /* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. */
@@ -139,7 +173,7 @@ static void put_url(struct buf *out, const struct names *n, const char *url, siz
 		    bool absolute)
 {
 	const struct public_name *q = n->q;
-	bool path = bytes > 0 && url[0] == '/' && !(bytes > 1 && (url[1] == '/' || url[1] == '\\'));
+	bool path = is_path(url, bytes);
 	struct place at;
 	bool whole = n->public.host_bytes > 0 && read_place(&at, url, bytes) &&
 		     (is_at(&at, &n->public) || is_at(&at, &n->local));
@@ -150,14 +184,8 @@ static void put_url(struct buf *out, const struct names *n, const char *url, siz
 	}
 	if (whole || absolute)
 		put(out, q->origin);
-	const char *rest = url + (whole ? at.bytes : 0);
-	size_t rest_bytes = bytes - (size_t)(rest - url);
-	if (!below_prefix(rest, rest_bytes, q->prefix)) {
-		put(out, q->prefix);
-		if (*q->prefix != '\0' && (rest_bytes == 0 || *rest != '/'))
-			put(out, "/");
-	}
-	buf_append(out, rest, rest_bytes);
+	size_t origin_bytes = whole ? at.bytes : 0;
+	put_path(out, n, url + origin_bytes, bytes - origin_bytes);
 }
 
 /* A 200 with "Location: /path" is an order to Apache and other CGI gateways: answer from there instead
@@ -237,15 +265,13 @@ static bool is_local(struct head_field domain, const struct names *n)
 /* One attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. */
 static void put_cookie_part(struct buf *out, const struct names *n, const char *part, size_t bytes)
 {
-	const char *prefix = n->q->prefix;
 	struct head_field f;
 
-	if (is_attribute(part, bytes, "path", &f) && f.value_bytes > 0 && *f.value == '/' &&
-	    !below_prefix(f.value, f.value_bytes, prefix)) {
-		size_t front_bytes = (size_t)(f.value - part);
-		buf_append(out, part, front_bytes);
-		put(out, prefix);
-		buf_append(out, f.value, bytes - front_bytes);
+	if (is_attribute(part, bytes, "path", &f) && f.value_bytes > 0 && *f.value == '/') {
+		const char *rest = f.value + f.value_bytes;
+		buf_append(out, part, (size_t)(f.value - part));
+		put_path(out, n, f.value, f.value_bytes);
+		buf_append(out, rest, (size_t)(part + bytes - rest));
 	} else if (!(is_attribute(part, bytes, "domain", &f) && is_local(f, n))) {
 		buf_append(out, part, bytes);
 	} /* or else the caller's browser would drop it */
@@ -318,7 +344,7 @@ static bool read_length(struct response *r, const struct head_field *f)
 static bool put_field(struct response *r, const struct names *n, const void *head,
 		      size_t head_bytes, const struct head_field *f, struct buf *out)
 {
-	bool below = *n->q->prefix != '\0';
+	bool renames = *n->q->prefix != '\0' || n->base_bytes > 0;
 
 	if (f->name[0] == ':' || is_forbidden(f) || http_hop_by_hop(f) ||
 	    http_named_by_connection(head, head_bytes, f))
@@ -329,12 +355,12 @@ static bool put_field(struct response *r, const struct names *n, const void *hea
 			return false;
 		if (!again && r->status != 204 && r->status != 101)
 			put_line(out, f, f->value, f->value_bytes);
-	} else if ((below && (field_is(f, "location") || field_is(f, "content-location"))) ||
+	} else if ((renames && (field_is(f, "location") || field_is(f, "content-location"))) ||
 		   would_redirect_inside(r->status, f)) {
 		put_location(out, n, r->status, f);
-	} else if (below && field_is(f, "refresh")) {
+	} else if (renames && field_is(f, "refresh")) {
 		put_refresh(out, n, f);
-	} else if (below && field_is(f, "set-cookie")) {
+	} else if (renames && field_is(f, "set-cookie")) {
 		put_cookie(out, n, f);
 	} else {
 		put_line(out, f, f->value, f->value_bytes);

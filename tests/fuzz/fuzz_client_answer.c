@@ -8,7 +8,7 @@
 
 enum { STALLS = 4 };
 
-static const struct settings settings = {.target = {.origin = "http://localhost:3000"}};
+static const struct settings settings = {.target = {.url = "http://localhost:3000/base"}};
 
 struct taken {
 	bool stalls, stalled;

@@ -24,7 +24,7 @@ static bool closed, relays, stalled;
 static size_t given_bytes, waits;
 
 static const struct settings settings = {
-	.target = {.origin = "http://localhost", .authority = "localhost", .base = "/base"}};
+	.target = {.url = "http://localhost/base", .authority = "localhost", .base = "/base"}};
 
 const struct settings *origin_settings(const struct origin *o)
 {

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from harness import SERVERS, Caller, V1Client
+from harness import SERVERS, App, Caller, V1Client
 
 
 def test_healthz(web):
@@ -190,6 +190,20 @@ def test_targets(web, make_app, name):
     unix = make_app(path=str(web.directory / f"{name}.sock"))
     web.client(unix.url, f"{name}c")
     assert web.get(f"/{name}c/x").json()["target"] == "/x"
+
+
+def test_base_of_the_target(web, make_app, name):
+    """What the app says of its own paths leads back to them."""
+    def handler(request, connection):
+        if request.target != "/base/login":
+            return App.echo(request, connection)
+        return connection.answer(302, [("Location", "/base/x?y"), ("Set-Cookie", "a=b; Path=/base"), ("Set-Cookie", "c=d; Path=/x")])
+
+    web.client(make_app(handler).url + "/base/", name)
+    r = web.get(f"/{name}/login")
+    assert r.header("location") == f"/{name}/x?y"
+    assert r.all("set-cookie") == [f"a=b; Path=/{name}/", f"c=d; Path=/{name}/x"]
+    assert web.get(r.header("location")).json()["target"] == "/base/x?y"
 
 
 def test_keep_alive_callers(web, make_app, name):

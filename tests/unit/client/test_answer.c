@@ -13,7 +13,7 @@
 
 #define OK "HTTP/1.1 200 OK\r\n"
 
-static const struct settings settings = {.target = {.origin = "http://localhost:3000"}};
+static const struct settings settings = {.target = {.url = "http://localhost:3000/base"}};
 
 /* What came of it. */
 struct taken {
@@ -281,7 +281,7 @@ static void test_head(void **state)
 	begin(a, ANSWER_TO_REQUEST, &t);
 	assert_int_equal(give(a, &t, text, sizeof text - 1, SIZE_MAX, &left), ANSWER_COMPLETE);
 	expect_field(&t, ":status", "200");
-	expect_field(&t, ":origin", "http://localhost:3000");
+	expect_field(&t, ":origin", "http://localhost:3000/base");
 	expect_field(&t, "server", "a b");
 	expect_field(&t, "x-empty", "");
 	expect_field(&t, "set-cookie", "a=1");

@@ -82,13 +82,16 @@ static void test_long_url(void **state)
 static void test_targets(void **state)
 {
 	static const struct {
-		const char *text, *origin, *authority, *base, *unix_path;
+		const char *text, *origin, *authority, *base, *url, *unix_path;
 	} rows[] = {
-		{"3000", "http://localhost:3000", "localhost:3000", "", NULL},
-		{"http://h:81", "http://h:81", "h:81", "", NULL},
-		{"https://h/base//", "https://h", "h", "/base", NULL},
-		{"http://[::1]:3000/a/b", "http://[::1]:3000", "[::1]:3000", "/a/b", NULL},
-		{"unix:/run/app.sock", "http://localhost", "localhost", "", "/run/app.sock"},
+		{"3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000",
+		 NULL},
+		{"http://h:81", "http://h:81", "h:81", "", "http://h:81", NULL},
+		{"https://h/base//", "https://h", "h", "/base", "https://h/base", NULL},
+		{"http://[::1]:3000/a/b", "http://[::1]:3000", "[::1]:3000", "/a/b",
+		 "http://[::1]:3000/a/b", NULL},
+		{"unix:/run/app.sock", "http://localhost", "localhost", "", "http://localhost",
+		 "/run/app.sock"},
 	};
 	static const char *const bad[] = {
 		"",	   "0",		  "65536",	  "-1",	   "3000x",    "ws://h",
@@ -103,6 +106,7 @@ static void test_targets(void **state)
 		assert_string_equal(t.origin, rows[i].origin);
 		assert_string_equal(t.authority, rows[i].authority);
 		assert_string_equal(t.base, rows[i].base);
+		assert_string_equal(t.url, rows[i].url);
 		if (rows[i].unix_path != NULL)
 			assert_string_equal(t.unix_path, rows[i].unix_path);
 		else

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 /* after those that it needs */
@@ -152,6 +153,61 @@ static void test_spellings(void **state)
 	local = "http://localhost:3000";
 }
 
+/* The client puts a base in front of each path; what the app says comes without it, as far as it has it. */
+static void test_base(void **state)
+{
+	static const struct {
+		const char *prefix, *base, *name, *value, *line;
+	} rows[] = {
+		{"/abc", "/app", "Location", "/app/x?y", "Location: /abc/x?y\r\n"},
+		{"/abc", "/app", "Location", "/app", "Location: /abc/\r\n"},
+		{"/abc", "/app", "Location", "/app?y", "Location: /abc/?y\r\n"},
+		{"/abc", "/app", "Location", "/x", "Location: /abc/x\r\n"},
+		{"/abc", "/app", "Location", "/apple", "Location: /abc/apple\r\n"},
+		{"/abc", "/app", "Location", "/abc/x", "Location: /abc/x\r\n"},
+		{"/abc", "/app", "Location", "/app/app/x", "Location: /abc/app/x\r\n"},
+		{"/abc", "/app", "Location", "http://LOCALHOST:3000/app/x",
+		 "Location: https://pub.example/abc/x\r\n"},
+		{"/abc", "/app", "Location", "https://pub.example/app/x",
+		 "Location: https://pub.example/abc/x\r\n"},
+		{"/abc", "/app", "Location", "https://elsewhere/app/x",
+		 "Location: https://elsewhere/app/x\r\n"},
+		{"/abc", "/app", "Refresh", "5; url=/app/x", "Refresh: 5; url=/abc/x\r\n"},
+		{"/abc", "/app", "Set-Cookie", "a=b; Path=/app", "Set-Cookie: a=b; Path=/abc/\r\n"},
+		{"/abc", "/app", "Set-Cookie", "a=b; Path=/app/x; Secure",
+		 "Set-Cookie: a=b; Path=/abc/x; Secure\r\n"},
+		{"/abc", "/app", "Set-Cookie", "a=b; Path=/", "Set-Cookie: a=b; Path=/abc/\r\n"},
+		{"/abc", "/app/", "Location", "/app/x", "Location: /abc/x\r\n"},
+		{"/abc", "/", "Location", "/app/x", "Location: /abc/app/x\r\n"},
+		/* one name within the other: the longer one is meant */
+		{"/abc", "/abc", "Location", "/abc/x", "Location: /abc/x\r\n"},
+		{"/abc", "/abc/app", "Location", "/abc/app/x", "Location: /abc/x\r\n"},
+		{"/app/abc", "/app", "Location", "/app/abc/x", "Location: /app/abc/x\r\n"},
+		/* a tunnel with a host name of its own */
+		{"", "/app", "Location", "/app/x", "Location: /x\r\n"},
+		{"", "/app", "Location", "/x", "Location: /x\r\n"},
+		{"", "/app", "Location", "/app", "Location: /\r\n"},
+		{"", "/app", "Location", "http://localhost:3000/app/x",
+		 "Location: https://pub.example/x\r\n"},
+		{"", "/app", "Set-Cookie", "a=b; Path=/app", "Set-Cookie: a=b; Path=/\r\n"},
+		{"", "/app", "Location", "/app//evil", "Location: /app//evil\r\n"},
+		{"", "/app", "Location", "/app/\\evil", "Location: /app/\\evil\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct public_name n = {rows[i].prefix, "https://pub.example", "00ff", false,
+					false};
+		char origin[64];
+		snprintf(origin, sizeof origin, "http://localhost:3000%s", rows[i].base);
+		local = origin;
+		expect_line(&n, "302", rows[i].name, rows[i].value, rows[i].line);
+	}
+	local = "http://localhost:3000/app";
+	expect_line(&bare, "200", "Location", "/app/x", "Location: https://pub.example/x\r\n");
+	local = "http://localhost:3000";
+}
+
 /* A 200 whose Location is a path makes CGI gateways answer from that path of the web server. */
 static void test_no_redirect_inside(void **state)
 {
@@ -261,11 +317,9 @@ static void test_impossible(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_spellings),
-		cmocka_unit_test(test_no_redirect_inside),
-		cmocka_unit_test(test_dropped),
-		cmocka_unit_test(test_named_by_connection),
+		cmocka_unit_test(test_names),	   cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_base),	   cmocka_unit_test(test_no_redirect_inside),
+		cmocka_unit_test(test_dropped),	   cmocka_unit_test(test_named_by_connection),
 		cmocka_unit_test(test_impossible),
 	};
 
