@@ -258,9 +258,9 @@ bool http_path_is_plain(const char *path, size_t bytes)
 
 	for (size_t i = 0; i < bytes; i += used) {
 		unsigned char c = decoded(path + i, bytes - i, &used);
-		if (c < 0x20 || c == 0x7f)
+		if (used == 1 && (c < 0x20 || c == 0x7f))
 			return false;
-		if (c == '/' || c == '\\') {
+		if (c == '/' || c == '\\' || c == '\0') { /* which ends a path for many a program */
 			if (dots == 2 && length == 2)
 				return false;
 			dots = length = 0;

@@ -31,7 +31,7 @@ bool http_named_by_connection(const void *head, size_t head_bytes, const struct 
 const char *http_reason(int status); /* the registered phrase, or "Status" */
 
 /* True: no segment of the raw path is ".." once percent-decoded, segments being split at '/', '\\',
- * %2F and %5C, and no control character is in it (contract section 3). */
+ * %2F, %5C and %00, and no control character is in it but percent-encoded (contract section 3). */
 bool http_path_is_plain(const char *path, size_t bytes);
 
 /* "123" -> 123. False: not all digits, empty, or over INT64_MAX. */

@@ -6,7 +6,7 @@
 
 static bool is_separator(char c)
 {
-	return c == '/' || c == '\\';
+	return c == '/' || c == '\\' || c == '\0';
 }
 
 /* Decodes the whole path first, then looks at its segments. */
@@ -16,10 +16,12 @@ static bool is_plain(const uint8_t *data, size_t bytes)
 	size_t length = percent_decode(path, bytes, false);
 	bool plain = true;
 
+	for (size_t i = 0; i < bytes; i++) {
+		if (data[i] < 0x20 || data[i] == 0x7f)
+			plain = false;
+	}
 	for (size_t i = 0; i < length; i++) {
 		bool begins = i == 0 || is_separator(path[i - 1]);
-		if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
-			plain = false;
 		if (begins && length - i >= 2 && path[i] == '.' && path[i + 1] == '.' &&
 		    (length - i == 2 || is_separator(path[i + 2])))
 			plain = false;

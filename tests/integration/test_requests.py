@@ -60,6 +60,20 @@ def test_paths_refused(web, target, status, code):
     assert len(r.header("x-pipegate-correlation-id")) == 32
 
 
+def test_encoded_control_characters(server, make_web, make_app, name):
+    """They reach the app as they are. lighttpd would answer 400 itself, but for this option (see its file)."""
+    settings = 'server.http-parseopts := ("header-strict" => "enable", "url-normalize" => "disable")' if server == "lighttpd" else ""
+    web = make_web(settings=settings)
+    web.client(make_app().url, name)
+    path = "/a%01b%09c%0Ad%0D%0aX-Injected:%20y%1f%7F"
+    r = web.get(f"/{name}{path}")
+    assert r.status == 200 and r.json()["target"] == path, r
+    assert "x-injected" not in [n.lower() for n, _ in r.json()["headers"]]
+    peer = web.v1(f"{name}-v1")
+    assert web.get(f"/{name}-v1{path}").status == 200
+    assert [m["url_path"] for m in peer.received] == [path[1:]]
+
+
 def test_own_answer_as_a_page(web):
     r = web.call("GET", "/", [("Accept", "text/html,*/*;q=0.8")])
     assert r.status == 404 and r.header("content-type").startswith("text/html") and b"<h1>" in r.body

@@ -138,6 +138,22 @@ def test_handshake(web, make_app, name):
     web.wait_empty()
 
 
+def test_encoded_control_characters(server, make_web, make_app, name):
+    settings = 'server.http-parseopts := ("header-strict" => "enable", "url-normalize" => "disable")' if server == "lighttpd" else ""
+    web = make_web(settings=settings)
+    seen = []
+
+    def handler(request, connection):
+        seen.append(request.target)
+        open_handshake(request, connection)
+        return False
+
+    web.client(make_app(handler).url, name)
+    path = "/a%01b%09c%0Ad%0D%0aX-Injected:%20y%1f%7F"
+    WebSocketCaller(web.port, f"/{name}{path}").opened().close()
+    assert seen == [path]
+
+
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20, 16 << 20]
 
 

@@ -83,7 +83,16 @@ static void test_routes(void **state)
 		{"/abc%2Fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
 		{"/abc/...", "/abc/...", NULL, REQUEST_TUNNEL, 0, "abc", "/..."},
 		{"/abc/x..y", "/abc/x..y", NULL, REQUEST_TUNNEL, 0, "abc", "/x..y"},
+		/* what is percent-encoded is the app's to judge */
+		{"/abc/a%0Ab%0d%09%7f", "/abc/a\nb\r\t\x7f", NULL, REQUEST_TUNNEL, 0, "abc",
+		 "/a%0Ab%0d%09%7f"},
+		{"/abc/..%0a/x", "/abc/..\n/x", NULL, REQUEST_TUNNEL, 0, "abc", "/..%0a/x"},
+		{"/abc/x%00y", "/abc/x_y", NULL, REQUEST_TUNNEL, 0, "abc", "/x%00y"},
+		{"/abc/..%00/x", "/abc/.._/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/abc%0a/x", "/abc\n/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
 		/* what would end a line of a head, or a request line */
+		{"/abc/a\tb", "/abc/a\tb", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+		{"/abc/a\x7f", "/abc/a\x7f", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
 		{"/abc/x?\r\nx: y", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
 		{"/abc?\r\nx: y", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
 		{"/abc?a b", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
