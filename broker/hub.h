@@ -81,7 +81,6 @@ struct exchange {
 	struct tunnel *tunnel;	     /* NULL: queued, or over on the tunnel side */
 	TAILQ_ENTRY(exchange) place; /* route->queue or tunnel->running */
 	bool queued;
-	bool stranger;			  /* queued for an id that never had a tunnel */
 	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
 	bool ready;
 	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
@@ -140,7 +139,7 @@ struct hub {
 	struct route *routes;
 	TAILQ_HEAD(, route) idle_routes; /* never seen ones first, then the longest idle */
 	size_t idle_route_count;
-	size_t strangers_held; /* queued exchanges of ids never seen */
+	size_t unseen_queued; /* exchanges queued for ids never seen, all together */
 	struct tunnel_list tunnels;
 	struct exchange_list dirty;
 	struct tunnel_list dirty_tunnels;

@@ -10,9 +10,10 @@
 
 enum {
 	IDLE_ROUTES_MAX = 65536,
-	FRESH_MS = 60000,	 /* after a start any name may be one that is about to come back */
-	STRANGERS_HELD_MAX = 64, /* and so many requests for such names wait, so that a scan of ids
-				  * cannot take all the responder's workers */
+	FRESH_MS = 60000, /* after a start any name may be one that is about to come back */
+	/* So many requests may wait for names never seen, all together: each takes one of the
+	 * responder's slots (1024), and a scan of ids must not take them all. */
+	UNSEEN_QUEUED_MAX = 512,
 };
 
 struct route *route_find(struct hub *h, const char *id, size_t bytes)
@@ -160,10 +161,9 @@ static void enqueue(struct route *r, struct exchange *x, bool at_front)
 		TAILQ_INSERT_TAIL(&r->queue, x, place);
 	x->queued = true;
 	x->route = r;
-	x->stranger = !r->seen;
 	r->queued++;
 	r->hub->stats.queued++;
-	r->hub->strangers_held += x->stranger;
+	r->hub->unseen_queued += !r->seen;
 	if (!has_open_tunnel(r))
 		wait_for_tunnel(x);
 	review(r);
@@ -179,7 +179,7 @@ void route_dequeue(struct exchange *x)
 	x->route = NULL;
 	r->queued--;
 	r->hub->stats.queued--;
-	r->hub->strangers_held -= x->stranger;
+	r->hub->unseen_queued -= !r->seen;
 	deadline_clear(&r->hub->offline_waits, &x->offline);
 	review(r);
 }
@@ -200,10 +200,12 @@ enum fail route_accept(struct route *r, struct exchange *x)
 			return refusal;
 	}
 	if (!has_open_tunnel(r)) {
-		if (!r->seen && (!fresh || h->strangers_held >= STRANGERS_HELD_MAX))
+		if (!r->seen && !fresh)
 			return FAIL_TUNNEL_UNKNOWN;
 		if (h->config->offline_wait_ms == 0)
 			return FAIL_TUNNEL_OFFLINE;
+		if (!r->seen && h->unseen_queued >= UNSEEN_QUEUED_MAX)
+			return FAIL_QUEUE_FULL; /* no word that it is unknown: nobody knows yet */
 	}
 	if (r->queued >= (size_t)h->config->max_queue_depth)
 		return FAIL_QUEUE_FULL;
@@ -238,11 +240,19 @@ void route_dispatch(struct route *r)
 	r->dispatching = false;
 }
 
+/* Those that wait for it count among the never seen no longer. */
+static void mark_seen(struct route *r)
+{
+	if (!r->seen)
+		r->hub->unseen_queued -= r->queued;
+	r->seen = true;
+}
+
 void route_expect_tunnel(struct route *r)
 {
 	struct hub *h = r->hub;
 
-	r->seen = true;
+	mark_seen(r);
 	if (r->idle) { /* the unseen ones, which are forgotten first, stand at the head */
 		TAILQ_REMOVE(&h->idle_routes, r, idle_link);
 		TAILQ_INSERT_TAIL(&h->idle_routes, r, idle_link);
@@ -254,7 +264,7 @@ void route_add_tunnel(struct route *r, struct tunnel *t)
 	struct exchange *x;
 
 	t->route = r;
-	r->seen = true;
+	mark_seen(r);
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
 	review(r);
 	TAILQ_FOREACH (x, &r->queue, place)

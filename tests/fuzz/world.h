@@ -108,11 +108,12 @@ static inline void world_count(const struct world *w)
 {
 	const struct hub *h = &w->hub;
 	const struct exchange *x;
-	size_t running = 0, tunnels = 0, open = 0, queued = 0;
+	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0;
 
 	for (x = h->exchanges; x != NULL; x = x->hh.next) {
 		open++;
 		queued += x->queued;
+		unseen += x->queued && !x->route->seen;
 		running += x->tunnel != NULL;
 		CHECK(!(x->queued && x->tunnel != NULL) && !(x->failed && x->tunnel != NULL));
 		CHECK(x->progress.at_ms != 0); /* whatever happens, it ends */
@@ -123,7 +124,7 @@ static inline void world_count(const struct world *w)
 		CHECK(t == NULL || t->running_count <= t->max_running);
 	}
 	CHECK(h->stats.open == open && h->stats.queued == queued && h->stats.running == running);
-	CHECK(h->stats.tunnels == tunnels);
+	CHECK(h->stats.tunnels == tunnels && h->unseen_queued == unseen);
 }
 
 static inline void world_disconnect(struct world *w, size_t slot)

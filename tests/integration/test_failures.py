@@ -66,6 +66,16 @@ def test_held_request_is_delivered_when_the_tunnel_comes(make_web, make_app):
     web.wait_empty()
 
 
+def test_callers_of_one_id_wait_for_a_broker_that_restarts(make_web, make_app):
+    """As many as its queue takes, as if the broker had seen it before."""
+    web = make_web(PIPEGATE_OFFLINE_WAIT=60)
+    results = [in_background(web.get, f"/demo/{i}") for i in range(90)]
+    web.wait_metric("pipegate_exchanges_queued", 90)
+    web.client(make_app().url)
+    assert [f().status for f in results] == [200] * 90
+    web.wait_empty()
+
+
 def test_seen_before_is_held(make_web, make_app):
     web = make_web(PIPEGATE_OFFLINE_WAIT=30)
     web.client(make_app().url).stop()

@@ -177,6 +177,72 @@ static void test_queue_is_bounded(void **state)
 	expect_answer(0); /* the first that came */
 }
 
+/* Of a reply that no peer of the world waits for: how many ended in which way. */
+static size_t ends[FAIL_COUNT];
+
+static bool count_end(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+{
+	(void)ctx;
+	(void)peer;
+	ends[m->fail]++;
+	return true;
+}
+
+/* Requests `first` to `last` for ids of their own, or for one id where `id` is not NULL. */
+static void open_many(int first, int last, const char *id)
+{
+	static const struct gate_peer nobody = {.parts = 1, .part_bytes = {1}};
+	char own[16];
+	struct gate_msg m = {.kind = GATE_OPEN,
+			     .flags = GATE_BODY_END,
+			     .number = 10000,
+			     .process = 1,
+			     .head = get.data,
+			     .head_bytes = get.bytes};
+
+	for (int i = first; i <= last; i++) {
+		snprintf(own, sizeof own, "id-%d", i);
+		m.id = id ? id : own;
+		m.id_bytes = strlen(m.id);
+		memcpy(m.corr, &i, sizeof i);
+		hub_on_gate(&w.hub, &nobody, &m);
+	}
+	hub_settle(&w.hub);
+}
+
+/* A restart under load: the whole queue of an id waits for its client. A scan of ids finds a bound. */
+static void test_a_young_broker_holds_a_queue_and_not_a_scan(void **state)
+{
+	(void)state;
+	w.hub.io.reply = count_end;
+	memset(ends, 0, sizeof ends);
+	w.config.max_queue_depth = 100;
+	open_many(1, 101, "a");
+	assert_int_equal(w.hub.stats.queued, 100);
+	assert_int_equal(ends[FAIL_QUEUE_FULL], 1);
+	open_many(1001, 1412, NULL);
+	assert_int_equal(w.hub.stats.queued, 512);
+	assert_int_equal(ends[FAIL_QUEUE_FULL], 1);
+	open_many(1413, 1413, NULL);
+	assert_int_equal(ends[FAIL_QUEUE_FULL], 2); /* true, and says when to come again */
+	assert_int_equal(ends[FAIL_TUNNEL_UNKNOWN], 0);
+
+	/* those of an id that is seen now take nobody's place */
+	route_expect_tunnel(route_get(&w.hub, "a", 1));
+	open_many(2001, 2101, NULL);
+	assert_int_equal(w.hub.stats.queued, 612);
+	assert_int_equal(ends[FAIL_QUEUE_FULL], 3);
+	world_later(&w, 5000);
+	assert_int_equal(w.hub.stats.queued, 0);
+	assert_int_equal(ends[FAIL_TUNNEL_OFFLINE], 612);
+	open_many(3001, 3512, NULL);
+	assert_int_equal(w.hub.stats.queued, 512);
+	assert_int_equal(ends[FAIL_QUEUE_FULL], 3);
+	world_later(&w, 5000);
+	assert_int_equal(w.hub.stats.queued, 0);
+	assert_false(hub_busy(&w.hub));
+}
+
 static void test_fewest_running_then_in_turn(void **state)
 {
 	(void)state;
@@ -427,6 +493,7 @@ int main(void)
 		TEST(test_names_are_remembered_within_a_bound),
 		TEST(test_no_waiting_at_all),
 		TEST(test_queue_is_bounded),
+		TEST(test_a_young_broker_holds_a_queue_and_not_a_scan),
 		TEST(test_fewest_running_then_in_turn),
 		TEST(test_tunnel_lost),
 		TEST(test_tunnel_lost_after_the_head),
