@@ -101,8 +101,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 			 (unsigned long long)b->hub.stats.open);
 		notify_service_manager("STOPPING=1");
 		enter(b, DRAINING, b->config->drain_ms);
-		listener_stop(b->tunnels);
-		hub_drain(&b->hub);
+		hub_drain(&b->hub); /* the listeners stay: who comes now is told, not cut */
 	} else if (b->phase == DRAINING) {
 		b->phase_until_ms = 0; /* a second signal: no more waiting */
 	}

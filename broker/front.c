@@ -142,6 +142,10 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 {
 	struct listener_text key = listener_find(r, "sec-websocket-key");
 
+	if (front->hub->draining) { /* no word about the token: the client tries again */
+		refuse(out, r, FAIL_SHUTTING_DOWN);
+		return;
+	}
 	if (!text_is(listener_find(r, "sec-websocket-version"), "13")) {
 		answer_json(out, 426, "{\"detail\":\"WebSocket version 13 is needed.\"}");
 		snprintf(out->headers, sizeof out->headers, "Sec-WebSocket-Version: 13\r\n");
@@ -207,6 +211,8 @@ void front_on_request(void *ctx, const struct listener_request *r, struct listen
 		open_tunnel(front, r, out);
 	else if (r->websocket)
 		open_caller(r, out);
+	else if (get && text_is(r->path, "/healthz") && front->hub->draining)
+		answer_json(out, 503, "{\"status\":\"unavailable\"}");
 	else if (get && text_is(r->path, "/healthz"))
 		answer_json(out, 200, "{\"status\":\"ok\"}");
 	else

@@ -494,3 +494,30 @@ def test_the_broker_stops(make_web, make_app):
     caller = WebSocketCaller(web.port, "/demo/").opened()
     web.broker.stop()
     assert caller.file.read() == b""
+
+
+def test_the_broker_drains(make_web, make_app):
+    """Nobody is let in any more, and everybody is told so: contract 5, "broker stops"."""
+    web = make_web(PIPEGATE_DRAIN_SECONDS=PATIENCE_S)
+    app = make_app(echo)
+    web.client(app.url)
+    running = WebSocketCaller(web.port, "/demo/").opened()
+    web.broker.signal(15)
+    web.broker.wait_log("stopping signal=15")
+    r = WebSocketCaller(web.port, "/demo/").response()
+    assert (r.status, r.error) == (503, "shutting-down; delivered=no"), r
+    assert r.header("retry-after") and r.header("cache-control") == "no-store" and r.json()["detail"]
+    assert len(r.header("x-pipegate-correlation-id")) == 32
+    listener = Caller(web.broker_port)
+    listener.request("GET", "/healthz")
+    r = listener.response()
+    assert (r.status, r.json()) == (503, {"status": "unavailable"})
+    client = web.client(app.url, wait=False)  # it will try again
+    assert "code=503" in client.wait_log("retry_ms")
+    running.frame(TEXT, b"still here")
+    assert running.next() == (TEXT, True, b"still here")
+    running.close()
+    assert web.broker.wait() == 0
+    web.broker = web.start_broker()
+    client.wait_log("tunnel.open")
+    WebSocketCaller(web.port, "/demo/").opened().close()
