@@ -70,8 +70,8 @@ static bool field_ends(struct answer *a)
 	return good;
 }
 
-/* The responder's head: all that are end-to-end; "Connection", which names some that are not, does not go on. A Content-Length beside Transfer-Encoding means nothing
- * (RFC 9112 6.3). */
+/* The responder's head: all that are end-to-end; "Connection", which names some that are not, does not go on. A
+ * Content-Length beside Transfer-Encoding means nothing (RFC 9112 6.3). */
 static void give_head(struct answer *a)
 {
 	const struct head *fields = &a->fields;

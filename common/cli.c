@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 
 enum {
-	WORD_MAX_BYTES = 40, /* a UUID has 36 */
+	WORD_MAX_BYTES = 80, /* a connection id has 64, and one that is too long is shown */
 	SHOWN_BYTES = 256,
 };
 

@@ -10,7 +10,8 @@
 #include <cmocka.h>
 
 #define JWT  "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln_-bmF0dXJl"
-#define LONG "0123456789abcdef0123456789abcdef012345678" /* 41 */
+#define HALF "0123456789abcdef0123456789abcdef01234567"
+#define LONG HALF HALF "8" /* 81 */
 
 static int set_up(void **state)
 {
