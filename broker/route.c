@@ -13,7 +13,7 @@ enum {
 	FRESH_MS = 60000, /* after a start any name may be one that is about to come back */
 	/* So many requests may wait for names never seen, all together: each takes one of the
 	 * responder's slots (1024), and a scan of ids must not take them all. */
-	UNSEEN_QUEUED_MAX = 512,
+	UNSEEN_QUEUED_MAX = 256,
 };
 
 struct route *route_find(struct hub *h, const char *id, size_t bytes)

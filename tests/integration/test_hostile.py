@@ -243,11 +243,11 @@ def test_smuggling_shapes(make_web, make_app, data):
 
 def test_scanning_for_ids_holds_no_workers(make_web):
     """As many callers as there may be wait for ids never seen; scanning on costs neither them nor anybody else a worker."""
-    web = make_web(PIPEGATE_OFFLINE_WAIT=60, threads=128)
-    held = [Caller(web.port) for _ in range(64)]
+    web = make_web(PIPEGATE_OFFLINE_WAIT=60)
+    held = [Caller(web.port) for _ in range(256)]
     for i, c in enumerate(held):
         c.request("GET", f"/first-{i}/x")
-    web.wait_metric("pipegate_exchanges_queued", 64)
+    web.wait_metric("pipegate_exchanges_queued", 256)
     answers, lock = [], threading.Lock()
 
     def scan(k):
@@ -262,7 +262,7 @@ def test_scanning_for_ids_holds_no_workers(make_web):
     assert web.get("/healthz").status == 200
     for t in threads:
         t.join(PATIENCE_S)
-    assert answers == [(503, "tunnel-unknown; delivered=no")] * 160
+    assert answers == [(503, "queue-full; delivered=no")] * 160
     for c in held:
         c.close()
 

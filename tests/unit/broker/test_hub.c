@@ -220,23 +220,23 @@ static void test_a_young_broker_holds_a_queue_and_not_a_scan(void **state)
 	open_many(1, 101, "a");
 	assert_int_equal(w.hub.stats.queued, 100);
 	assert_int_equal(ends[FAIL_QUEUE_FULL], 1);
-	open_many(1001, 1412, NULL);
-	assert_int_equal(w.hub.stats.queued, 512);
+	open_many(1001, 1156, NULL);
+	assert_int_equal(w.hub.stats.queued, 256);
 	assert_int_equal(ends[FAIL_QUEUE_FULL], 1);
-	open_many(1413, 1413, NULL);
+	open_many(1157, 1157, NULL);
 	assert_int_equal(ends[FAIL_QUEUE_FULL], 2); /* true, and says when to come again */
 	assert_int_equal(ends[FAIL_TUNNEL_UNKNOWN], 0);
 
 	/* those of an id that is seen now take nobody's place */
 	route_expect_tunnel(route_get(&w.hub, "a", 1));
 	open_many(2001, 2101, NULL);
-	assert_int_equal(w.hub.stats.queued, 612);
+	assert_int_equal(w.hub.stats.queued, 356);
 	assert_int_equal(ends[FAIL_QUEUE_FULL], 3);
 	world_later(&w, 5000);
 	assert_int_equal(w.hub.stats.queued, 0);
-	assert_int_equal(ends[FAIL_TUNNEL_OFFLINE], 612);
-	open_many(3001, 3512, NULL);
-	assert_int_equal(w.hub.stats.queued, 512);
+	assert_int_equal(ends[FAIL_TUNNEL_OFFLINE], 356);
+	open_many(3001, 3256, NULL);
+	assert_int_equal(w.hub.stats.queued, 256);
 	assert_int_equal(ends[FAIL_QUEUE_FULL], 3);
 	world_later(&w, 5000);
 	assert_int_equal(w.hub.stats.queued, 0);
