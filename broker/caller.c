@@ -3,6 +3,7 @@
 
 #include "common/http.h"
 #include "common/id.h"
+#include "common/query.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,22 @@ static size_t read_id(struct caller *c, struct listener_text path)
 		return 0;
 	memcpy(c->id, id, bytes);
 	return bytes + 1;
+}
+
+/* No id there, but one as access rules see the path: decoded, and slashes merged. */
+static bool hides_id(struct listener_text path)
+{
+	char *normal = copy(path);
+	size_t bytes = percent_decode(normal, path.bytes, false);
+	size_t begin = 0, end;
+
+	while (begin < bytes && normal[begin] == '/')
+		begin++;
+	for (end = begin; end < bytes && normal[end] != '/'; end++)
+		;
+	bool hides = connection_id_valid(normal + begin, end - begin);
+	free(normal);
+	return hides;
 }
 
 static bool prefix_is_usable(struct listener_text prefix)
@@ -185,7 +202,7 @@ static void judge(struct caller *c, const struct listener_request *r)
 
 	name_it(c, r);
 	if (stripped == 0)
-		c->fail = FAIL_NOT_FOUND;
+		c->fail = hides_id(r->path) ? FAIL_BAD_PATH : FAIL_NOT_FOUND;
 	else if (!http_path_is_plain(r->path.at, r->path.bytes))
 		c->fail = FAIL_BAD_PATH;
 	else if ((length.bytes > 0 && !text_is(length, "0")) ||

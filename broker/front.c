@@ -4,11 +4,9 @@
 #include "common/answer.h"
 #include "common/fail.h"
 #include "common/frame.h"
-#include "common/id.h"
 #include "common/log.h"
 #include "common/query.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -19,32 +17,36 @@ static bool text_is(struct listener_text t, const char *want)
 	return t.bytes == strlen(want) && memcmp(t.at, want, t.bytes) == 0;
 }
 
-static void answer_json(struct listener_answer *out, int status, const char *json)
-{
-	out->status = status;
-	out->content_type = "application/json";
-	out->body = xstrdup(json);
-	out->body_bytes = strlen(json);
-}
-
 static void refuse(struct listener_answer *out, const struct listener_request *r, enum fail f)
 {
-	struct listener_text accept = listener_find(r, "accept");
-	char *accept_text = strndup(accept.at, accept.bytes);
-	uint8_t corr[CORR_BYTES];
-	char hex[2 * CORR_BYTES + 1];
-	struct answer_to to = {"HTTP/1.1", hex, accept_text, strcmp(r->method, "HEAD") == 0};
+	struct listener_asker asker;
 
-	CHECK(accept_text != NULL);
-	id_random(corr, sizeof corr);
-	id_to_hex(corr, sizeof corr, hex);
-	answer_fail(&out->whole, &to, f, false, false);
-	free(accept_text);
+	listener_asker_init(&asker, r);
+	answer_fail(&out->whole, &asker.to, f, false, false);
+	listener_asker_fini(&asker);
+}
+
+static void say_health(struct listener_answer *out, const struct listener_request *r, bool good)
+{
+	struct listener_asker asker;
+
+	listener_asker_init(&asker, r);
+	answer_health(&out->whole, &asker.to, good);
+	listener_asker_fini(&asker);
+}
+
+static void ask_for_version_13(struct listener_answer *out, const struct listener_request *r)
+{
+	struct listener_asker asker;
+
+	listener_asker_init(&asker, r);
+	answer_bad_request(&out->whole, &asker.to, 426, "Sec-WebSocket-Version: 13\r\n");
+	listener_asker_fini(&asker);
 }
 
 /* --- tunnels --- */
 
-/* "Bearer TOKEN" (RFC 6750 2.1), else ?token=. The caller frees it; NULL: neither. */
+/* "Bearer TOKEN" (RFC 6750 2.1, with the 1*SP of RFC 9110 11.4), else ?token=. The caller frees it; NULL: neither. */
 static char *find_token(const struct listener_request *r, size_t *bytes)
 {
 	struct listener_text header = listener_find(r, "authorization");
@@ -52,12 +54,14 @@ static char *find_token(const struct listener_request *r, size_t *bytes)
 	const char *end = at + r->query.bytes;
 
 	if (header.bytes > 0) {
-		const char *token = header.at + 7;
-		if (header.bytes <= 7 || strncasecmp(header.at, "Bearer ", 7) != 0)
+		size_t skipped = 7;
+		while (skipped < header.bytes && header.at[skipped] == ' ')
+			skipped++;
+		if (header.bytes <= skipped || strncasecmp(header.at, "Bearer ", 7) != 0)
 			return NULL;
-		*bytes = header.bytes - 7;
+		*bytes = header.bytes - skipped;
 		char *copy = xmalloc(*bytes);
-		return memcpy(copy, token, *bytes);
+		return memcpy(copy, header.at + skipped, *bytes);
 	}
 	while (at < end) {
 		const char *stop = memchr(at, '&', (size_t)(end - at));
@@ -147,8 +151,7 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 		return;
 	}
 	if (!text_is(listener_find(r, "sec-websocket-version"), "13")) {
-		answer_json(out, 426, "{\"detail\":\"WebSocket version 13 is needed.\"}");
-		snprintf(out->headers, sizeof out->headers, "Sec-WebSocket-Version: 13\r\n");
+		ask_for_version_13(out, r);
 		return;
 	}
 	if (!key_is_valid(key) || r->extra.bytes > 0) {
@@ -211,10 +214,8 @@ void front_on_request(void *ctx, const struct listener_request *r, struct listen
 		open_tunnel(front, r, out);
 	else if (r->websocket)
 		open_caller(r, out);
-	else if (get && text_is(r->path, "/healthz") && front->hub->draining)
-		answer_json(out, 503, "{\"status\":\"unavailable\"}");
 	else if (get && text_is(r->path, "/healthz"))
-		answer_json(out, 200, "{\"status\":\"ok\"}");
+		say_health(out, r, !front->hub->draining);
 	else
 		refuse(out, r, FAIL_NOT_FOUND);
 }
@@ -229,7 +230,7 @@ void front_on_admin_request(void *ctx, const struct listener_request *r,
 		out->content_type = "text/plain; version=0.0.4; charset=utf-8";
 		out->body = stats_text(&front->hub->stats, &out->body_bytes);
 	} else if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/healthz")) {
-		answer_json(out, 200, "{\"status\":\"ok\"}");
+		say_health(out, r, true);
 	} else {
 		refuse(out, r, FAIL_NOT_FOUND);
 	}

@@ -4,6 +4,7 @@
 #include "broker/config.h"
 #include "common/claim.h"
 #include "common/endpoint.h"
+#include "common/id.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -21,8 +22,7 @@ enum {
 	BACKLOG = 511,
 	ACCEPTS_PER_TURN = 64,
 	TICK_MS = 250,
-	LINGER_MS = 2000, /* for the peer to take the answer */
-	HEADERS_MAX = 128,
+	LINGER_MS = 2000,	   /* for the peer to take the answer */
 	RESERVED_DESCRIPTORS = 64, /* kept for the gate, the log and those who are in already */
 	COMPLAIN_EVERY_MS = 60000,
 };
@@ -62,8 +62,8 @@ struct listener {
 struct parsed {
 	struct listener_request request;
 	struct listener_text url;
-	struct listener_header headers[HEADERS_MAX];
-	bool too_many, in_value;
+	struct listener_header headers[LISTENER_FIELDS_MAX];
+	bool too_many, in_value, whole;
 };
 
 static struct parsed *parsed_of(http_parser *p)
@@ -89,7 +89,7 @@ static int on_header_field(http_parser *p, const char *at, size_t bytes)
 	struct parsed *x = parsed_of(p);
 
 	if (x->request.header_count == 0 || x->in_value) {
-		if (x->request.header_count == HEADERS_MAX) {
+		if (x->request.header_count == LISTENER_FIELDS_MAX) {
 			x->too_many = true;
 			return 1;
 		}
@@ -114,7 +114,7 @@ static int on_header_value(http_parser *p, const char *at, size_t bytes)
 
 static int on_headers_complete(http_parser *p)
 {
-	(void)p;
+	parsed_of(p)->whole = true;
 	return 2; /* no body is wanted, whatever the headers say */
 }
 
@@ -122,7 +122,7 @@ struct listener_text listener_find(const struct listener_request *r, const char 
 {
 	for (size_t i = 0; i < r->header_count; i++) {
 		const struct listener_header *h = &r->headers[i];
-		if (h->name.bytes == strlen(name) &&
+		if (h->name.bytes == strlen(name) && h->value.bytes > 0 &&
 		    strncasecmp(h->name.at, name, h->name.bytes) == 0)
 			return h->value;
 	}
@@ -134,7 +134,7 @@ static bool text_is(struct listener_text t, const char *want)
 	return t.bytes == strlen(want) && strncasecmp(t.at, want, t.bytes) == 0;
 }
 
-/* 0, or the HTTP status that refuses it. */
+/* 0, or the HTTP status that refuses it: then the request is what could be read of it. */
 static int parse_head(const char *text, size_t bytes, struct parsed *x)
 {
 	static const http_parser_settings settings = {
@@ -149,14 +149,15 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	http_parser_init(&parser, HTTP_REQUEST);
 	parser.data = x;
 	size_t used = http_parser_execute(&parser, &settings, text, bytes);
-	if (x->too_many)
+	struct listener_request *r = &x->request;
+	r->method = http_method_str((enum http_method)parser.method);
+	r->headers = x->headers;
+	if (x->too_many || (!x->whole && bytes == LISTENER_HEAD_MAX_BYTES))
 		return 431;
 	if (HTTP_PARSER_ERRNO(&parser) != HPE_OK || x->url.bytes == 0)
 		return 400;
 	const char *question = memchr(x->url.at, '?', x->url.bytes);
 	size_t path_bytes = question ? (size_t)(question - x->url.at) : x->url.bytes;
-	struct listener_request *r = &x->request;
-	r->method = http_method_str((enum http_method)parser.method);
 	r->path = (struct listener_text){x->url.at, path_bytes};
 	/* "/./x" is "/x" to everybody. lighttpd is told to write it so, see conf/lighttpd/pipegate.conf. */
 	if (path_bytes >= 3 && memcmp(r->path.at, "/./", 3) == 0) {
@@ -166,7 +167,6 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	r->query = question ? (struct listener_text){question + 1, x->url.bytes - path_bytes - 1}
 			    : (struct listener_text){"", 0};
 	r->has_query = question != NULL;
-	r->headers = x->headers;
 	r->websocket = parser.upgrade && parser.method == HTTP_GET &&
 		       text_is(listener_find(r, "upgrade"), "websocket");
 	r->extra = (struct listener_text){text + used, bytes - used};
@@ -209,10 +209,9 @@ static void compose(struct listener_answer *a)
 	char head[640];
 	int head_bytes = snprintf(head, sizeof head,
 				  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-				  "Cache-Control: no-store\r\n%sConnection: close\r\n\r\n",
+				  "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
 				  a->status, reason_phrase(a->status),
-				  a->content_type ? a->content_type : "text/plain", a->body_bytes,
-				  a->headers);
+				  a->content_type ? a->content_type : "text/plain", a->body_bytes);
 
 	buf_append(&a->whole, head, (size_t)head_bytes);
 	buf_append(&a->whole, a->body, a->body_bytes);
@@ -230,10 +229,32 @@ static void answer(struct stranger *s, struct listener_answer *a)
 	s->until_ms = uv_now(s->listener->loop) + LINGER_MS;
 }
 
-static void refuse(struct stranger *s, int status)
+void listener_asker_init(struct listener_asker *a, const struct listener_request *r)
 {
-	struct listener_answer a = {.status = status};
+	struct listener_text accept = listener_find(r, "accept");
+	uint8_t corr[CORR_BYTES];
 
+	id_random(corr, sizeof corr);
+	id_to_hex(corr, sizeof corr, a->corr_hex);
+	a->accept = strndup(accept.at, accept.bytes);
+	CHECK(a->accept != NULL);
+	a->to = (struct answer_to){"HTTP/1.1", a->corr_hex, a->accept,
+				   strcmp(r->method, "HEAD") == 0};
+}
+
+void listener_asker_fini(struct listener_asker *a)
+{
+	free(a->accept);
+}
+
+static void refuse(struct stranger *s, const struct listener_request *r, int status)
+{
+	struct listener_asker asker;
+	struct listener_answer a = {0};
+
+	listener_asker_init(&asker, r);
+	answer_bad_request(&a.whole, &asker.to, status, "");
+	listener_asker_fini(&asker);
 	answer(s, &a);
 }
 
@@ -245,7 +266,7 @@ static void judge(struct stranger *s)
 	int status = parse_head(s->head, s->head_bytes, &x);
 
 	if (status != 0) {
-		refuse(s, status);
+		refuse(s, &x.request, status);
 		return;
 	}
 	l->handler(l->ctx, &x.request, &a);
@@ -291,10 +312,9 @@ static void on_stranger(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	s->head_bytes += (size_t)got;
-	if (memmem(s->head, s->head_bytes, "\r\n\r\n", 4) != NULL)
+	if (s->head_bytes == LISTENER_HEAD_MAX_BYTES ||
+	    memmem(s->head, s->head_bytes, "\r\n\r\n", 4) != NULL)
 		judge(s);
-	else if (s->head_bytes == LISTENER_HEAD_MAX_BYTES)
-		refuse(s, 431);
 }
 
 /* --- the listening socket --- */

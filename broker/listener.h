@@ -4,7 +4,9 @@
 #ifndef PIPEGATE_LISTENER_H
 #define PIPEGATE_LISTENER_H
 
+#include "common/answer.h"
 #include "common/buf.h"
+#include "common/gatemsg.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,6 +15,7 @@
 
 enum {
 	LISTENER_HEAD_MAX_BYTES = 32 * 1024,
+	LISTENER_FIELDS_MAX = 256,     /* more than the web servers let through, and add */
 	LISTENER_STRANGERS_MAX = 1024, /* connections that are nothing yet; the oldest makes room */
 	LISTENER_HEAD_MS = 10000,      /* for the head to come */
 };
@@ -41,6 +44,16 @@ struct listener_request {
 /* The first header of that name; bytes 0 where there is none. */
 struct listener_text listener_find(const struct listener_request *r, const char *name);
 
+/* Whom an answer of our own is for (common/answer.h). Must not be moved; end with listener_asker_fini(). */
+struct listener_asker {
+	struct answer_to to;
+	char corr_hex[2 * CORR_BYTES + 1];
+	char *accept;
+};
+
+void listener_asker_init(struct listener_asker *a, const struct listener_request *r);
+void listener_asker_fini(struct listener_asker *a);
+
 struct listener_answer {
 	struct buf
 		whole; /* a whole response, head and body; freed by the listener. If empty, these: */
@@ -48,7 +61,6 @@ struct listener_answer {
 	const char *content_type;
 	char *body; /* freed by the listener */
 	size_t body_bytes;
-	char headers[256]; /* further lines, each ended by CRLF */
 	/* Instead of an answer: called once the listener has let go of the descriptor, which the
 	 * callee then owns. `take_state` is the handler's; so is freeing it. */
 	void (*take)(void *ctx, int fd, void *take_state);

@@ -78,17 +78,15 @@ static void put_response(struct buf *out, const struct answer_to *to, int status
 		put(out, body);
 }
 
-void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool accepted,
-		 bool maybe_delivered)
+static void put_fail(struct buf *out, const struct answer_to *to, enum fail f, int status,
+		     bool maybe_delivered, const char *more)
 {
-	int status = fail_status(f, accepted);
-	char headers[160], body[1024];
+	char headers[256], body[1024];
 	bool html = answer_prefers_html(to->accept);
 
 	snprintf(headers, sizeof headers,
 		 "x-pipegate-error: %s; delivered=%s\r\nVary: Accept\r\n%s", fail_code(f),
-		 maybe_delivered ? "maybe" : "no",
-		 fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "");
+		 maybe_delivered ? "maybe" : "no", more);
 	if (html)
 		snprintf(body, sizeof body,
 			 "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -100,6 +98,19 @@ void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool 
 		snprintf(body, sizeof body, "{\"detail\":\"%s\"}", fail_detail(f));
 	put_response(out, to, status, headers,
 		     html ? "text/html; charset=utf-8" : "application/json", body);
+}
+
+void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool accepted,
+		 bool maybe_delivered)
+{
+	put_fail(out, to, f, fail_status(f, accepted), maybe_delivered,
+		 fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "");
+}
+
+void answer_bad_request(struct buf *out, const struct answer_to *to, int status,
+			const char *headers)
+{
+	put_fail(out, to, FAIL_BAD_REQUEST, status, false, headers);
 }
 
 void answer_redirect(struct buf *out, const struct answer_to *to, const char *location)

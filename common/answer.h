@@ -18,6 +18,9 @@ struct answer_to {
 /* Each writes a whole response, head and body, to `out`. */
 void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool accepted,
 		 bool maybe_delivered);
+/* bad-request, where HTTP has a status of its own for what is bad; `headers` are further lines, each with CRLF. */
+void answer_bad_request(struct buf *out, const struct answer_to *to, int status,
+			const char *headers);
 void answer_redirect(struct buf *out, const struct answer_to *to, const char *location);
 void answer_health(struct buf *out, const struct answer_to *to, bool ok);
 

@@ -317,12 +317,25 @@ static bool drain(struct cgi *c)
 	return got == CGI_END;
 }
 
+/* May a part of the body be on its way still? A chunked one has no length. */
+static bool is_uploading(struct cgi *c)
+{
+	bool chunked = get(c, "HTTP_TRANSFER_ENCODING") != NULL;
+
+	return !c->body_ended && (c->left_bytes > 0 || (c->left_bytes < 0 && chunked));
+}
+
 enum cgi_end cgi_finish(struct cgi *c)
 {
 	if (c->plain)
 		return CGI_CLOSED;
+	/* Apache forgets what it has not sent of a body, and takes a connection that looks open for its next request.
+	 * libfcgi would answer that, with nothing. */
+	bool uploading = is_uploading(c);
+	if (uploading)
+		shutdown(c->fcgi.ipcFd, SHUT_WR);
 	/* What is left of a body on a kept connection would be the start of the next request. */
-	bool all_came = drain(c);
+	bool all_came = !uploading && drain(c);
 	if (all_came && !c->fcgi.keepConnection) {
 		close_now(c);
 		return CGI_CLOSED;

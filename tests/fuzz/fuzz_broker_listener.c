@@ -57,7 +57,7 @@ void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void
 static void on_request(void *ctx, const struct listener_request *r, struct listener_answer *out)
 {
 	handled++;
-	CHECK(r->method != NULL && r->path.bytes > 0 && r->header_count <= 128);
+	CHECK(r->method != NULL && r->path.bytes > 0 && r->header_count <= LISTENER_FIELDS_MAX);
 	for (size_t i = 0; i < r->header_count; i++) {
 		const struct listener_header *h = &r->headers[i];
 		CHECK(h->name.bytes > 0 && memchr(h->name.at, ':', h->name.bytes) == NULL);
@@ -113,6 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	CHECK(handled <= 1 && adopted <= handled);
 	if (handled == 1 && adopted == 0)
 		CHECK(got > 12);
+	if (got > 0 && handled == 0)
+		CHECK(memmem(answer, (size_t)got, "x-pipegate-error: bad-request", 29) != NULL);
 	if (got > 0)
 		CHECK(got > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0 && adopted == 0);
 	close(peer);

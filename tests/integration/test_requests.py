@@ -14,6 +14,14 @@ def test_healthz(web):
     assert (r.status, r.json()) == (200, {"status": "ok"})
 
 
+def test_healthz_is_for_get_and_head(web):
+    r = web.call("HEAD", "/healthz")
+    assert (r.status, r.body) == (200, b"")
+    for method in ("POST", "PUT", "DELETE"):
+        r = web.call(method, "/healthz", body=b"")
+        assert (r.status, r.error) == (404, "not-found; delivered=no")
+
+
 def test_round_trip(web, make_app, name):
     web.client(make_app().url, name)
     r = web.call("POST", f"/{name}/a%2Fb//c%3F?x=%2F+&x=&&y", [("X-Mine", "1"), ("Cookie", "a=1; b=2")], b"\0\xff" * 5000)

@@ -63,6 +63,9 @@ def test_authorization(web, name):
     peer.wait_open()
     wait_until(lambda: f"conn={name} " in web.broker.log(), "accepted")
     peer.close()
+    # RFC 9110 11.4 has 1*SP
+    assert close_of(web, "", {"Authorization": f"Bearer   {token(sub=name, exp=1)}"}) == (1008, "Token expired")
+    assert close_of(web, "?token=" + token(), {"Authorization": "Bearer  "}) == (1008, "Invalid token")
 
 
 def padded(size, sub):
@@ -111,6 +114,10 @@ def raw(web, data):
 
 @pytest.mark.parametrize("data, status", [
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    (b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 404),
+    (b"HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"HEAD /x HTTP/1.1\r\nHost: x\r\nbad\r\n\r\n", 400),
     (b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     (b"garbage\r\n\r\n", 400),
@@ -119,10 +126,24 @@ def raw(web, data):
     (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n", 426),
     (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
      b"Sec-WebSocket-Key: short\r\n\r\n", 400),
-])
+], ids=lambda v: f"{v[:20]!r}-{len(v)}" if isinstance(v, bytes) else None)
 def test_plain_requests_at_the_listener(web, data, status):
     answer = raw(web, data)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    head, body = answer.decode().split("\r\n\r\n", 1)
+    headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:])
+    assert (body == "") == data.startswith(b"HEAD"), answer
+    assert headers["cache-control"] == "no-store" and len(headers["x-pipegate-correlation-id"]) == 32
+    if status != 200:
+        assert headers["x-pipegate-error"] == f"{'not-found' if status == 404 else 'bad-request'}; delivered=no"
+        assert not body or "detail" in json.loads(body)
+    assert headers.get("sec-websocket-version") == ("13" if status == 426 else None)
+
+
+def test_own_answer_as_a_page(web):
+    data = b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n" + b"X: y\r\n" * 300 + b"\r\n"
+    answer = raw(web, data)
+    assert answer.startswith(b"HTTP/1.1 431 ") and b"text/html" in answer and b"<h1>431" in answer
 
 
 def test_v1_large_request(web, name):

@@ -248,6 +248,33 @@ def test_abrupt_ends(make_web, make_app):
     web.wait_empty()
 
 
+def test_many_headers(web, make_app, name):
+    """As many as pass with a GET: Apache stops at 200."""
+    seen = []
+
+    def handler(request, connection):
+        seen.append(len([n for n, _ in request.headers if n.lower().startswith("x-many-")]))
+        open_handshake(request, connection)
+        return False
+
+    web.client(make_app(handler).url, name)
+    WebSocketCaller(web.port, f"/{name}/x", [(f"X-Many-{i}", "y") for i in range(190)]).opened().close()
+    assert seen == [190]
+
+
+def test_ambiguous_names(web, name):
+    """As with a GET."""
+    for path in (f"/%{ord(name[0]):x}{name[1:]}/x", f"/{name}%2Fx", f"//{name}/x"):
+        caller = WebSocketCaller(web.broker_port, path)
+        status, headers = caller.head()
+        assert (status, dict(headers)["x-pipegate-error"]) == (400, "bad-path; delivered=no"), path
+        caller.close()
+    for path in ("/a.b/x", "/%00/x", "/"+ "a" * 65 + "/x", "//", "/healthz/x", "/%68ealthz/x"):
+        caller = WebSocketCaller(web.broker_port, path)
+        assert caller.head()[0] == 404, path
+        caller.close()
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_the_app_refuses(web, make_app, name, framing):
     def handler(request, connection):
