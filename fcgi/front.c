@@ -365,7 +365,8 @@ static bool take_connection(struct front *f)
 		return false;
 	int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		/* EINVAL: it was shut down. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && errno != EINVAL)
 			f->pause_until_ms = f->now_ms + RETRY_MS;
 		return false;
 	}

@@ -189,18 +189,28 @@ static int watch_signals(void)
 	return fd;
 }
 
+/* New connections are refused from now on, and none is lost that was not. What waits at a TCP socket is reset when that
+ * is shut down, so it is taken before; at a unix socket it can be taken after. */
+static void leave_socket(const struct settings *s, struct front *front, int listen_fd)
+{
+	if (strncmp(s->listen, "unix:", 5) == 0) {
+		unlink(s->listen + 5);
+		shutdown(listen_fd, SHUT_RD);
+		front_take_rest(front);
+	} else {
+		front_take_rest(front);
+		shutdown(listen_fd, SHUT_RD);
+	}
+}
+
 static int serve_until_told(const struct settings *s, struct front *front, int listen_fd)
 {
 	show_start(s, listen_fd);
 	front_run(front, listen_fd);
 	log_info("responder.stop");
 	notify_service_manager("STOPPING=1");
-	if (s->listen != NULL && strncmp(s->listen, "unix:", 5) == 0)
-		unlink(s->listen + 5);
-	if (s->listen != NULL) { /* nobody else has it */
-		front_take_rest(front);
-		shutdown(listen_fd, SHUT_RD); /* new connections are refused at once */
-	}
+	if (s->listen != NULL) /* nobody else has it */
+		leave_socket(s, front, listen_fd);
 	if (!front_drain(front, DRAIN_MS))
 		_exit(0); /* the web server sees those that are left cut */
 	front_destroy(&front);
