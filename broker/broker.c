@@ -162,13 +162,13 @@ static bool start_parts(struct broker *b)
 		return false;
 	b->upgrades = upgrades_new(&b->loop, c, &b->hub);
 	b->front = (struct front){.hub = &b->hub, .ws = b->ws, .upgrades = b->upgrades};
-	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)", "tunnels",
+	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)",
 				  c->socket_group, front_on_request, &b->front);
 	if (b->tunnels == NULL)
 		return false;
 	if (c->admin == NULL)
 		return true;
-	b->admin = listener_new(&b->loop, c->admin, "PIPEGATE_ADMIN", "admin", c->socket_group,
+	b->admin = listener_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group,
 				front_on_admin_request, &b->front);
 	return b->admin != NULL;
 }
@@ -230,6 +230,9 @@ int broker_run(const struct config *config)
 	cli_raise_descriptor_limit();
 	CHECK(uv_loop_init(&b.loop) == 0);
 	if (start_parts(&b)) {
+		log_info("listening what=tunnels address=%s", listener_address(b.tunnels));
+		if (b.admin != NULL)
+			log_info("listening what=admin address=%s", listener_address(b.admin));
 		start_watching(&b);
 		log_info("ready gate=%s", config->gate);
 		notify_service_manager("READY=1");

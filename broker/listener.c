@@ -44,6 +44,7 @@ struct listener {
 	uv_loop_t *loop;
 	int fd;
 	char *unix_path;
+	char shown[ENDPOINT_TEXT_BYTES];
 	uv_poll_t poll;
 	uv_timer_t tick;
 	bool paused, stopped;
@@ -409,10 +410,10 @@ static int descriptor_bound(void)
 	return (int)limit.rlim_cur - RESERVED_DESCRIPTORS;
 }
 
-static int open_socket(struct listener *l, const char *spec, const char *name, const char *what,
+static int open_socket(struct listener *l, const char *spec, const char *name,
 		       const char *socket_group)
 {
-	char why[160], shown[ENDPOINT_TEXT_BYTES];
+	char why[160];
 
 	l->fd = endpoint_listen(spec, socket_group, BACKLOG, why, sizeof why);
 	if (l->fd < 0)
@@ -420,12 +421,11 @@ static int open_socket(struct listener *l, const char *spec, const char *name, c
 	CHECK(fcntl(l->fd, F_SETFL, O_NONBLOCK) == 0);
 	if (strncmp(spec, "unix:", 5) == 0)
 		l->unix_path = xstrdup(spec + 5);
-	endpoint_show(l->fd, spec, shown);
-	log_info("listening what=%s address=%s", what, shown);
+	endpoint_show(l->fd, spec, l->shown);
 	return 0;
 }
 
-struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name, const char *what,
+struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name,
 			      const char *socket_group, listener_fn handler, void *ctx)
 {
 	struct listener *l = xcalloc(1, sizeof *l);
@@ -436,7 +436,7 @@ struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *nam
 	l->on_tick = on_tick;
 	l->descriptor_bound = descriptor_bound();
 	TAILQ_INIT(&l->strangers);
-	if (open_socket(l, spec, name, what, socket_group) != 0) {
+	if (open_socket(l, spec, name, socket_group) != 0) {
 		free(l);
 		return NULL;
 	}
@@ -445,6 +445,11 @@ struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *nam
 	l->poll.data = l->tick.data = l;
 	uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
 	return l;
+}
+
+const char *listener_address(const struct listener *l)
+{
+	return l->shown;
 }
 
 static void handle_closed(uv_handle_t *handle)

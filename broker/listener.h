@@ -73,10 +73,10 @@ typedef void (*listener_fn)(void *ctx, const struct listener_request *r,
 
 struct listener;
 
-/* `spec` is ADDR:PORT or unix:PATH, `name` the flag and variable for complaints, `what` the word in the
- * log. NULL: one line on stderr has said why. */
-struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name, const char *what,
+/* `spec` is ADDR:PORT or unix:PATH, `name` the flag and variable for complaints. NULL: one line on stderr has said why. */
+struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name,
 			      const char *socket_group, listener_fn handler, void *ctx);
+const char *listener_address(const struct listener *l); /* the port that was chosen in it */
 void listener_stop(struct listener *l);	     /* accepts nothing more and drops the strangers */
 void listener_destroy(struct listener **lp); /* after listener_stop() and a turn of the loop */
 size_t listener_strangers(const struct listener *l);

@@ -97,6 +97,8 @@ int main(int argc, char **argv)
 	int result = parse_arguments(argc, argv, &a);
 	if (result >= 0)
 		return result;
+	cli_flag_wins(a.listen, "PIPEGATE_LISTEN");
+	cli_flag_wins(a.gate, "PIPEGATE_GATE");
 	result = config_from_environment(&config, CONFIG_BROKER);
 	if (result != 0)
 		return result;

@@ -131,6 +131,8 @@ int main(int argc, char **argv)
 	int result = parse_arguments(argc, argv, &a);
 	if (result >= 0)
 		return result;
+	cli_flag_wins(a.connection_id, "PIPEGATE_CONNECTION_ID");
+	cli_flag_wins(a.ttl_days, "PIPEGATE_JWT_TTL_DAYS");
 	result = config_from_environment(&c, CONFIG_TOKEN);
 	if (result == 0)
 		result = apply_arguments(&c, &a);

@@ -30,6 +30,7 @@ enum {
 		128 * 1024, /* unsent bytes in the kernel: what is urgent must not wait */
 	PING_AFTER_S = 20,
 	HANG_UP_AFTER_S = 30,
+	HANDSHAKE_S = 20,
 	CLOSE_WAIT_S = 5,
 	BACKOFF_LEAST_MS = 1000,
 	BACKOFF_MOST_MS = 60000,
@@ -433,6 +434,7 @@ static bool make_context(struct link *l)
 		.pt_serv_buf_size = RX_BYTES,
 		.max_http_header_data = HEADERS_BYTES,
 		.fd_limit_per_thread = 0,
+		.timeout_secs = HANDSHAKE_S,
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 	};

@@ -151,6 +151,12 @@ int cli_option(int argc, char **argv, const char *letters, const struct option *
 
 /* --- values --- */
 
+void cli_flag_wins(const char *value, const char *variable)
+{
+	if (value != NULL)
+		unsetenv(variable);
+}
+
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out)
 {
 	int64_t value = 0;

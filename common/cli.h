@@ -34,6 +34,9 @@ int cli_misuse(const char *why, const char *value);
  * EXIT_CONFIG. */
 int cli_complain(const char *name, const char *why, const char *value);
 
+/* A flag that was given wins over its variable, whatever stands in that. `value` NULL: it was not given. */
+void cli_flag_wins(const char *value, const char *variable);
+
 /* Whole decimal numbers between the bounds only. */
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out);
 

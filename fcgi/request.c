@@ -36,6 +36,7 @@ struct target {
 	size_t path_bytes;
 	const char *query; /* with its '?'; "" without */
 	char *normal;	   /* owned: what the web server's rules saw */
+	bool is_read;	   /* GET or HEAD */
 };
 
 static char *join(const char *a, const char *b)
@@ -59,6 +60,9 @@ static const char *without_authority(const char *uri)
 
 static void target_init(struct target *t, const struct request_parameters *p)
 {
+	const char *method = get(p, "REQUEST_METHOD");
+
+	t->is_read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 	t->raw = without_authority(get(p, "REQUEST_URI"));
 	t->path_bytes = strcspn(t->raw, "?");
 	t->query = t->raw + t->path_bytes;
@@ -91,7 +95,7 @@ static bool is_healthz(const struct target *t, const char *mount)
 {
 	size_t mount_bytes = strlen(mount);
 
-	return strncmp(t->normal, mount, mount_bytes) == 0 &&
+	return t->is_read && strncmp(t->normal, mount, mount_bytes) == 0 &&
 	       strcmp(t->normal + mount_bytes, "/healthz") == 0;
 }
 

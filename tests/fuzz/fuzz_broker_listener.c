@@ -84,7 +84,7 @@ static void start(void)
 	CHECK(snprintf(spec, sizeof spec, "unix:%s/socket", directory) < (int)sizeof spec);
 	atexit(remove_directory);
 	hub.config = &config;
-	CHECK(listener_new(&loop, spec, "listener", "tunnels", NULL, on_request, &front) != NULL);
+	CHECK(listener_new(&loop, spec, "listener", NULL, on_request, &front) != NULL);
 }
 
 static void turn(void)

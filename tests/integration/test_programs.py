@@ -165,6 +165,18 @@ def test_bad_configuration(name, arguments, variables, words):
     assert all(w in err for w in words), err
 
 
+@pytest.mark.parametrize("name, arguments, variables", [
+    ("token", ["-c", "good"], {"PIPEGATE_CONNECTION_ID": "bad id"}),
+    ("token", ["--ttl-days", "3"], {"PIPEGATE_JWT_TTL_DAYS": "x"}),
+    ("broker", ["--check", "--listen", "127.0.0.1:0"], {"PIPEGATE_LISTEN": ""}),
+    ("broker", ["--check", "--listen", "127.0.0.1:0"], {"PIPEGATE_LISTEN": "nonsense"}),
+    ("broker", ["--check", "--gate", "ipc:///tmp/x"], {"PIPEGATE_GATE": ""}),
+])
+def test_flag_wins_over_a_bad_variable(name, arguments, variables):
+    code, _, err = run(name, *arguments, **variables)
+    assert (code, err) == (0, "")
+
+
 def claims(text):
     import base64
     import json
@@ -202,6 +214,9 @@ def test_names_in_use(directory):
     code, _, err = run("broker", "--listen", f"127.0.0.1:{port}", "--gate", f"ipc://{directory}/other.sock")
     assert code == 78 and port in err.splitlines()[-1]
     assert not (directory / "other.sock").exists(), "nothing half started"
+    code, _, err = run("broker", "--listen", "127.0.0.1:0", "--gate", f"ipc://{directory}/other.sock",
+                       PIPEGATE_ADMIN=f"127.0.0.1:{port}")
+    assert code == 78 and "PIPEGATE_ADMIN" in err and err.count("\n") == 1
     responder = Process(directory, "fcgi", [program("fcgi"), "--listen", f"unix:{directory}/f.sock", "--gate",
                                             f"ipc://{directory}/gate.sock"])
     responder.wait_log("gate.connected")
