@@ -329,7 +329,8 @@ static void test_messages_that_are_ignored(void **state)
 	static const char *const texts[] = {"",	 "{",	 "[]", "null",
 					    "1", "\xff", "{}", "{\"correlation_id\":1}"};
 	static const char too_long[] = "\"" CORR "01\"";
-	static const char *const ids[] = {"\"" CORR "\\u0000\"",
+	static const char with_nul[] = "\"" CORR "\\u0000\"";
+	static const char *const ids[] = {with_nul,
 					  "\"\"",
 					  "\"01\"",
 					  too_long,

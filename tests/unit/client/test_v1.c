@@ -95,14 +95,9 @@ static void test_impossible_requests(void **state)
 		{"\"\"", "\"[]\"", "\"{}\"", "\"aGVs\\u0000\""},
 		{"\"\"", "\"[]\"", "\"{}\"", "\"aGVsbG8=\\n\""},
 	};
-	static const char *const messages[] = {"",
-					       "{",
-					       "[]",
-					       "null",
-					       "{}",
-					       "\xff",
-					       "{\"body\":\"\"}",
-					       "{\"correlation_id\":\"" CORR "\\u0000\"}"};
+	static const char id_with_nul[] = "{\"correlation_id\":\"" CORR "\\u0000\"}";
+	static const char *const messages[] = {
+		"", "{", "[]", "null", "{}", "\xff", "{\"body\":\"\"}", id_with_nul};
 	struct v1_request r;
 
 	(void)state;
