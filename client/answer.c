@@ -80,15 +80,16 @@ static void give_head(struct answer *a)
 	struct head_field f;
 	char number[12];
 	bool framed = head_find(fields->data, fields->bytes, "transfer-encoding", &f);
-	bool names = head_find(fields->data, fields->bytes, "connection", &f);
+	struct http_connection connection;
 
 	snprintf(number, sizeof number, "%03d", a->status);
 	head_add(&whole, ":status", number);
 	head_add(&whole, ":origin", a->settings->target.url);
+	http_connection_read(&connection, fields->data, fields->bytes);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
 		if (!http_hop_by_hop(&f) && !(framed && field_is(&f, "content-length")) &&
-		    !(names && http_named_by_connection(fields->data, fields->bytes, &f)))
+		    !http_connection_names(&connection, &f))
 			head_add_bytes(&whole, f.name, f.name_bytes, f.value, f.value_bytes);
 	}
 	a->events.head(a->ctx, &whole);

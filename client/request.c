@@ -76,16 +76,17 @@ static bool put_host(struct buf *out, const struct settings *s, const void *head
 }
 
 /* What stands elsewhere, or is between two machines only: a v1 server hands on all that the caller sent. */
-static bool is_ours_to_write(const void *head, size_t head_bytes, const struct head_field *f)
+static bool is_ours_to_write(const struct http_connection *c, const struct head_field *f)
 {
 	return f->name[0] == ':' || field_is(f, "host") || field_is(f, "content-length") ||
-	       http_hop_by_hop(f) || http_named_by_connection(head, head_bytes, f);
+	       http_hop_by_hop(f) || http_connection_names(c, f);
 }
 
 /* The end-to-end fields, Host first; without Content-Length. */
 static bool put_fields(struct buf *out, const struct settings *s, const void *head,
 		       size_t head_bytes, bool *expects)
 {
+	struct http_connection connection;
 	struct head_reader reader;
 	struct head_field f;
 	int more;
@@ -93,9 +94,10 @@ static bool put_fields(struct buf *out, const struct settings *s, const void *he
 	*expects = false;
 	if (!put_host(out, s, head, head_bytes))
 		return false;
+	http_connection_read(&connection, head, head_bytes);
 	head_reader_init(&reader, head, head_bytes);
 	while ((more = head_next(&reader, &f)) == 1) {
-		if (is_ours_to_write(head, head_bytes, &f))
+		if (is_ours_to_write(&connection, &f))
 			continue;
 		if (!http_token_valid(f.name, f.name_bytes) ||
 		    !http_value_valid(f.value, f.value_bytes))

@@ -125,16 +125,27 @@ static bool is_for_all(const struct head_field *f)
 	return field_is(f, "host") || field_is(f, "set-cookie") || field_has_prefix(f, "content-");
 }
 
-bool http_named_by_connection(const void *head, size_t head_bytes, const struct head_field *f)
+void http_connection_read(struct http_connection *c, const void *head, size_t head_bytes)
 {
 	struct head_reader r;
-	struct head_field other;
+	struct head_field f;
 
-	if (is_for_all(f))
-		return false;
+	*c = (struct http_connection){0};
 	head_reader_init(&r, head, head_bytes);
-	while (head_next(&r, &other) == 1) {
-		if (field_is(&other, "connection") && http_list_names(&other, f))
+	while (c->count < 8 && head_next(&r, &f) == 1) {
+		if (!field_is(&f, "connection") || c->bytes + f.value_bytes > 1024)
+			continue;
+		c->lists[c->count++] = f;
+		c->bytes += f.value_bytes;
+	}
+}
+
+bool http_connection_names(const struct http_connection *c, const struct head_field *f)
+{
+	if (c->count == 0 || is_for_all(f))
+		return false;
+	for (size_t i = 0; i < c->count; i++) {
+		if (http_list_names(&c->lists[i], f))
 			return true;
 	}
 	return false;

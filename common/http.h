@@ -24,9 +24,17 @@ bool http_list_next(struct head_field *list, struct head_field *element);
 /* Is `f` one of the comma-separated names in the value of `list`? */
 bool http_list_names(const struct head_field *list, const struct head_field *f);
 
-/* Is `f` named in one of the Connection values of this head, and so goes no further? Never Host, Set-Cookie or what says
- * how the body is to be read: those must not be named (RFC 9110 7.6.1). */
-bool http_named_by_connection(const void *head, size_t head_bytes, const struct head_field *f);
+/* The Connection values of a head. Borrows it. More than is usual is not looked at: each other field is compared with
+ * all of it. */
+struct http_connection {
+	struct head_field lists[8];
+	size_t count, bytes; /* `bytes` of the values, 1 KiB at most */
+};
+
+void http_connection_read(struct http_connection *c, const void *head, size_t head_bytes);
+
+/* Is `f` named there? Never what means the same on every connection, such as Host. */
+bool http_connection_names(const struct http_connection *c, const struct head_field *f);
 
 const char *http_reason(int status); /* the registered phrase, or "Status" */
 

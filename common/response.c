@@ -341,13 +341,13 @@ static bool read_length(struct response *r, const struct head_field *f)
 	return true;
 }
 
-static bool put_field(struct response *r, const struct names *n, const void *head,
-		      size_t head_bytes, const struct head_field *f, struct buf *out)
+static bool put_field(struct response *r, const struct names *n, const struct http_connection *c,
+		      const struct head_field *f, struct buf *out)
 {
 	bool renames = *n->q->prefix != '\0' || n->base_bytes > 0;
 
 	if (f->name[0] == ':' || is_forbidden(f) || http_hop_by_hop(f) ||
-	    http_named_by_connection(head, head_bytes, f))
+	    http_connection_names(c, f))
 		return true;
 	if (field_is(f, "content-length")) {
 		bool again = r->has_length;
@@ -372,6 +372,7 @@ bool response_write(struct response *r, const struct public_name *q, const char 
 		    const void *head, size_t head_bytes, struct buf *out)
 {
 	struct names names;
+	struct http_connection connection;
 	struct head_reader reader;
 	struct head_field f;
 	char line[96];
@@ -381,6 +382,7 @@ bool response_write(struct response *r, const struct public_name *q, const char 
 	    !read_status(head, head_bytes, q->is_upgrade, &r->status))
 		return false;
 	names_init(&names, q, head, head_bytes);
+	http_connection_read(&connection, head, head_bytes);
 	r->bodiless = q->is_head || r->status == 101 || r->status == 204 || r->status == 304;
 
 	snprintf(line, sizeof line, "%s %d %s\r\n", status_line, r->status, http_reason(r->status));
@@ -388,7 +390,7 @@ bool response_write(struct response *r, const struct public_name *q, const char 
 	head_reader_init(&reader, head, head_bytes);
 	while (head_next(&reader, &f) == 1) {
 		trim(&f);
-		if (!put_field(r, &names, head, head_bytes, &f, out))
+		if (!put_field(r, &names, &connection, &f, out))
 			return false;
 	}
 	snprintf(line, sizeof line, "x-pipegate-correlation-id: %s\r\n", q->corr_hex);

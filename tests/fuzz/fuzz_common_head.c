@@ -23,9 +23,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct head_reader r;
 	struct head_field f;
 	struct head copy = {0}, twice = {0};
+	struct http_connection connection;
 	size_t fields = 0;
 	int more;
 
+	http_connection_read(&connection, data, bytes);
+	CHECK(connection.count <= 8 && connection.bytes <= 1024);
 	head_reader_init(&r, data, bytes);
 	while ((more = head_next(&r, &f)) == 1) {
 		CHECK(f.name_bytes > 0);
@@ -33,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		if (fields++ < 8) {
 			check_find(data, bytes, &f);
 			(void)http_hop_by_hop(&f);
-			(void)http_named_by_connection(data, bytes, &f);
+			(void)http_connection_names(&connection, &f);
 		}
 		head_add_bytes(&copy, f.name, f.name_bytes, f.value, f.value_bytes);
 	}

@@ -1,5 +1,6 @@
 /* What a tunnel client says of a response, and what the web server gets to see of it. */
 #include "common/head.h"
+#include "common/http.h"
 #include "common/response.h"
 
 #include <setjmp.h>
@@ -285,6 +286,27 @@ static void test_named_by_connection(void **state)
 	buf_fini(&out);
 }
 
+/* A hostile client's costs no more than a usual one: the rest of it is not looked at. */
+static void test_much_in_connection(void **state)
+{
+	char list[1100];
+	struct head h = {0};
+	struct http_connection c;
+	struct head_field named = {"x", 1, "", 0}, other = {"y", 1, "", 0};
+
+	(void)state;
+	memset(list, ',', sizeof list - 2);
+	strcpy(list + sizeof list - 2, "y");
+	head_add(&h, "connection", list);
+	for (int i = 0; i < 10; i++)
+		head_add(&h, "connection", i < 8 ? "x" : "y");
+	http_connection_read(&c, h.data, h.bytes);
+	assert_int_equal(c.count, 8);
+	assert_true(http_connection_names(&c, &named));
+	assert_false(http_connection_names(&c, &other));
+	head_fini(&h);
+}
+
 static void test_impossible(void **state)
 {
 	static const char *const rows[][3] = {
@@ -317,9 +339,13 @@ static void test_impossible(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	   cmocka_unit_test(test_spellings),
-		cmocka_unit_test(test_base),	   cmocka_unit_test(test_no_redirect_inside),
-		cmocka_unit_test(test_dropped),	   cmocka_unit_test(test_named_by_connection),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_base),
+		cmocka_unit_test(test_no_redirect_inside),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_named_by_connection),
+		cmocka_unit_test(test_much_in_connection),
 		cmocka_unit_test(test_impossible),
 	};
 
