@@ -115,8 +115,8 @@ struct route {
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	struct tunnel_list tunnels; /* in the order of their next turn */
 	struct exchange_list queue;
-	size_t queued;
-	bool seen; /* had a tunnel once: worth waiting for */
+	size_t queued, queued_websockets; /* the latter among the former */
+	bool seen;			  /* had a tunnel once: worth waiting for */
 	bool dispatching;
 	TAILQ_ENTRY(route) idle_link; /* hub->idle_routes: no tunnel, nothing queued */
 	bool idle;

@@ -1,7 +1,10 @@
 /* broker/route.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
  *
  * A route exists while it has a tunnel or a waiting request, and afterwards for as long as there is
- * room, so that a request for a name that was here before may wait for its client to come back. */
+ * room, so that a request for a name that was here before may wait for its client to come back.
+ *
+ * A request waits only while no tunnel that can carry it has room, and route_dispatch() sees to that
+ * after each change. So one that finds room at once overtakes nobody who could have had it. */
 #include "broker/hub.h"
 #include "broker/tunnel.h"
 
@@ -162,6 +165,7 @@ static void enqueue(struct route *r, struct exchange *x, bool at_front)
 	x->queued = true;
 	x->route = r;
 	r->queued++;
+	r->queued_websockets += x->websocket;
 	r->hub->stats.queued++;
 	r->hub->unseen_queued += !r->seen;
 	if (!has_open_tunnel(r))
@@ -178,6 +182,7 @@ void route_dequeue(struct exchange *x)
 	x->queued = false;
 	x->route = NULL;
 	r->queued--;
+	r->queued_websockets -= x->websocket;
 	r->hub->stats.queued--;
 	r->hub->unseen_queued -= !r->seen;
 	deadline_clear(&r->hub->offline_waits, &x->offline);
@@ -190,15 +195,13 @@ enum fail route_accept(struct route *r, struct exchange *x)
 	enum fail refusal;
 	bool fresh = h->now_ms - h->started_ms < FRESH_MS;
 
-	if (TAILQ_EMPTY(&r->queue)) {
-		struct tunnel *t = pick(r, x, &refusal);
-		if (t != NULL) {
-			give(r, t, x);
-			return FAIL_NONE;
-		}
-		if (refusal != FAIL_NONE)
-			return refusal;
+	struct tunnel *t = pick(r, x, &refusal);
+	if (t != NULL) {
+		give(r, t, x);
+		return FAIL_NONE;
 	}
+	if (refusal != FAIL_NONE)
+		return refusal;
 	if (!has_open_tunnel(r)) {
 		if (!r->seen && !fresh)
 			return FAIL_TUNNEL_UNKNOWN;
@@ -218,24 +221,39 @@ void route_requeue(struct route *r, struct exchange *x)
 	enqueue(r, x, true);
 }
 
+/* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can wait then. */
+static bool may_serve_more(const struct route *r)
+{
+	const struct tunnel *t;
+
+	if (r->queued_websockets > 0)
+		return true;
+	TAILQ_FOREACH (t, &r->tunnels, siblings) {
+		if (t->state == TUNNEL_OPEN && t->running_count < t->max_running)
+			return true;
+	}
+	return false;
+}
+
+/* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id. Then each
+ * request that ends there costs a look at the whole queue, which its bound keeps short. */
 void route_dispatch(struct route *r)
 {
-	struct exchange *x;
+	struct exchange *x, *next;
 
 	if (r->dispatching)
 		return; /* an exchange failed while it was given out: the loop below goes on */
 	r->dispatching = true;
-	while ((x = TAILQ_FIRST(&r->queue)) != NULL) {
+	for (x = TAILQ_FIRST(&r->queue); x != NULL && may_serve_more(r); x = next) {
 		enum fail refusal;
 		struct tunnel *t = pick(r, x, &refusal);
+		next = TAILQ_NEXT(x, place); /* nobody else leaves the queue here */
 		if (refusal != FAIL_NONE) {
 			exchange_fail(x, refusal);
-			continue;
+		} else if (t != NULL) {
+			route_dequeue(x);
+			give(r, t, x);
 		}
-		if (t == NULL)
-			break;
-		route_dequeue(x);
-		give(r, t, x);
 	}
 	r->dispatching = false;
 }

@@ -104,6 +104,16 @@ static inline void world_send(struct world *w, size_t peer, const struct gate_ms
 	hub_on_gate(&w->hub, &from, m);
 }
 
+/* A request waits only for tunnels that have no room for it, or cannot carry it. */
+static inline void world_check_wait(const struct exchange *x)
+{
+	const struct tunnel *t;
+
+	TAILQ_FOREACH (t, &x->route->tunnels, siblings)
+		CHECK(t->state != TUNNEL_OPEN || t->running_count >= t->max_running ||
+		      x->websocket || t->codec->refuses(t, x) != FAIL_NONE);
+}
+
 static inline void world_count(const struct world *w)
 {
 	const struct hub *h = &w->hub;
@@ -114,6 +124,8 @@ static inline void world_count(const struct world *w)
 		open++;
 		queued += x->queued;
 		unseen += x->queued && !x->route->seen;
+		if (x->queued)
+			world_check_wait(x);
 		running += x->tunnel != NULL;
 		CHECK(!(x->queued && x->tunnel != NULL) && !(x->failed && x->tunnel != NULL));
 		CHECK(x->progress.at_ms != 0); /* whatever happens, it ends */

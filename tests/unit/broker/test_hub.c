@@ -261,6 +261,119 @@ static void test_fewest_running_then_in_turn(void **state)
 	expect_frame(0, FRAME_OPEN, 2);
 }
 
+static void ask(size_t peer, const char *method)
+{
+	struct head h = {0};
+
+	world_request(&h, method, "/");
+	world_open(&w, peer, "a", &h, GATE_BODY_END, 0);
+	world_settle(&w);
+	head_fini(&h);
+}
+
+static void ask_websocket(size_t peer)
+{
+	struct gate_msg m = {.kind = GATE_OPEN,
+			     .number = 10000,
+			     .id = "a",
+			     .id_bytes = 1,
+			     .head = get.data,
+			     .head_bytes = get.bytes};
+
+	memset(m.corr, (int)peer, sizeof m.corr);
+	world_send(&w, peer, &m); /* of no responder process: a caller's WebSocket */
+	world_settle(&w);
+}
+
+/* A v2 tunnel that takes one request at a time. */
+static void connect_narrow(size_t slot)
+{
+	world_connect(&w, slot, &codec_v2, "a");
+	world_hello(&w, slot, "1", "262144", "0123456789abcdef0123456789abcdef");
+	world_settle(&w);
+}
+
+/* Where is it? -1: it waits. */
+static int slot_of(size_t peer)
+{
+	uint8_t corr[CORR_BYTES];
+
+	memset(corr, (int)peer, sizeof corr);
+	const struct exchange *x = exchange_find(&w.hub, corr);
+	assert_non_null(x);
+	for (int i = 0; i < WORLD_SOCKETS; i++) {
+		if (x->tunnel != NULL && w.sockets[i].tunnel == x->tunnel)
+			return i;
+	}
+	assert_true(x->queued);
+	return -1;
+}
+
+/* v1 in slot 0. */
+static void answer_v1(size_t peer)
+{
+	char message[160], id[33];
+
+	for (int i = 0; i < 16; i++)
+		snprintf(id + 2 * i, 3, "%02zx", peer);
+	snprintf(message, sizeof message,
+		 "{\"correlation_id\":\"%s\",\"headers\":\"\",\"body\":\"\",\"status_code\":200}",
+		 id);
+	world_receive(&w, 0, message, strlen(message));
+	world_settle(&w);
+	expect_answer(peer);
+}
+
+/* What only a v2 client can serve waits for one, and keeps nobody from a v1 client that has room. */
+static void test_waiting_for_one_client_blocks_no_other(void **state)
+{
+	(void)state;
+	w.config.max_queue_depth = 4;
+	world_connect(&w, 0, &codec_v1, "a");
+	connect_narrow(1);
+	ask(0, "PROPFIND");
+	assert_int_equal(slot_of(0), 1);
+	ask(1, "PROPFIND");
+	assert_int_equal(slot_of(1), -1);
+	ask(2, "GET");
+	ask(3, "GET");
+	assert_int_equal(slot_of(2), 0);
+	assert_int_equal(slot_of(3), 0);
+	ask(4, "GET"); /* both are full now */
+	ask(5, "PROPFIND");
+	ask(6, "GET");
+	assert_int_equal(w.hub.stats.queued, 4);
+
+	answer_v1(2); /* past the PROPFIND that came first */
+	assert_int_equal(slot_of(4), 0);
+	assert_int_equal(slot_of(6), -1);
+	world_answer(&w, 1, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	assert_int_equal(slot_of(1), 1);
+	world_answer(&w, 1, FRAME_END, 2, "", 0); /* either would do here: in the order they came */
+	world_settle(&w);
+	assert_int_equal(slot_of(5), 1);
+	answer_v1(3);
+	assert_int_equal(slot_of(6), 0);
+	assert_int_equal(w.hub.stats.queued, 0);
+}
+
+/* It takes no request's place, so it waits for none. */
+static void test_a_websocket_waits_for_no_request(void **state)
+{
+	(void)state;
+	w.config.max_websockets = 1;
+	ask(0, "GET");
+	ask(1, "GET");
+	ask_websocket(2);
+	connect_narrow(1);
+	assert_int_equal(slot_of(0), 1);
+	assert_int_equal(slot_of(1), -1);
+	assert_int_equal(slot_of(2), 1);
+	ask_websocket(3); /* nor for another one */
+	expect_failure(3, FAIL_QUEUE_FULL, 0);
+}
+
 static void test_tunnel_lost(void **state)
 {
 	(void)state;
@@ -495,6 +608,8 @@ int main(void)
 		TEST(test_queue_is_bounded),
 		TEST(test_a_young_broker_holds_a_queue_and_not_a_scan),
 		TEST(test_fewest_running_then_in_turn),
+		TEST(test_waiting_for_one_client_blocks_no_other),
+		TEST(test_a_websocket_waits_for_no_request),
 		TEST(test_tunnel_lost),
 		TEST(test_tunnel_lost_after_the_head),
 		TEST(test_time_outs),
