@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import select
 import shutil
 import socket
 import stat
@@ -276,6 +277,21 @@ def test_why_there_is_no_tunnel(directory):
     line = client.wait_log("tunnel.closed")
     assert 'reason="closed before established"' in line, "nobody listens, and the library counts the NUL behind its words"
     client.stop()
+
+
+def test_client_waits_for_a_slow_handshake():
+    """20 s; libwebsockets' own time-out is 5."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = subprocess.Popen([program("client"), "3000", f"ws://127.0.0.1:{listener.getsockname()[1]}/?token=x"],
+                                  stderr=subprocess.PIPE, text=True)
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        assert not select.select([connection], [], [], 7)[0], "it has given up"
+        connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert any("code=503" in line for line in client.stderr)
+        client.terminate()
+        client.communicate(timeout=PATIENCE_S)
+        connection.close()
 
 
 def test_client_comes_back(directory):
