@@ -15,7 +15,7 @@ static const int64_t YEAR_SECONDS = 366 * 24 * 3600;
 
 struct number_key {
 	const char *name;
-	enum config_for needed_by; /* CONFIG_TOKEN: by the token program only */
+	unsigned readers; /* of enum config_for */
 	int64_t standard, least, most;
 	int64_t unit; /* what one of the variable is in the struct */
 	size_t offset;
@@ -23,6 +23,7 @@ struct number_key {
 
 struct text_key {
 	const char *name;
+	unsigned readers;
 	const char *standard;
 	size_t offset;
 };
@@ -55,7 +56,7 @@ static int load_numbers(struct config *c, enum config_for program)
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
 		const struct number_key *k = &keys[i];
 		int64_t value = k->standard;
-		if (k->needed_by == program &&
+		if ((k->readers & program) &&
 		    cli_number_variable(k->name, k->standard, k->least, k->most, &value) != 0)
 			return EXIT_CONFIG;
 		*(int64_t *)((char *)c + k->offset) = value * k->unit;
@@ -63,24 +64,26 @@ static int load_numbers(struct config *c, enum config_for program)
 	return 0;
 }
 
-static int load_texts(struct config *c)
+static int load_texts(struct config *c, enum config_for program)
 {
+	const unsigned both = CONFIG_BROKER | CONFIG_TOKEN;
 	const struct text_key keys[] = {
-		{"PIPEGATE_JWT_ISSUER", "pipegate", AT(jwt_issuer)},
-		{"PIPEGATE_JWT_AUDIENCE", "pipegate", AT(jwt_audience)},
-		{"PIPEGATE_CONNECTION_ID", NULL, AT(connection_id)},
-		{"PIPEGATE_LISTEN", "127.0.0.1:8000", AT(listen)},
-		{"PIPEGATE_GATE", "ipc:///run/pipegate/gate.sock", AT(gate)},
-		{"PIPEGATE_ADMIN", NULL, AT(admin)},
+		{"PIPEGATE_JWT_ISSUER", both, "pipegate", AT(jwt_issuer)},
+		{"PIPEGATE_JWT_AUDIENCE", both, "pipegate", AT(jwt_audience)},
+		{"PIPEGATE_CONNECTION_ID", CONFIG_TOKEN, NULL, AT(connection_id)},
+		{"PIPEGATE_LISTEN", CONFIG_BROKER, "127.0.0.1:8000", AT(listen)},
+		{"PIPEGATE_GATE", CONFIG_BROKER, "ipc:///run/pipegate/gate.sock", AT(gate)},
+		{"PIPEGATE_ADMIN", CONFIG_BROKER, NULL, AT(admin)},
 	};
 
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-		const char *text = getenv(keys[i].name);
-		if (text != NULL && *text == '\0' && keys[i].standard == NULL)
+		const struct text_key *k = &keys[i];
+		const char *text = (k->readers & program) ? getenv(k->name) : NULL;
+		if (text != NULL && *text == '\0' && k->standard == NULL)
 			text = NULL; /* an empty optional variable is an absent one */
 		if (text != NULL && *text == '\0')
-			return cli_complain(keys[i].name, "empty", text);
-		*(const char **)((char *)c + keys[i].offset) = text ? text : keys[i].standard;
+			return cli_complain(k->name, "empty", text);
+		*(const char **)((char *)c + k->offset) = text ? text : k->standard;
 	}
 	return 0;
 }
@@ -138,8 +141,8 @@ int config_from_environment(struct config *c, enum config_for program)
 	if (result == 0)
 		result = load_numbers(c, program);
 	if (result == 0)
-		result = load_texts(c);
-	if (result == 0 && program == CONFIG_TOKEN && c->connection_id != NULL &&
+		result = load_texts(c, program);
+	if (result == 0 && c->connection_id != NULL &&
 	    !connection_id_valid(c->connection_id, strlen(c->connection_id)))
 		result = cli_complain("PIPEGATE_CONNECTION_ID", "not 1 to 64 of A-Z a-z 0-9 _ -",
 				      c->connection_id);

@@ -1,6 +1,6 @@
 /* broker/config.h - Settings of pipegate-broker and pipegate-token: contract section 2.
  *
- * One table in config.c names each variable, its type, bounds and default. A flag wins over its
+ * Two tables in config.c name each variable, who reads it, its bounds and default. A flag wins over its
  * variable, which wins over the default. */
 #ifndef PIPEGATE_CONFIG_H
 #define PIPEGATE_CONFIG_H
@@ -40,7 +40,7 @@ struct config {
 	bool check_only;
 };
 
-enum config_for { CONFIG_BROKER, CONFIG_TOKEN };
+enum config_for { CONFIG_BROKER = 1, CONFIG_TOKEN = 2 };
 
 /* Reads the environment into *c, whose strings then borrow from it. 0, or EXIT_CONFIG after one
  * line on stderr that names the variable and quotes the value (never the secret). */

@@ -178,6 +178,31 @@ def test_flag_wins_over_a_bad_variable(name, arguments, variables):
     assert (code, err) == (0, "")
 
 
+def test_flag_wins_over_a_bad_variable_of_programs_that_stay(directory):
+    gate = f"ipc://{directory}/gate.sock"
+    broker = Process(directory, "broker", [program("broker"), "--listen", "127.0.0.1:0", "--gate", gate],
+                     environment(PIPEGATE_LISTEN="", PIPEGATE_GATE="nonsense"))
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    responder = Process(directory, "fcgi", [program("fcgi"), "--listen", "127.0.0.1:0", "--gate", gate],
+                        environment(PIPEGATE_GATE=""))
+    responder.wait_log("gate.connected")
+    (directory / "token").write_text(token())
+    client = Process(directory, "client", [program("client"), "--token-file", str(directory / "token"), "3000",
+                                           f"ws://127.0.0.1:{port}/"], environment(PIPEGATE_TOKEN="no token"))
+    client.wait_log("tunnel.open")
+    for p in (client, responder, broker):
+        p.stop()
+
+
+@pytest.mark.parametrize("name, arguments, variables", [
+    ("token", [], {"PIPEGATE_LISTEN": "", "PIPEGATE_GATE": "", "PIPEGATE_MAX_BODY_BYTES": "x"}),
+    ("broker", ["--check"], {"PIPEGATE_CONNECTION_ID": "bad id", "PIPEGATE_JWT_TTL_DAYS": "x"}),
+])
+def test_variables_of_another_program_do_not_matter(name, arguments, variables):
+    code, _, err = run(name, *arguments, **variables)
+    assert (code, err) == (0, "")
+
+
 def claims(text):
     import base64
     import json
