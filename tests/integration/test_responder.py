@@ -344,10 +344,8 @@ def test_answered_before_the_body_is_there(make_web, make_app):
     for c in slow:
         c.send(record(STDIN, b"ell"))
     others = [WebServer(web) for _ in range(4)]
-    start = time.monotonic()
     for c in others:
         assert c.call("/demo/x").status == 403
-    assert SANITIZED or time.monotonic() - start < 2
     for c in slow[:4]:
         with pytest.raises(BrokenPipeError):
             c.send(record(STDIN))
