@@ -233,15 +233,21 @@ static bool is_ours(const struct head_field *f)
 	return http_is_forwarding(f);
 }
 
-static void add_header(struct request *r, const char *name, const char *value,
-		       const struct head_field *connection)
+/* lighttpd joins two Cookie lines as they should be. All others are taken for Apache, which need not say its name. */
+static bool may_have_broken_cookies(const struct request_parameters *p)
+{
+	return strncmp(get(p, "SERVER_SOFTWARE"), "lighttpd", 8) != 0;
+}
+
+static void add_header(struct request *r, const struct request_parameters *p, const char *name,
+		       const char *value, const struct head_field *connection)
 {
 	struct head_field f = {name, strlen(name), value, strlen(value)};
 
 	if (is_ours(&f) || http_hop_by_hop(&f) || http_list_names(connection, &f) ||
 	    !http_value_valid(value, f.value_bytes))
 		return;
-	if (field_is(&f, "cookie")) {
+	if (field_is(&f, "cookie") && may_have_broken_cookies(p)) {
 		char *fixed = http_cookie_repaired(value);
 		head_add(&r->head, name, fixed);
 		free(fixed);
@@ -260,7 +266,7 @@ static void add_headers(struct request *r, const struct request_parameters *p)
 		size_t name_bytes = strcspn(entry, "=");
 		char name[NAME_MAX_BYTES];
 		if (entry[name_bytes] == '=' && header_name(entry, name_bytes, name))
-			add_header(r, name, entry + name_bytes + 1, &connection);
+			add_header(r, p, name, entry + name_bytes + 1, &connection);
 	}
 }
 

@@ -195,6 +195,13 @@ def test_two_cookie_lines(web, make_app, name):
     assert dict(seen["headers"])["cookie"] == 'a=1; b="x, y"; c=3'
 
 
+def test_comma_in_a_cookie(server, web, make_app, name):
+    """Behind Apache it looks like two lines."""
+    web.client(make_app().url, name)
+    seen = web.call("GET", f"/{name}/x", [("Cookie", "a=x, b=y; c=3")]).json()
+    assert dict(seen["headers"])["cookie"] == ("a=x, b=y; c=3" if server == "lighttpd" else "a=x; b=y; c=3")
+
+
 def test_host_header(web, make_app, name):
     app = make_app()
     for argument, expected in (("target", app.url[7:]), ("other.example", "other.example"), ("keep", "public.example")):

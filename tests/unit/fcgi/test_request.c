@@ -251,6 +251,28 @@ static void test_headers(void **state)
 	request_fini(&r);
 }
 
+/* Whether a comma in a Cookie may be where two lines were joined depends on the web server. */
+static void test_cookies(void **state)
+{
+	static const struct {
+		const char *software, *cookie;
+	} rows[] = {
+		{"SERVER_SOFTWARE=Apache/2.4.62 (Debian)", "a=x; b=y"},
+		{"SERVER_SOFTWARE=", "a=x; b=y"},
+		{"SERVER_SOFTWARE=lighttpd/1.4.69", "a=x, b=y"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *entries[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/abc/x",
+					 "HTTP_COOKIE=a=x, b=y", rows[i].software, NULL};
+		struct request r;
+		read_entries(&r, entries);
+		expect_field(&r, "cookie", rows[i].cookie);
+		request_fini(&r);
+	}
+}
+
 static void test_accept(void **state)
 {
 	(void)state;
@@ -295,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_wildcard_host),
 		cmocka_unit_test(test_redirect_keeps_the_query),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_cookies),
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_share),
 	};
