@@ -26,6 +26,8 @@ static const char usage[] =
 	"      --token-file PATH    the token is the first line of this file\n"
 	"      --host-header WHICH  Host for the local app: keep (the public one, default),\n"
 	"                           target, or a name\n"
+	"      --keep-alive on|off  keep connections to the local app for further requests;\n"
+	"                           default on\n"
 	"      --ca-file PATH       certificates to trust, for wss:// and https:// targets\n"
 	"      --insecure           do not check certificates\n"
 	"  -v, --verbose            log more\n"
@@ -53,10 +55,11 @@ static void print_version(void)
 /* -1: go on. Otherwise the exit code. */
 static int parse_arguments(int argc, char **argv, struct arguments *a)
 {
-	enum { OPT_TOKEN = 1000, OPT_HOST, OPT_CA, OPT_INSECURE, OPT_VERSION };
+	enum { OPT_TOKEN = 1000, OPT_HOST, OPT_KEEP, OPT_CA, OPT_INSECURE, OPT_VERSION };
 	static const struct option options[] = {
 		{"token-file", required_argument, NULL, OPT_TOKEN},
 		{"host-header", required_argument, NULL, OPT_HOST},
+		{"keep-alive", required_argument, NULL, OPT_KEEP},
 		{"ca-file", required_argument, NULL, OPT_CA},
 		{"insecure", no_argument, NULL, OPT_INSECURE},
 		{"verbose", no_argument, NULL, 'v'},
@@ -73,6 +76,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 			break;
 		case OPT_HOST:
 			a->host_header = optarg;
+			break;
+		case OPT_KEEP:
+			a->keep_alive = optarg;
 			break;
 		case OPT_CA:
 			a->ca_file = optarg;

@@ -95,7 +95,8 @@ static void fetch_free(struct fetch *f)
 /* The wire can carry another request. */
 static bool is_reusable(const struct fetch *f)
 {
-	return f->state == ANSWER_COMPLETE && answer_keeps_open(f->answer) &&
+	return f->origin->settings->keep_alive && f->state == ANSWER_COMPLETE &&
+	       answer_keeps_open(f->answer) &&
 	       buf_bytes(&f->in) == 0 && f->body == BODY_OVER && buf_bytes(&f->out) == 0 &&
 	       !f->broken;
 }

@@ -201,6 +201,15 @@ static int read_host_header(struct settings *s, const char *text)
 	return 0;
 }
 
+static int read_keep_alive(struct settings *s, const char *text)
+{
+	s->keep_alive = text == NULL || strcmp(text, "on") == 0;
+	if (s->keep_alive || strcmp(text, "off") == 0)
+		return 0;
+	cli_complain("--keep-alive", "neither on nor off", text);
+	return EXIT_USAGE;
+}
+
 int settings_read(struct settings *s, const struct arguments *a)
 {
 	*s = (struct settings){.ca_file = a->ca_file, .insecure = a->insecure};
@@ -213,6 +222,8 @@ int settings_read(struct settings *s, const struct arguments *a)
 	int result = read_server(&s->server, a->server);
 	if (result == 0)
 		result = read_host_header(s, a->host_header);
+	if (result == 0)
+		result = read_keep_alive(s, a->keep_alive);
 	if (result == 0)
 		result = read_token(s, a);
 	if (result == 0 && s->ca_file != NULL && access(s->ca_file, R_OK) != 0)

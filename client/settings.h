@@ -36,11 +36,12 @@ struct settings {
 	const char *host_name; /* HOST_NAME */
 	const char *ca_file;   /* NULL: the system's */
 	bool insecure;	       /* TLS certificates are not checked */
+	bool keep_alive;       /* connections to the app may carry further requests */
 };
 
 /* What the command line said; NULL where it said nothing. */
 struct arguments {
-	const char *target, *server, *token_file, *host_header, *ca_file;
+	const char *target, *server, *token_file, *host_header, *ca_file, *keep_alive;
 	bool insecure;
 };
 

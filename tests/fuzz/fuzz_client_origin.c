@@ -23,7 +23,7 @@ enum {
 
 static uv_loop_t loop;
 static uv_timer_t guard; /* no turn of the loop takes long */
-static struct settings settings;
+static struct settings settings = {.keep_alive = true};
 static struct origin *origin;
 static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
 static char path[40];

@@ -173,13 +173,39 @@ static void test_settings(void **state)
 	expect_settings(EXIT_CONFIG, "ws://h/", "abc\r\nx: y", NULL);
 }
 
+static void test_keep_alive(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		bool keep_alive;
+	} rows[] = {
+		{NULL, 0, true},
+		{"on", 0, true},
+		{"off", 0, false},
+		{"", EXIT_USAGE, false},
+		{"yes", EXIT_USAGE, false},
+		{"ON", EXIT_USAGE, false},
+	};
+
+	(void)state;
+	setenv("PIPEGATE_TOKEN", "abc", 1);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct arguments a = {
+			.target = "3000", .server = "ws://h", .keep_alive = rows[i].text};
+		struct settings s;
+		assert_int_equal(settings_read(&s, &a), rows[i].result);
+		assert_int_equal(s.keep_alive, rows[i].keep_alive);
+		settings_fini(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls),
-		cmocka_unit_test(test_long_url),
-		cmocka_unit_test(test_targets),
-		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_urls),	   cmocka_unit_test(test_long_url),
+		cmocka_unit_test(test_targets),	   cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_keep_alive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
