@@ -1,51 +1,37 @@
-/* broker/deadline.h - Lists of deadlines. Each list holds one kind of wait, nearly always of the same
- * length, so that a new entry belongs at the tail and both setting and expiring cost O(1). */
+/* broker/deadline.h - Deadlines, the soonest first: a binary heap of what other structs embed.
+ *
+ * Setting, moving and clearing cost O(log n), whatever lengths of time are mixed; the soonest is known at
+ * once. Peers choose how many deadlines there are and how long (holds, silences, lives of tokens). */
 #ifndef PIPEGATE_DEADLINE_H
 #define PIPEGATE_DEADLINE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
+/* Embedded by its owner; zero: not set. */
 struct deadline {
-	TAILQ_ENTRY(deadline) link;
 	int64_t at_ms; /* monotonic; 0: not set */
+	size_t place;  /* in the heap, while it is set */
 };
 
-TAILQ_HEAD(deadlines, deadline);
+/* Zero: empty. */
+struct deadlines {
+	struct deadline **heap;
+	size_t count, room;
+};
 
-static inline void deadline_clear(struct deadlines *list, struct deadline *d)
-{
-	if (d->at_ms != 0)
-		TAILQ_REMOVE(list, d, link);
-	d->at_ms = 0;
-}
+void deadline_clear(struct deadlines *list, struct deadline *d); /* nothing where it is not set */
 
-/* at_ms > 0. Moves an entry that is set already. */
-static inline void deadline_set(struct deadlines *list, struct deadline *d, int64_t at_ms)
-{
-	deadline_clear(list, d);
-	d->at_ms = at_ms;
-	struct deadline *before = TAILQ_LAST(list, deadlines);
-	while (before != NULL && before->at_ms > at_ms)
-		before = TAILQ_PREV(before, deadlines, link);
-	if (before != NULL)
-		TAILQ_INSERT_AFTER(list, before, d, link);
-	else
-		TAILQ_INSERT_HEAD(list, d, link);
-}
+/* at_ms > 0. Moves a deadline that is set already. */
+void deadline_set(struct deadlines *list, struct deadline *d, int64_t at_ms);
 
-/* The first entry if it is due, taken off its list; NULL otherwise. */
-static inline struct deadline *deadline_take_due(struct deadlines *list, int64_t now_ms)
-{
-	struct deadline *d = TAILQ_FIRST(list);
+/* The soonest; NULL: none is set. */
+struct deadline *deadline_first(const struct deadlines *list);
 
-	if (d == NULL || d->at_ms > now_ms)
-		return NULL;
-	deadline_clear(list, d);
-	return d;
-}
+/* The soonest if it is due, cleared; NULL otherwise. */
+struct deadline *deadline_take_due(struct deadlines *list, int64_t now_ms);
+
+void deadlines_fini(struct deadlines *list); /* those that are still set are forgotten */
 
 #define OWNER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 

@@ -29,10 +29,6 @@ void hub_init(struct hub *h, const struct config *config, const struct hub_io *i
 	TAILQ_INIT(&h->dirty);
 	TAILQ_INIT(&h->dirty_tunnels);
 	TAILQ_INIT(&h->dead_tunnels);
-	TAILQ_INIT(&h->holds);
-	TAILQ_INIT(&h->response_waits);
-	TAILQ_INIT(&h->idle_waits);
-	TAILQ_INIT(&h->offline_waits);
 }
 
 static void forget_process(struct hub *h, struct process *p)
@@ -52,6 +48,10 @@ void hub_fini(struct hub *h)
 	route_free_all(h);
 	HASH_ITER (hh, h->processes, p, next)
 		forget_process(h, p);
+	deadlines_fini(&h->holds);
+	deadlines_fini(&h->response_waits);
+	deadlines_fini(&h->idle_waits);
+	deadlines_fini(&h->offline_waits);
 }
 
 void hub_set_now(struct hub *h, int64_t now_ms)

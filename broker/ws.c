@@ -152,7 +152,7 @@ static void refuse(struct ws_socket *s, enum auth_result result)
 
 	close_on(s, &w->refused, 1008, auth_reason(result));
 	if (w->refused_count > REFUSED_MAX)
-		hang_up(OWNER_OF(TAILQ_FIRST(&w->refused), struct ws_socket, check));
+		hang_up(OWNER_OF(deadline_first(&w->refused), struct ws_socket, check));
 }
 
 /* --- tunnel_io --- */
@@ -204,8 +204,7 @@ static const struct tunnel_io tunnel_io = {.flush = io_flush, .close = io_close}
 /* --- is the peer there? ---
  *
  * libwebsockets can do this too (retry_and_idle_policy), but 4.1 keeps one sorted list of all timers: with
- * 10,000 tunnels a round of Pings took eight seconds. Here all wait equally long, so the lists stay in order.
- * Nor is lws_set_timeout() for us: what is set outside of its callbacks waits for the next event of any
+ * 10,000 tunnels a round of Pings took eight seconds. Nor is lws_set_timeout() for us: what is set outside of its callbacks waits for the next event of any
  * socket of its own, which may be a minute away. */
 
 static void watch_silence(struct ws_socket *s)
@@ -442,10 +441,6 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	lws_set_allocator(allocate);
 	w->loop = loop;
 	w->hub = hub;
-	TAILQ_INIT(&w->silences);
-	TAILQ_INIT(&w->pongs);
-	TAILQ_INIT(&w->closings);
-	TAILQ_INIT(&w->refused);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);
 	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
@@ -475,6 +470,10 @@ void ws_destroy(struct ws **wp)
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
 	slots_destroy(&receive_buffers);
+	deadlines_fini(&w->silences);
+	deadlines_fini(&w->pongs);
+	deadlines_fini(&w->closings);
+	deadlines_fini(&w->refused);
 	free(w->out);
 	free(w);
 }
