@@ -529,12 +529,12 @@ class Lighttpd:
         if example:
             body = (ROOT / f"conf/lighttpd/examples/{example}.conf").read_text()
             body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace("8000", str(stack.broker_port))
-            body = body.replace("/run/pipegate/fcgi.sock", str(stack.socket))
+            body = body.replace("/run/pipegate/fcgi.sock", str(stack.socket)).replace("127.0.0.1", stack.broker_host)
         else:
             body = f"""
 var.pipegate_mount = "{mount}"
 var.pipegate_socket = "{stack.socket}"
-var.pipegate_host = "127.0.0.1"
+var.pipegate_host = "{stack.broker_host}"
 var.pipegate_port = {stack.broker_port}
 include "{ROOT}/conf/lighttpd/pipegate.conf"
 """
@@ -589,7 +589,9 @@ class Apache:
     def __init__(self, stack, settings="", mount="", example=None, after=""):
         self.port = free_port()
         path = stack.directory / "apache.conf"
-        where = f"Define PIPEGATE_SOCKET {stack.socket}\nDefine PIPEGATE_LISTENER 127.0.0.1:{stack.broker_port}\n"
+        where = f"Define PIPEGATE_SOCKET {stack.socket}\n"
+        where += (f"Define PIPEGATE_TUNNELS {stack.tunnels}\n" if stack.tunnels else
+                  f"Define PIPEGATE_LISTENER 127.0.0.1:{stack.broker_port}\n")
         if example:
             body = (ROOT / f"conf/apache/examples/{example}.conf").read_text()
             body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace("*:80", f"*:{self.port}")
@@ -664,7 +666,7 @@ class Stack:
     server where `server` is None: see fastcgi.py."""
 
     def __init__(self, directory, server, settings="", mount="", example=None, after="", threads=None,
-                 descriptors=None, responder_descriptors=None, **variables):
+                 descriptors=None, responder_descriptors=None, unix_listener=False, **variables):
         self.directory = pathlib.Path(directory)
         os.chmod(self.directory, 0o755)
         self.gate = f"ipc://{self.directory}/gate.sock"
@@ -673,6 +675,8 @@ class Stack:
         self.variables, self.threads = variables, threads
         self.descriptors, self.responder_descriptors = descriptors, responder_descriptors
         self.broker_port = 0
+        self.tunnels = self.directory / "tunnels.sock" if unix_listener else None
+        self.broker_host = str(self.tunnels or "127.0.0.1")
         self.mount = mount
         self.processes = []
         self.broker = self.start_broker()
@@ -681,11 +685,15 @@ class Stack:
         self.port = self.web.port if server else None
 
     def start_broker(self):
-        argv = [*limited(self.descriptors), program("broker"), "--listen", f"127.0.0.1:{self.broker_port}", "--gate", self.gate]
+        listen = f"unix:{self.tunnels}" if self.tunnels else f"127.0.0.1:{self.broker_port}"
+        argv = [*limited(self.descriptors), program("broker"), "--listen", listen, "--gate", self.gate]
+        if self.tunnels and os.geteuid() == 0:
+            argv += ["--socket-group", pwd.getpwnam("www-data").pw_name]
         p = Process(self.directory, "broker", argv, environment(PIPEGATE_ADMIN=f"unix:{self.admin}", **self.variables))
         self.processes.append(p)
         log = p.wait_log("ready gate=")
-        self.broker_port = int(log.split("what=tunnels address=127.0.0.1:")[1].split()[0])
+        if not self.tunnels:
+            self.broker_port = int(log.split("what=tunnels address=127.0.0.1:")[1].split()[0])
         return p
 
     def start_responder(self):
@@ -700,7 +708,8 @@ class Stack:
         return p
 
     def client(self, target, sub="demo", *arguments, direct=True, wait=True, tok=None):
-        """Our own client. `direct`: to the broker's listener, not through the web server."""
+        """Our own client. `direct`: to the broker's listener, not through the web server. It dials no unix socket."""
+        direct = direct and not self.tunnels
         port = self.broker_port if direct else self.port
         path = "/" if direct else self.mount + "/"
         argv = [program("client"), *arguments, target, f"ws://127.0.0.1:{port}{path}"]
