@@ -124,6 +124,25 @@ static enum auth_result check_claims(const struct config *c, const json_t *claim
 	return AUTH_OK;
 }
 
+/* Copies the token with a NUL at its end. False: none of ours. */
+static bool is_signed(const struct config *c, const char *token, size_t bytes,
+		      char text[AUTH_TOKEN_MAX_BYTES + 1], jwt_alg_t *algorithm)
+{
+	if (bytes > AUTH_TOKEN_MAX_BYTES || memchr(token, '\0', bytes) != NULL)
+		return false;
+	memcpy(text, token, bytes);
+	text[bytes] = '\0';
+	return signature_ok(c, text, algorithm);
+}
+
+bool auth_is_ours(const struct config *c, const char *token, size_t bytes)
+{
+	char text[AUTH_TOKEN_MAX_BYTES + 1];
+	jwt_alg_t algorithm;
+
+	return bytes > 0 && is_signed(c, token, bytes, text, &algorithm);
+}
+
 enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_s,
 			    struct auth_grant *out)
 {
@@ -133,11 +152,7 @@ enum auth_result auth_check(const struct config *c, const char *token, size_t by
 
 	if (bytes == 0)
 		return AUTH_MISSING;
-	if (bytes > AUTH_TOKEN_MAX_BYTES || memchr(token, '\0', bytes) != NULL)
-		return AUTH_INVALID;
-	memcpy(text, token, bytes);
-	text[bytes] = '\0';
-	if (!signature_ok(c, text, &algorithm))
+	if (!is_signed(c, token, bytes, text, &algorithm))
 		return AUTH_INVALID;
 	if (jwt_decode(&jwt, text, (const unsigned char *)c->jwt_secret,
 		       (int)strlen(c->jwt_secret)) != 0)

@@ -23,6 +23,9 @@ enum { AUTH_TOKEN_MAX_BYTES = 8192 };
 enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_s,
 			    struct auth_grant *out) MUST_CHECK;
 
+/* Was it signed with our secret, by an allowed algorithm? Also true of one that is expired, or for another use. */
+bool auth_is_ours(const struct config *c, const char *token, size_t bytes);
+
 /* The close reason of contract section 4, for anything but AUTH_OK. */
 const char *auth_reason(enum auth_result result);
 

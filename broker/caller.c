@@ -3,6 +3,7 @@
 
 #include "common/http.h"
 #include "common/id.h"
+#include "common/inbound.h"
 #include "common/query.h"
 
 #include <stdio.h>
@@ -18,10 +19,10 @@ static char *copy(struct listener_text t)
 	return text;
 }
 
-/* `t` as a field's value; with an empty name. */
-static struct head_field as_field(struct listener_text name, struct listener_text value)
+static struct head_field as_field(const struct listener_header *h)
 {
-	return (struct head_field){name.at, name.bytes, value.at, value.bytes};
+	return (struct head_field){h->name.at, h->name.bytes, h->value.at ? h->value.at : "",
+				   h->value.bytes};
 }
 
 static bool text_is(struct listener_text t, const char *want)
@@ -29,9 +30,15 @@ static bool text_is(struct listener_text t, const char *want)
 	return t.bytes == strlen(want) && strncasecmp(t.at, want, t.bytes) == 0;
 }
 
-/* The last element of a list: what the web server in front has added. */
-static struct listener_text last_of(struct listener_text list)
+/* The last element of the last X-Forwarded-For: what the web server in front has added. The caller frees it. */
+static char *read_address(const struct listener_request *r)
 {
+	struct listener_text list = {"", 0};
+
+	for (size_t i = 0; i < r->header_count; i++) {
+		if (text_is(r->headers[i].name, "x-forwarded-for") && r->headers[i].value.bytes > 0)
+			list = r->headers[i].value;
+	}
 	for (size_t i = list.bytes; i > 0; i--) {
 		if (list.at[i - 1] == ',' || list.at[i - 1] == ' ') {
 			list.at += i;
@@ -39,7 +46,7 @@ static struct listener_text last_of(struct listener_text list)
 			break;
 		}
 	}
-	return list;
+	return copy(list);
 }
 
 /* --- names --- */
@@ -82,9 +89,7 @@ static bool prefix_is_usable(struct listener_text prefix)
 static void name_it(struct caller *c, const struct listener_request *r)
 {
 	struct listener_text mount = listener_find(r, "x-forwarded-prefix");
-	struct listener_text host = listener_find(r, "host");
-	bool https = text_is(listener_find(r, "x-forwarded-proto"), "https") ||
-		     text_is(listener_find(r, "x-forwarded-proto"), "wss");
+	struct listener_text proto = listener_find(r, "x-forwarded-proto");
 
 	if (text_is(mount, "/")) {
 		c->prefix = xstrdup("");
@@ -95,104 +100,73 @@ static void name_it(struct caller *c, const struct listener_request *r)
 		c->prefix[mount_bytes] = '/';
 		strcpy(c->prefix + mount_bytes + 1, c->id);
 	}
-	c->origin = xstrdup("");
-	if (host.bytes > 0 && host.bytes < 1024 && http_value_valid(host.at, host.bytes)) {
-		free(c->origin);
-		c->origin = xmalloc(host.bytes + 9);
-		sprintf(c->origin, "%s://%.*s", https ? "https" : "http", (int)host.bytes, host.at);
-	}
+	c->https = text_is(proto, "https") || text_is(proto, "wss");
+	c->host = copy(listener_find(r, "host"));
+	c->origin = inbound_origin(c->host, c->https);
 }
 
 /* --- the head for the local app --- */
 
-static void add(struct head *h, const char *name, struct listener_text value)
-{
-	if (value.bytes > 0 && http_value_valid(value.at, value.bytes))
-		head_add_bytes(h, name, strlen(name), value.at, value.bytes);
-}
-
-/* Two Cookie lines become one (RFC 6265 5.4). */
-static void add_cookies(struct caller *c, const struct listener_request *r)
-{
-	char *joined = NULL;
-	size_t bytes = 0;
-	FILE *out = open_memstream(&joined, &bytes);
-
-	CHECK(out != NULL);
-	for (size_t i = 0; i < r->header_count; i++) {
-		struct listener_text value = r->headers[i].value;
-		if (text_is(r->headers[i].name, "cookie") &&
-		    http_value_valid(value.at, value.bytes))
-			fprintf(out, "%s%.*s", ftell(out) > 0 ? "; " : "", (int)value.bytes,
-				value.at);
-	}
-	CHECK(fclose(out) == 0);
-	char *repaired = http_cookie_repaired(joined); /* Apache has joined them before */
-	add(&c->head, "cookie", (struct listener_text){repaired, bytes});
-	free(repaired);
-	free(joined);
-}
-
 /* The caller's Connection comes as x-pipegate-connection behind Apache, which would take off what it names before this
- * web server's own fields are read. */
-static bool named_by_connection(const struct listener_request *r, const struct head_field *f)
+ * web server's own fields are read. False: it names too many. */
+static bool read_connection(struct inbound *in, const struct listener_request *r)
 {
 	for (size_t i = 0; i < r->header_count; i++) {
-		struct head_field list = as_field(r->headers[i].name, r->headers[i].value);
-		if ((field_is(&list, "connection") || field_is(&list, "x-pipegate-connection")) &&
-		    http_list_names(&list, f))
-			return true;
+		struct head_field f = as_field(&r->headers[i]);
+		if ((field_is(&f, "connection") || field_is(&f, "x-pipegate-connection")) &&
+		    !inbound_connection(in, f.value, f.value_bytes))
+			return false;
 	}
-	return false;
+	return true;
 }
 
-static void add_headers(struct caller *c, const struct listener_request *r)
+/* Apache joins two Cookie lines by ", ". Its conf is the one that sends this field. */
+static bool is_behind_apache(const struct listener_request *r)
 {
-	for (size_t i = 0; i < r->header_count; i++) {
-		struct head_field f = as_field(r->headers[i].name, r->headers[i].value);
-		if (field_is(&f, "host") || field_is(&f, "cookie") ||
-		    field_is(&f, "content-length") || field_is(&f, "x-host") ||
-		    http_is_forwarding(&f) || http_hop_by_hop(&f) || named_by_connection(r, &f) ||
-		    !http_token_valid(f.name, f.name_bytes) ||
-		    !http_value_valid(f.value, f.value_bytes))
-			continue;
-		head_add_bytes(&c->head, f.name, f.name_bytes, f.value, f.value_bytes);
+	return listener_find(r, "x-pipegate-connection").bytes > 0;
+}
+
+static void add_target(struct caller *c, const struct listener_request *r, size_t stripped)
+{
+	struct buf target = {0};
+
+	if (stripped == r->path.bytes) /* browsers follow no redirect of a handshake */
+		buf_append(&target, "/", 1);
+	buf_append(&target, r->path.at + stripped, r->path.bytes - stripped);
+	if (r->has_query) {
+		buf_append(&target, "?", 1);
+		buf_append(&target, r->query.at, r->query.bytes);
 	}
+	head_add_bytes(&c->head, ":target", 7, buf_first(&target), buf_bytes(&target));
+	buf_fini(&target);
 }
 
 static void build_head(struct caller *c, const struct listener_request *r, size_t stripped)
 {
-	struct listener_text host = listener_find(r, "host");
-	size_t target_bytes = r->path.bytes - stripped;
-	char *target = xmalloc(target_bytes + r->query.bytes + 2);
-	bool https = strncmp(c->origin, "https", 5) == 0;
+	char *address = read_address(r);
+	const struct inbound_public public = {
+		.corr_hex = c->corr_hex,
+		.address = address,
+		.host = c->host,
+		.prefix = c->prefix,
+		.origin = c->origin,
+		.https = c->https,
+		.joins_cookies_by_comma = is_behind_apache(r),
+	};
+	struct inbound in;
 
-	memcpy(target, r->path.at + stripped, target_bytes);
-	if (r->has_query) {
-		target[target_bytes++] = '?';
-		memcpy(target + target_bytes, r->query.at, r->query.bytes);
-		target_bytes += r->query.bytes;
-	}
 	head_add(&c->head, ":method", "GET");
-	head_add_bytes(&c->head, ":target", 7, target, target_bytes);
+	add_target(c, r, stripped);
 	head_add(&c->head, ":upgrade", "websocket");
-	free(target);
-	add(&c->head, "host", host);
-	add_headers(c, r);
-	add_cookies(c, r);
-	head_add(&c->head, "x-pipegate-correlation-id", c->corr_hex);
-	add(&c->head, "x-forwarded-for", last_of(listener_find(r, "x-forwarded-for")));
-	head_add(&c->head, "x-forwarded-proto", https ? "https" : "http");
-	add(&c->head, "x-forwarded-host", host);
-	if (*c->prefix != '\0')
-		head_add(&c->head, "x-forwarded-prefix", c->prefix);
-}
-
-static void make_location(struct caller *c, const struct listener_request *r)
-{
-	c->location = xmalloc(strlen(c->prefix) + r->query.bytes + 3);
-	sprintf(c->location, "%s/%s%.*s", c->prefix, r->has_query ? "?" : "", (int)r->query.bytes,
-		r->query.at);
+	inbound_init(&in, &public, &c->head);
+	if (!read_connection(&in, r))
+		c->fail = FAIL_BAD_REQUEST;
+	for (size_t i = 0; i < r->header_count && c->fail == FAIL_NONE; i++) {
+		struct head_field f = as_field(&r->headers[i]);
+		inbound_field(&in, &f);
+	}
+	inbound_finish(&in);
+	free(address);
 }
 
 static void judge(struct caller *c, const struct listener_request *r)
@@ -209,8 +183,6 @@ static void judge(struct caller *c, const struct listener_request *r)
 		 listener_find(r, "transfer-encoding").bytes > 0 ||
 		 !http_value_valid(r->query.at, r->query.bytes))
 		c->fail = FAIL_BAD_REQUEST; /* a handshake has no body */
-	else if (stripped == r->path.bytes)
-		make_location(c, r);
 	else
 		build_head(c, r, stripped);
 }
@@ -233,9 +205,9 @@ void caller_free(struct caller *c)
 	if (c == NULL)
 		return;
 	head_fini(&c->head);
-	free(c->location);
 	free(c->prefix);
 	free(c->origin);
+	free(c->host);
 	free(c->accept);
 	free(c);
 }

@@ -16,12 +16,13 @@
 
 struct caller {
 	enum fail fail; /* FAIL_NONE: id and head are set */
-	char *location; /* not NULL: 308 to there */
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	uint8_t corr[CORR_BYTES];
 	char corr_hex[2 * CORR_BYTES + 1];
 	struct head head;
 	char *prefix, *origin, *accept; /* owned; what the next two show */
+	char *host;			/* owned; "" without */
+	bool https;
 	struct public_name public;
 	struct answer_to to;
 };

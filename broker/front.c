@@ -1,6 +1,7 @@
 /* broker/front.c - see front.h. */
 #include "broker/front.h"
 
+#include "broker/handshake.h"
 #include "common/answer.h"
 #include "common/fail.h"
 #include "common/frame.h"
@@ -46,32 +47,38 @@ static void ask_for_version_13(struct listener_answer *out, const struct listene
 
 /* --- tunnels --- */
 
-/* "Bearer TOKEN" (RFC 6750 2.1, with the 1*SP of RFC 9110 11.4), else ?token=. The caller frees it; NULL: neither. */
-static char *find_token(const struct listener_request *r, size_t *bytes)
+static char *copy(const char *at, size_t bytes)
+{
+	return memcpy(xmalloc(bytes + 1), at, bytes);
+}
+
+/* "Bearer TOKEN" (RFC 6750 2.1, with the 1*SP of RFC 9110 11.4). The caller frees it; NULL: none. */
+static char *find_bearer(const struct listener_request *r, size_t *bytes)
 {
 	struct listener_text header = listener_find(r, "authorization");
-	const char *at = r->query.at;
-	const char *end = at + r->query.bytes;
+	size_t skipped = 7;
 
-	if (header.bytes > 0) {
-		size_t skipped = 7;
-		while (skipped < header.bytes && header.at[skipped] == ' ')
-			skipped++;
-		if (header.bytes <= skipped || strncasecmp(header.at, "Bearer ", 7) != 0)
-			return NULL;
-		*bytes = header.bytes - skipped;
-		char *copy = xmalloc(*bytes);
-		return memcpy(copy, header.at + skipped, *bytes);
-	}
+	while (skipped < header.bytes && header.at[skipped] == ' ')
+		skipped++;
+	if (header.bytes <= skipped || strncasecmp(header.at, "Bearer ", 7) != 0)
+		return NULL;
+	*bytes = header.bytes - skipped;
+	return copy(header.at + skipped, *bytes);
+}
+
+/* ?token=TOKEN. The caller frees it; NULL: none. */
+static char *find_query_token(const struct listener_request *r, size_t *bytes)
+{
+	const char *at = r->query.at, *end = at + r->query.bytes;
+
 	while (at < end) {
 		const char *stop = memchr(at, '&', (size_t)(end - at));
 		if (stop == NULL)
 			stop = end;
 		if (stop - at > 6 && memcmp(at, "token=", 6) == 0) {
-			char *copy = xmalloc((size_t)(stop - at - 6));
-			memcpy(copy, at + 6, (size_t)(stop - at - 6));
-			*bytes = percent_decode(copy, (size_t)(stop - at - 6), true);
-			return copy;
+			char *token = copy(at + 6, (size_t)(stop - at - 6));
+			*bytes = percent_decode(token, (size_t)(stop - at - 6), true);
+			return token;
 		}
 		at = stop + 1;
 	}
@@ -82,12 +89,13 @@ static enum auth_result authenticate(struct hub *h, const struct listener_reques
 				     struct auth_grant *grant)
 {
 	size_t bytes = 0;
-	char *token = find_token(r, &bytes);
+	bool authorized = listener_find(r, "authorization").bytes > 0;
+	char *token = authorized ? find_bearer(r, &bytes) : find_query_token(r, &bytes);
 	enum auth_result result =
 		token ? auth_check(h->config, token, bytes, time(NULL), grant) : AUTH_MISSING;
 
 	/* An Authorization that is no Bearer token is a malformed one, not a missing one. */
-	if (token == NULL && listener_find(r, "authorization").bytes > 0)
+	if (token == NULL && authorized)
 		result = AUTH_INVALID;
 	free(token);
 	if (result != AUTH_OK) {
@@ -115,6 +123,18 @@ static bool list_has(struct listener_text list, const char *name)
 		if ((size_t)(last - at) == bytes && memcmp(at, name, bytes) == 0)
 			return true;
 		at = stop + 1;
+	}
+	return false;
+}
+
+static bool offers_v2(const struct listener_request *r)
+{
+	for (size_t i = 0; i < r->header_count; i++) {
+		const struct listener_header *h = &r->headers[i];
+		if (h->name.bytes == 22 &&
+		    strncasecmp(h->name.at, "sec-websocket-protocol", 22) == 0 &&
+		    list_has(h->value, PIPEGATE_V2_PROTOCOL))
+			return true;
 	}
 	return false;
 }
@@ -160,7 +180,7 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 	}
 	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
 	memcpy(handshake->key, key.at, key.bytes);
-	handshake->v2 = list_has(listener_find(r, "sec-websocket-protocol"), PIPEGATE_V2_PROTOCOL);
+	handshake->v2 = offers_v2(r);
 	handshake->auth = authenticate(front->hub, r, &handshake->grant);
 	out->take = take_tunnel;
 	out->take_state = handshake;
@@ -183,14 +203,45 @@ static void take_caller(void *ctx, int fd, void *take_state)
 	free(h);
 }
 
-static void open_caller(const struct listener_request *r, struct listener_answer *out)
+static bool is_token_of_ours(const struct config *c, char *token, size_t bytes)
+{
+	bool ours = token != NULL && auth_is_ours(c, token, bytes);
+
+	free(token);
+	return ours;
+}
+
+/* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the app there. */
+static bool is_lost_client(const struct config *c, const struct listener_request *r)
+{
+	size_t bearer_bytes = 0, query_bytes = 0;
+
+	return offers_v2(r) || is_token_of_ours(c, find_bearer(r, &bearer_bytes), bearer_bytes) ||
+	       is_token_of_ours(c, find_query_token(r, &query_bytes), query_bytes);
+}
+
+static void refuse_lost_client(struct front *front, const struct caller *caller,
+			       struct listener_answer *out)
+{
+	static const char detail[] =
+		"This is the address of a tunnel. A tunnel client connects to the address of the "
+		"server, without the connection id.";
+
+	front->hub->stats.refused_total++;
+	log_info("tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
+		 caller->id);
+	answer_refuse(&out->whole, &caller->to, detail);
+}
+
+static void open_caller(struct front *front, const struct listener_request *r,
+			struct listener_answer *out)
 {
 	struct caller *caller = caller_read(r);
 
-	if (caller->fail != FAIL_NONE)
+	if (is_lost_client(front->hub->config, r))
+		refuse_lost_client(front, caller, out);
+	else if (caller->fail != FAIL_NONE)
 		answer_fail(&out->whole, &caller->to, caller->fail, false, false);
-	else if (caller->location != NULL)
-		answer_redirect(&out->whole, &caller->to, caller->location);
 	if (buf_bytes(&out->whole) > 0) {
 		caller_free(caller);
 		return;
@@ -210,10 +261,14 @@ void front_on_request(void *ctx, const struct listener_request *r, struct listen
 	struct front *front = ctx;
 	bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 
-	if (r->websocket && text_is(r->path, "/"))
+	enum handshake handshake = handshake_judge(r);
+
+	if (handshake == HANDSHAKE_BAD)
+		refuse(out, r, FAIL_BAD_REQUEST);
+	else if (handshake == HANDSHAKE_GOOD && text_is(r->path, "/"))
 		open_tunnel(front, r, out);
-	else if (r->websocket)
-		open_caller(r, out);
+	else if (handshake == HANDSHAKE_GOOD)
+		open_caller(front, r, out);
 	else if (get && text_is(r->path, "/healthz"))
 		say_health(out, r, !front->hub->draining);
 	else

@@ -130,11 +130,6 @@ struct listener_text listener_find(const struct listener_request *r, const char 
 	return (struct listener_text){"", 0};
 }
 
-static bool text_is(struct listener_text t, const char *want)
-{
-	return t.bytes == strlen(want) && strncasecmp(t.at, want, t.bytes) == 0;
-}
-
 /* 0, or the HTTP status that refuses it: then the request is what could be read of it. */
 static int parse_head(const char *text, size_t bytes, struct parsed *x)
 {
@@ -168,8 +163,8 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	r->query = question ? (struct listener_text){question + 1, x->url.bytes - path_bytes - 1}
 			    : (struct listener_text){"", 0};
 	r->has_query = question != NULL;
-	r->websocket = parser.upgrade && parser.method == HTTP_GET &&
-		       text_is(listener_find(r, "upgrade"), "websocket");
+	r->connection_upgrade = parser.upgrade;
+	r->http_minor = parser.http_major == 1 ? (int)parser.http_minor : -1;
 	r->extra = (struct listener_text){text + used, bytes - used};
 	return 0;
 }
@@ -312,9 +307,11 @@ static void on_stranger(uv_poll_t *poll, int status, int events)
 		stranger_end(s);
 		return;
 	}
+	/* Only what is new is searched: a head may come byte by byte. */
+	size_t from = s->head_bytes < 3 ? 0 : s->head_bytes - 3;
 	s->head_bytes += (size_t)got;
 	if (s->head_bytes == LISTENER_HEAD_MAX_BYTES ||
-	    memmem(s->head, s->head_bytes, "\r\n\r\n", 4) != NULL)
+	    memmem(s->head + from, s->head_bytes - from, "\r\n\r\n", 4) != NULL)
 		judge(s);
 }
 

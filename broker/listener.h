@@ -37,7 +37,8 @@ struct listener_request {
 	bool has_query;
 	const struct listener_header *headers;
 	size_t header_count;
-	bool websocket; /* Upgrade: websocket, with Connection: upgrade and method GET */
+	int http_minor;		    /* of HTTP/1.x; -1 for others */
+	bool connection_upgrade;    /* Connection has "upgrade", and there is an Upgrade */
 	struct listener_text extra; /* bytes after the head */
 };
 

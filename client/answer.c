@@ -72,7 +72,7 @@ static bool field_ends(struct answer *a)
 
 /* The responder's head: all that are end-to-end; "Connection", which names some that are not, does not go on. A
  * Content-Length beside Transfer-Encoding means nothing (RFC 9112 6.3). */
-static void give_head(struct answer *a)
+static bool give_head(struct answer *a)
 {
 	const struct head *fields = &a->fields;
 	struct head whole = {0};
@@ -82,10 +82,11 @@ static void give_head(struct answer *a)
 	bool framed = head_find(fields->data, fields->bytes, "transfer-encoding", &f);
 	struct http_connection connection;
 
+	if (!http_connection_read(&connection, fields->data, fields->bytes))
+		return false;
 	snprintf(number, sizeof number, "%03d", a->status);
 	head_add(&whole, ":status", number);
 	head_add(&whole, ":origin", a->settings->target.url);
-	http_connection_read(&connection, fields->data, fields->bytes);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
 		if (!http_hop_by_hop(&f) && !(framed && field_is(&f, "content-length")) &&
@@ -94,6 +95,7 @@ static void give_head(struct answer *a)
 	}
 	a->events.head(a->ctx, &whole);
 	head_fini(&whole);
+	return true;
 }
 
 /* --- callbacks of the parser: not 0 is a fault --- */
@@ -148,7 +150,10 @@ static int on_headers_complete(http_parser *p)
 		return 1;
 	}
 	a->status = status;
-	give_head(a);
+	if (!give_head(a)) {
+		a->status = 0;
+		return -1;
+	}
 	if (status == 101)
 		return 2;
 	return a->to == ANSWER_TO_HEAD || status == 204 || status == 304;

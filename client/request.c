@@ -92,9 +92,9 @@ static bool put_fields(struct buf *out, const struct settings *s, const void *he
 	int more;
 
 	*expects = false;
-	if (!put_host(out, s, head, head_bytes))
+	if (!put_host(out, s, head, head_bytes) ||
+	    !http_connection_read(&connection, head, head_bytes))
 		return false;
-	http_connection_read(&connection, head, head_bytes);
 	head_reader_init(&reader, head, head_bytes);
 	while ((more = head_next(&reader, &f)) == 1) {
 		if (is_ours_to_write(&connection, &f))

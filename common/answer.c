@@ -79,7 +79,7 @@ static void put_response(struct buf *out, const struct answer_to *to, int status
 }
 
 static void put_fail(struct buf *out, const struct answer_to *to, enum fail f, int status,
-		     bool maybe_delivered, const char *more)
+		     bool maybe_delivered, const char *more, const char *detail)
 {
 	char headers[256], body[1024];
 	bool html = answer_prefers_html(to->accept);
@@ -92,10 +92,10 @@ static void put_fail(struct buf *out, const struct answer_to *to, enum fail f, i
 			 "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
 			 "<title>%d %s</title></head>\n<body><h1>%d %s</h1>\n<p>%s</p>\n"
 			 "<p><small>%s, %s</small></p></body></html>\n",
-			 status, http_reason(status), status, http_reason(status), fail_detail(f),
+			 status, http_reason(status), status, http_reason(status), detail,
 			 fail_code(f), to->corr_hex);
 	else
-		snprintf(body, sizeof body, "{\"detail\":\"%s\"}", fail_detail(f));
+		snprintf(body, sizeof body, "{\"detail\":\"%s\"}", detail);
 	put_response(out, to, status, headers,
 		     html ? "text/html; charset=utf-8" : "application/json", body);
 }
@@ -104,13 +104,18 @@ void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool 
 		 bool maybe_delivered)
 {
 	put_fail(out, to, f, fail_status(f, accepted), maybe_delivered,
-		 fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "");
+		 fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "", fail_detail(f));
 }
 
 void answer_bad_request(struct buf *out, const struct answer_to *to, int status,
 			const char *headers)
 {
-	put_fail(out, to, FAIL_BAD_REQUEST, status, false, headers);
+	put_fail(out, to, FAIL_BAD_REQUEST, status, false, headers, fail_detail(FAIL_BAD_REQUEST));
+}
+
+void answer_refuse(struct buf *out, const struct answer_to *to, const char *detail)
+{
+	put_fail(out, to, FAIL_BAD_REQUEST, 400, false, "", detail);
 }
 
 void answer_redirect(struct buf *out, const struct answer_to *to, const char *location)

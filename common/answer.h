@@ -21,6 +21,8 @@ void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool 
 /* bad-request, where HTTP has a status of its own for what is bad; `headers` are further lines, each with CRLF. */
 void answer_bad_request(struct buf *out, const struct answer_to *to, int status,
 			const char *headers);
+/* bad-request with a detail of its own: one line of text for people, without '"', '<' or '&'. */
+void answer_refuse(struct buf *out, const struct answer_to *to, const char *detail);
 void answer_redirect(struct buf *out, const struct answer_to *to, const char *location);
 void answer_health(struct buf *out, const struct answer_to *to, bool ok);
 

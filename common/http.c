@@ -2,6 +2,7 @@
 #include "common/http.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -33,6 +34,64 @@ bool http_value_valid(const char *text, size_t bytes)
 	return true;
 }
 
+bool http_host_valid(const char *text, size_t bytes)
+{
+	size_t host = 0, port;
+
+	if (bytes > 0 && text[0] == '[') {
+		while (host < bytes && text[host] != ']')
+			host++;
+		for (size_t i = 1; i < host; i++) {
+			if (memchr("0123456789abcdefABCDEF:.", text[i], 24) == NULL)
+				return false;
+		}
+		if (host++ == bytes || host < 4)
+			return false;
+	}
+	for (; host < bytes && text[host] != ':'; host++) {
+		unsigned char c = (unsigned char)text[host];
+		if (text[0] == '[' || (!token_char(c) && memchr("(),;=", c, 5) == NULL) ||
+		    memchr("#^`|", c, 4) != NULL)
+			return false;
+	}
+	for (port = host + (host < bytes); port < bytes; port++) {
+		if (text[port] < '0' || text[port] > '9' || port - host > 5)
+			return false;
+	}
+	return host > 0;
+}
+
+/* --- names --- */
+
+static char folded(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c + 32);
+	return c == '_' ? '-' : c;
+}
+
+static int compare_folded(const char *a, const char *b, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		char x = folded(a[i]), y = folded(b[i]);
+		if (x != y)
+			return (unsigned char)x < (unsigned char)y ? -1 : 1;
+	}
+	return 0;
+}
+
+bool http_name_is(const struct head_field *f, const char *name)
+{
+	return f->name_bytes == strlen(name) && compare_folded(f->name, name, f->name_bytes) == 0;
+}
+
+bool http_name_begins(const struct head_field *f, const char *prefix)
+{
+	size_t bytes = strlen(prefix);
+
+	return f->name_bytes >= bytes && compare_folded(f->name, prefix, bytes) == 0;
+}
+
 bool http_hop_by_hop(const struct head_field *f)
 {
 	static const char *const names[] = {
@@ -49,25 +108,96 @@ bool http_hop_by_hop(const struct head_field *f)
 	};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		if (field_is(f, names[i]))
+		if (http_name_is(f, names[i]))
 			return true;
 	}
 	return false;
 }
 
+/* What apps, frameworks and servers take a proxy's word from: the caller's address, the scheme, the host, the path and
+ * the mount. Found in the documentation of those that write or read them. Sorted. */
+static const char *const forwarding_names[] = {
+	"appengine-user-ip",
+	"cf-connecting-ip",
+	"cf-connecting-ipv6",
+	"cf-pseudo-ipv4",
+	"cf-visitor",
+	"client-ip",
+	"cloudfront-forwarded-proto",
+	"do-connecting-ip",
+	"fastly-client-ip",
+	"fly-client-ip",
+	"forwarded",
+	"front-end-https",
+	"http2-settings",
+	"path-info",
+	"proxy",
+	"proxy-client-ip",
+	"script-name",
+	"true-client-ip",
+	"wl-proxy-client-ip",
+	"wl-proxy-ssl",
+	"x-appengine-remote-addr",
+	"x-appengine-user-ip",
+	"x-arr-ssl",
+	"x-azure-clientip",
+	"x-azure-socketip",
+	"x-backend-host",
+	"x-client-ip",
+	"x-client-port",
+	"x-cluster-client-ip",
+	"x-host",
+	"x-http-host-override",
+	"x-https",
+	"x-nf-client-connection-ip",
+	"x-original-for",
+	"x-original-forwarded-for",
+	"x-original-forwarded-host",
+	"x-original-forwarded-proto",
+	"x-original-host",
+	"x-original-method",
+	"x-original-path",
+	"x-original-port",
+	"x-original-prefix",
+	"x-original-proto",
+	"x-original-remote-addr",
+	"x-original-scheme",
+	"x-original-uri",
+	"x-original-url",
+	"x-originating-ip",
+	"x-proxyuser-ip",
+	"x-real-ip",
+	"x-real-port",
+	"x-remote-addr",
+	"x-remote-ip",
+	"x-rewrite-url",
+	"x-scheme",
+	"x-script-name",
+	"x-url-scheme",
+};
+
+static int compare_name(const void *key, const void *entry)
+{
+	const struct head_field *f = key;
+	const char *name = *(const char *const *)entry;
+	size_t bytes = strlen(name);
+	int order = compare_folded(f->name, name, f->name_bytes < bytes ? f->name_bytes : bytes);
+
+	return order != 0 ? order : (f->name_bytes > bytes) - (f->name_bytes < bytes);
+}
+
 bool http_is_forwarding(const struct head_field *f)
 {
-	static const char *const names[] = {
-		"x-forwarded-for",    "x-forwarded-proto",  "x-forwarded-host",
-		"x-forwarded-prefix", "x-forwarded-server", "proxy",
-		"http2-settings",
-	};
+	static const char *const prefixes[] = {"x-forwarded-", "forwarded-", "x-envoy-",
+					       "x-pipegate-"};
 
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		if (field_is(f, names[i]))
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+		if (http_name_begins(f, prefixes[i]))
 			return true;
 	}
-	return field_has_prefix(f, "x-pipegate-");
+	return http_name_is(f, "x-forwarded") ||
+	       bsearch(f, forwarding_names, sizeof forwarding_names / sizeof forwarding_names[0],
+		       sizeof forwarding_names[0], compare_name) != NULL;
 }
 
 char *http_cookie_repaired(const char *value)
@@ -107,49 +237,88 @@ bool http_list_next(struct head_field *list, struct head_field *element)
 	return true;
 }
 
-bool http_list_names(const struct head_field *list, const struct head_field *f)
-{
-	struct head_field rest = *list, element;
-
-	while (http_list_next(&rest, &element)) {
-		if (element.name_bytes == f->name_bytes &&
-		    strncasecmp(element.name, f->name, f->name_bytes) == 0)
-			return true;
-	}
-	return false;
-}
+/* --- Connection --- */
 
 /* Those without which a message is another one. */
 static bool is_for_all(const struct head_field *f)
 {
-	return field_is(f, "host") || field_is(f, "set-cookie") || field_has_prefix(f, "content-");
+	return http_name_is(f, "host") || http_name_is(f, "set-cookie") ||
+	       http_name_begins(f, "content-");
 }
 
-void http_connection_read(struct http_connection *c, const void *head, size_t head_bytes)
+/* By length first, which tells most of them apart. */
+static int compare_fields(const struct head_field *a, const struct head_field *b)
+{
+	if (a->name_bytes != b->name_bytes)
+		return a->name_bytes < b->name_bytes ? -1 : 1;
+	return compare_folded(a->name, b->name, a->name_bytes);
+}
+
+/* Where `f` is, or belongs. */
+static size_t find_name(const struct http_connection *c, const struct head_field *f, bool *there)
+{
+	size_t low = 0, high = c->count;
+
+	*there = false;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = compare_fields(&c->names[middle], f);
+		if (order == 0) {
+			*there = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool http_connection_add(struct http_connection *c, const char *value, size_t bytes)
+{
+	struct head_field list = {"connection", 10, value, bytes}, name;
+	bool there;
+
+	while (http_list_next(&list, &name)) {
+		if (name.name_bytes == 0)
+			continue;
+		size_t at = find_name(c, &name, &there);
+		if (there)
+			continue;
+		if (c->count == HTTP_CONNECTION_NAMES_MAX)
+			return false;
+		memmove(c->names + at + 1, c->names + at, (c->count - at) * sizeof name);
+		c->names[at] = name;
+		c->count++;
+	}
+	return true;
+}
+
+bool http_connection_read(struct http_connection *c, const void *head, size_t head_bytes)
 {
 	struct head_reader r;
 	struct head_field f;
 
 	*c = (struct http_connection){0};
 	head_reader_init(&r, head, head_bytes);
-	while (c->count < 8 && head_next(&r, &f) == 1) {
-		if (!field_is(&f, "connection") || c->bytes + f.value_bytes > 1024)
-			continue;
-		c->lists[c->count++] = f;
-		c->bytes += f.value_bytes;
+	while (head_next(&r, &f) == 1) {
+		if (field_is(&f, "connection") && !http_connection_add(c, f.value, f.value_bytes))
+			return false;
 	}
+	return true;
 }
 
 bool http_connection_names(const struct http_connection *c, const struct head_field *f)
 {
-	if (c->count == 0 || is_for_all(f))
-		return false;
-	for (size_t i = 0; i < c->count; i++) {
-		if (http_list_names(&c->lists[i], f))
-			return true;
-	}
-	return false;
+	bool there = false;
+
+	if (c->count > 0 && !is_for_all(f))
+		(void)find_name(c, f, &there);
+	return there;
 }
+
+/* --- lengths and codings --- */
 
 bool http_length_parse(const char *text, size_t bytes, long long *out)
 {
@@ -167,6 +336,30 @@ bool http_length_parse(const char *text, size_t bytes, long long *out)
 	}
 	*out = value;
 	return true;
+}
+
+bool http_content_length(const char *text, size_t bytes, long long *out)
+{
+	struct head_field list = {"content-length", 14, text, bytes}, element;
+	long long length;
+	bool any = false;
+
+	while (http_list_next(&list, &element)) {
+		if (!http_length_parse(element.name, element.name_bytes, &length) ||
+		    (any && length != *out))
+			return false;
+		*out = length;
+		any = true;
+	}
+	return any && text[bytes - 1] != ',';
+}
+
+bool http_is_chunked(const char *text, size_t bytes)
+{
+	struct head_field list = {"transfer-encoding", 17, text, bytes}, element;
+
+	return http_list_next(&list, &element) && list.value_bytes == 0 &&
+	       element.name_bytes == 7 && strncasecmp(element.name, "chunked", 7) == 0;
 }
 
 const char *http_reason(int status)

@@ -2,11 +2,15 @@
 #include "common/response.h"
 
 #include "common/http.h"
+#include "common/place.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+/* What a head may become: a cookie of many Paths gets the prefix in each of them. */
+enum { WRITTEN_MAX_BYTES = 2 * HEAD_MAX_BYTES };
 
 static void put(struct buf *out, const char *text)
 {
@@ -25,9 +29,14 @@ static void put_line(struct buf *out, const struct head_field *f, const char *va
 /* What web servers take as orders to themselves, and our own names. */
 static bool is_forbidden(const struct head_field *f)
 {
-	return field_is(f, "status") || field_is(f, "x-sendfile") || field_is(f, "x-sendfile2") ||
-	       field_is(f, "x-send-file") || field_has_prefix(f, "x-accel-") ||
-	       field_has_prefix(f, "x-lighttpd-") || field_has_prefix(f, "x-pipegate-");
+	static const char *const prefixes[] = {"x-sendfile",  "x-send-file",  "x-accel-",
+					       "x-lighttpd-", "x-litespeed-", "x-pipegate-"};
+
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+		if (http_name_begins(f, prefixes[i]))
+			return true;
+	}
+	return http_name_is(f, "status");
 }
 
 /* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look behind them. */
@@ -44,79 +53,11 @@ static void trim(struct head_field *f)
 
 /* --- public names for local ones --- */
 
-/* Does a path stand at or below another? */
-static bool is_below(const char *path, size_t bytes, const char *top, size_t top_bytes)
-{
-	return bytes >= top_bytes && memcmp(path, top, top_bytes) == 0 &&
-	       (bytes == top_bytes || strchr("/?#", path[top_bytes]) != NULL);
-}
-
-/* Not "//host", nor "/\\host", which browsers take for the same. */
-static bool is_path(const char *url, size_t bytes)
-{
-	return bytes > 0 && url[0] == '/' && !(bytes > 1 && (url[1] == '/' || url[1] == '\\'));
-}
-
-/* Where a URL points to: an origin, which has several spellings (RFC 9110 4.2.3). Borrows the URL. */
-struct place {
-	enum { SCHEME_LEFT_OUT, SCHEME_HTTP, SCHEME_HTTPS } scheme;
-	const char *host; /* an IPv6 address with its brackets */
-	size_t host_bytes;
-	long long port; /* 0: the scheme's own */
-	size_t bytes;	/* of the URL, up to its path */
-};
-
-/* "http://host:port" or "//host:port" at the start. False: there is none, or it names a user. */
-static bool read_place(struct place *p, const char *url, size_t bytes)
-{
-	static const char *const schemes[] = {"//", "http://", "https://"};
-
-	*p = (struct place){.scheme = SCHEME_LEFT_OUT};
-	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
-		size_t length = strlen(schemes[i]);
-		if (bytes >= length && strncasecmp(url, schemes[i], length) == 0) {
-			p->scheme = i;
-			p->host = url + length;
-		}
-	}
-	if (p->host == NULL)
-		return false;
-	const char *stop = p->host, *colon = NULL, *end = url + bytes;
-	for (; stop < end && strchr("/?#", *stop) == NULL; stop++) {
-		if (*stop == '@')
-			return false;
-		if (*stop == ':')
-			colon = stop;
-		else if (*stop == ']')
-			colon = NULL;
-	}
-	p->bytes = (size_t)(stop - url);
-	p->host_bytes = (size_t)((colon ? colon : stop) - p->host);
-	return p->host_bytes > 0 &&
-	       (colon == NULL || stop == colon + 1 ||
-		http_length_parse(colon + 1, (size_t)(stop - colon - 1), &p->port));
-}
-
-static long long port_of(const struct place *p, int scheme)
-{
-	if (p->port != 0)
-		return p->port;
-	return scheme == SCHEME_HTTPS ? 443 : 80;
-}
-
-/* `url` may leave its scheme out, `origin` may be none (all 0). */
-static bool is_at(const struct place *url, const struct place *origin)
-{
-	return origin->host_bytes > 0 && url->host_bytes == origin->host_bytes &&
-	       strncasecmp(url->host, origin->host, url->host_bytes) == 0 &&
-	       (url->scheme == SCHEME_LEFT_OUT || url->scheme == origin->scheme) &&
-	       port_of(url, origin->scheme) == port_of(origin, origin->scheme);
-}
-
 struct names {
 	const struct public_name *q;
-	struct place public, local; /* `q->origin` and ":origin"; all 0 where there is none */
-	const char *base;	    /* what the client puts in front of each path */
+	/* `q->origin`, ":origin", and the latter with ":host"; all 0 where there is none */
+	struct place public, local, told;
+	const char *base; /* what the client puts in front of each path */
 	size_t base_bytes;
 };
 
@@ -126,10 +67,10 @@ static void names_init(struct names *n, const struct public_name *q, const void 
 	struct head_field f;
 
 	*n = (struct names){.q = q};
-	if (!read_place(&n->public, q->origin, strlen(q->origin)))
+	if (!place_read(&n->public, q->origin, strlen(q->origin)))
 		n->public = (struct place){0};
 	if (!head_find(head, head_bytes, ":origin", &f) ||
-	    !read_place(&n->local, f.value, f.value_bytes) || n->local.scheme == SCHEME_LEFT_OUT)
+	    !place_read(&n->local, f.value, f.value_bytes) || n->local.scheme == SCHEME_LEFT_OUT)
 		n->local = (struct place){0};
 	if (n->local.host_bytes == 0)
 		return;
@@ -137,15 +78,18 @@ static void names_init(struct names *n, const struct public_name *q, const void 
 	n->base_bytes = f.value_bytes - n->local.bytes;
 	while (n->base_bytes > 0 && n->base[n->base_bytes - 1] == '/')
 		n->base_bytes--;
+	if (!head_find(head, head_bytes, ":host", &f) ||
+	    !place_read_host(&n->told, n->local.scheme, f.value, f.value_bytes))
+		n->told = (struct place){0};
 }
 
 /* Is the app's own name for itself in front of this path? Without it "/base//host" would be another URL. */
 static bool has_base(const struct names *n, const char *path, size_t bytes)
 {
-	if (n->base_bytes == 0 || !is_below(path, bytes, n->base, n->base_bytes))
+	if (n->base_bytes == 0 || !place_is_below(path, bytes, n->base, n->base_bytes))
 		return false;
 	return bytes == n->base_bytes || path[n->base_bytes] != '/' ||
-	       is_path(path + n->base_bytes, bytes - n->base_bytes);
+	       place_is_path(path + n->base_bytes, bytes - n->base_bytes);
 }
 
 /* Writes where a path of the app is seen from outside: below the prefix, and without the base. One that has the
@@ -156,7 +100,7 @@ static void put_path(struct buf *out, const struct names *n, const char *path, s
 	size_t prefix_bytes = strlen(prefix);
 	bool based = has_base(n, path, bytes);
 
-	if (is_below(path, bytes, prefix, prefix_bytes) &&
+	if (place_is_below(path, bytes, prefix, prefix_bytes) &&
 	    !(based && n->base_bytes > prefix_bytes)) {
 		buf_append(out, path, bytes);
 		return;
@@ -168,23 +112,25 @@ static void put_path(struct buf *out, const struct names *n, const char *path, s
 	buf_append(out, path + skipped, bytes - skipped);
 }
 
-/* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. */
+/* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. The scheme is the public one, whatever
+ * the app takes it for; but who sends callers of an http site to https has a reason. */
 static void put_url(struct buf *out, const struct names *n, const char *url, size_t bytes,
 		    bool absolute)
 {
-	const struct public_name *q = n->q;
-	bool path = is_path(url, bytes);
 	struct place at;
-	bool whole = n->public.host_bytes > 0 && read_place(&at, url, bytes) &&
-		     (is_at(&at, &n->public) || is_at(&at, &n->local));
+	bool path = place_is_path(url, bytes), whole = place_read(&at, url, bytes);
+	bool public = whole && place_is_at(&at, &n->public);
 
-	if (!path && !whole) {
+	if (!path && !public &&
+	    !(whole && (place_is_at(&at, &n->local) || place_is_at(&at, &n->told)))) {
 		buf_append(out, url, bytes);
 		return;
 	}
-	if (whole || absolute)
-		put(out, q->origin);
 	size_t origin_bytes = whole ? at.bytes : 0;
+	if (public && at.scheme == SCHEME_HTTPS && n->public.scheme == SCHEME_HTTP)
+		buf_append(out, url, origin_bytes);
+	else if (whole || absolute)
+		put(out, n->q->origin);
 	put_path(out, n, url + origin_bytes, bytes - origin_bytes);
 }
 
@@ -254,12 +200,15 @@ static bool is_attribute(const char *part, size_t bytes, const char *name, struc
 /* Does a cookie's Domain name the app's own machine? */
 static bool is_local(struct head_field domain, const struct names *n)
 {
+	struct place p;
+
 	if (domain.value_bytes > 0 && *domain.value == '.') {
 		domain.value++;
 		domain.value_bytes--;
 	}
-	return n->local.host_bytes > 0 && domain.value_bytes == n->local.host_bytes &&
-	       strncasecmp(domain.value, n->local.host, domain.value_bytes) == 0;
+	return place_read_host(&p, SCHEME_LEFT_OUT, domain.value, domain.value_bytes) &&
+	       !place_same_host(&p, &n->public) &&
+	       (place_same_host(&p, &n->local) || place_same_host(&p, &n->told));
 }
 
 /* One attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. */
@@ -282,7 +231,8 @@ static void put_cookie(struct buf *out, const struct names *n, const struct head
 	const char *at = f->value, *end = at + f->value_bytes;
 	struct buf value = {0};
 
-	for (bool first = true; at < end || first; first = false) {
+	for (bool first = true; (at < end || first) && buf_bytes(&value) < WRITTEN_MAX_BYTES;
+	     first = false) {
 		const char *stop =
 			at < end ? memchr(at + !first, ';', (size_t)(end - at - !first)) : NULL;
 		if (stop == NULL)
@@ -333,7 +283,7 @@ static bool read_length(struct response *r, const struct head_field *f)
 {
 	long long length;
 
-	if (!http_length_parse(f->value, f->value_bytes, &length) ||
+	if (!http_content_length(f->value, f->value_bytes, &length) ||
 	    (r->has_length && r->length_bytes != length))
 		return false;
 	r->has_length = true;
@@ -344,8 +294,11 @@ static bool read_length(struct response *r, const struct head_field *f)
 static bool put_field(struct response *r, const struct names *n, const struct http_connection *c,
 		      const struct head_field *f, struct buf *out)
 {
-	bool renames = *n->q->prefix != '\0' || n->base_bytes > 0;
+	char number[24];
 
+	/* v1's clients say how the body came to them. One that is coded otherwise would be taken for what it is not. */
+	if (field_is(f, "transfer-encoding") && f->value_bytes > 0)
+		return http_is_chunked(f->value, f->value_bytes);
 	if (f->name[0] == ':' || is_forbidden(f) || http_hop_by_hop(f) ||
 	    http_connection_names(c, f))
 		return true;
@@ -353,14 +306,14 @@ static bool put_field(struct response *r, const struct names *n, const struct ht
 		bool again = r->has_length;
 		if (!read_length(r, f))
 			return false;
+		int digits = snprintf(number, sizeof number, "%lld", (long long)r->length_bytes);
 		if (!again && r->status != 204 && r->status != 101)
-			put_line(out, f, f->value, f->value_bytes);
-	} else if ((renames && (field_is(f, "location") || field_is(f, "content-location"))) ||
-		   would_redirect_inside(r->status, f)) {
+			put_line(out, f, number, (size_t)digits);
+	} else if (field_is(f, "location") || field_is(f, "content-location")) {
 		put_location(out, n, r->status, f);
-	} else if (renames && field_is(f, "refresh")) {
+	} else if (field_is(f, "refresh")) {
 		put_refresh(out, n, f);
-	} else if (renames && field_is(f, "set-cookie")) {
+	} else if (field_is(f, "set-cookie")) {
 		put_cookie(out, n, f);
 	} else {
 		put_line(out, f, f->value, f->value_bytes);
@@ -382,7 +335,8 @@ bool response_write(struct response *r, const struct public_name *q, const char 
 	    !read_status(head, head_bytes, q->is_upgrade, &r->status))
 		return false;
 	names_init(&names, q, head, head_bytes);
-	http_connection_read(&connection, head, head_bytes);
+	if (!http_connection_read(&connection, head, head_bytes))
+		return false;
 	r->bodiless = q->is_head || r->status == 101 || r->status == 204 || r->status == 304;
 
 	snprintf(line, sizeof line, "%s %d %s\r\n", status_line, r->status, http_reason(r->status));
@@ -390,7 +344,8 @@ bool response_write(struct response *r, const struct public_name *q, const char 
 	head_reader_init(&reader, head, head_bytes);
 	while (head_next(&reader, &f) == 1) {
 		trim(&f);
-		if (!put_field(r, &names, &connection, &f, out))
+		if (!put_field(r, &names, &connection, &f, out) ||
+		    buf_bytes(out) > WRITTEN_MAX_BYTES)
 			return false;
 	}
 	snprintf(line, sizeof line, "x-pipegate-correlation-id: %s\r\n", q->corr_hex);

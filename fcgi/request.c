@@ -7,6 +7,7 @@
 
 #include "common/http.h"
 #include "common/id.h"
+#include "common/inbound.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -216,57 +217,24 @@ static bool header_name(const char *entry, size_t name_bytes, char out[NAME_MAX_
 	return http_token_valid(out, name_bytes - 5);
 }
 
-/* Those that are made here, or mean nothing beyond the web server. */
-static bool is_ours(const struct head_field *f)
-{
-	static const char *const names[] = {
-		"host",
-		"content-length",
-		"content-type",
-		"expect",
-	};
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		if (field_is(f, names[i]))
-			return true;
-	}
-	return http_is_forwarding(f);
-}
-
 /* lighttpd joins two Cookie lines as they should be. All others are taken for Apache, which need not say its name. */
-static bool may_have_broken_cookies(const struct request_parameters *p)
+static bool joins_cookies_by_comma(const struct request_parameters *p)
 {
 	return strncmp(get(p, "SERVER_SOFTWARE"), "lighttpd", 8) != 0;
 }
 
-static void add_header(struct request *r, const struct request_parameters *p, const char *name,
-		       const char *value, const struct head_field *connection)
+static void add_headers(struct inbound *in, const struct request_parameters *p)
 {
-	struct head_field f = {name, strlen(name), value, strlen(value)};
-
-	if (is_ours(&f) || http_hop_by_hop(&f) || http_list_names(connection, &f) ||
-	    !http_value_valid(value, f.value_bytes))
-		return;
-	if (field_is(&f, "cookie") && may_have_broken_cookies(p)) {
-		char *fixed = http_cookie_repaired(value);
-		head_add(&r->head, name, fixed);
-		free(fixed);
-	} else {
-		head_add(&r->head, name, value);
-	}
-}
-
-static void add_headers(struct request *r, const struct request_parameters *p)
-{
-	const char *list = get(p, "HTTP_CONNECTION");
-	const struct head_field connection = {"connection", 10, list, strlen(list)};
 	const char *entry;
 
 	for (size_t i = 0; (entry = p->entry(p->ctx, i)) != NULL; i++) {
 		size_t name_bytes = strcspn(entry, "=");
 		char name[NAME_MAX_BYTES];
-		if (entry[name_bytes] == '=' && header_name(entry, name_bytes, name))
-			add_header(r, p, name, entry + name_bytes + 1, &connection);
+		if (entry[name_bytes] != '=' || !header_name(entry, name_bytes, name))
+			continue;
+		const char *value = entry + name_bytes + 1;
+		struct head_field f = {name, name_bytes - 5, value, strlen(value)};
+		inbound_field(in, &f);
 	}
 }
 
@@ -278,34 +246,21 @@ static bool is_https(const struct request_parameters *p)
 	       strcasecmp(get(p, "REQUEST_SCHEME"), "https") == 0;
 }
 
-static void add_if(struct head *h, const char *name, const char *value)
-{
-	if (*value != '\0' && http_value_valid(value, strlen(value)))
-		head_add(h, name, value);
-}
-
-static void add_forwarded(struct request *r, const struct request_parameters *p, const char *host)
-{
-	head_add(&r->head, "x-pipegate-correlation-id", r->corr_hex);
-	add_if(&r->head, "x-forwarded-for", get(p, "REMOTE_ADDR"));
-	head_add(&r->head, "x-forwarded-proto", is_https(p) ? "https" : "http");
-	add_if(&r->head, "x-forwarded-host", host);
-	add_if(&r->head, "x-forwarded-prefix", r->prefix);
-}
-
-/* The body's declared length. False: it is no number. */
+/* The body's declared length. False: it is no number, or the body is coded in a way that we would not undo. */
 static bool read_length(struct request *r, const struct request_parameters *p)
 {
 	const char *text = get(p, "CONTENT_LENGTH");
+	const char *coding = get(p, "HTTP_TRANSFER_ENCODING");
 	long long length;
 
+	if (*coding != '\0' && !http_is_chunked(coding, strlen(coding)))
+		return false;
 	/* RFC 3875 4.1.2: absent means no body; but Apache leaves it out for chunked bodies too. */
 	if (*text == '\0') {
-		bool chunked = *get(p, "HTTP_TRANSFER_ENCODING") != '\0';
-		r->has_length = !chunked;
+		r->has_length = *coding == '\0';
 		return true;
 	}
-	if (!http_length_parse(text, strlen(text), &length))
+	if (!http_content_length(text, strlen(text), &length))
 		return false;
 	r->has_length = true;
 	r->length_bytes = length;
@@ -319,11 +274,31 @@ static bool says_zero_length(const struct request_parameters *p, const char *met
 	       strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
 }
 
+static void add_content(struct head *h, const struct request_parameters *p)
+{
+	const char *type = get(p, "CONTENT_TYPE");
+
+	if (*type != '\0' && http_value_valid(type, strlen(type)))
+		head_add(h, "content-type", type);
+	if (strcasecmp(get(p, "HTTP_EXPECT"), "100-continue") == 0)
+		head_add(h, "expect", "100-continue");
+}
+
 static void build_head(struct request *r, const struct request_parameters *p,
 		       const struct target *t, size_t stripped)
 {
+	const struct inbound_public public = {
+		.corr_hex = r->corr_hex,
+		.address = get(p, "REMOTE_ADDR"),
+		.host = get(p, "HTTP_HOST"),
+		.prefix = r->prefix,
+		.origin = r->origin,
+		.https = is_https(p),
+		.joins_cookies_by_comma = joins_cookies_by_comma(p),
+	};
 	const char *method = get(p, "REQUEST_METHOD");
-	const char *host = get(p, "HTTP_HOST");
+	const char *connection = get(p, "HTTP_CONNECTION");
+	struct inbound in;
 	char number[24];
 
 	if (!http_token_valid(method, strlen(method)) || !read_length(r, p)) {
@@ -336,28 +311,26 @@ static void build_head(struct request *r, const struct request_parameters *p,
 		snprintf(number, sizeof number, "%lld", (long long)r->length_bytes);
 		head_add(&r->head, ":length", number);
 	}
-	add_if(&r->head, "host", host);
-	add_headers(r, p);
-	add_if(&r->head, "content-type", get(p, "CONTENT_TYPE"));
-	if (strcasecmp(get(p, "HTTP_EXPECT"), "100-continue") == 0)
-		head_add(&r->head, "expect", "100-continue");
-	add_forwarded(r, p, host);
+	inbound_init(&in, &public, &r->head);
+	if (inbound_connection(&in, connection, strlen(connection))) {
+		add_headers(&in, p);
+		add_content(&r->head, p);
+	} else {
+		refuse(r, FAIL_BAD_REQUEST);
+	}
+	inbound_finish(&in);
 }
 
 void request_read(struct request *r, const struct request_parameters *p)
 {
 	struct target t;
 	size_t stripped;
-	const char *host = get(p, "HTTP_HOST");
 
 	*r = (struct request){.prefix = xstrdup("")};
 	id_random(r->corr, sizeof r->corr);
 	id_to_hex(r->corr, sizeof r->corr, r->corr_hex);
 	bool is_head = strcmp(get(p, "REQUEST_METHOD"), "HEAD") == 0;
-	if (*host != '\0' && http_value_valid(host, strlen(host)))
-		r->origin = join(is_https(p) ? "https://" : "http://", host);
-	else
-		r->origin = xstrdup("");
+	r->origin = inbound_origin(get(p, "HTTP_HOST"), is_https(p));
 
 	target_init(&t, p);
 	route(r, p, &t, &stripped);

@@ -4,6 +4,8 @@
 #include "common/query.h"
 #include "tests/fuzz/fuzz.h"
 
+#include <ctype.h>
+
 static bool is_separator(char c)
 {
 	return c == '/' || c == '\\' || c == '\0';
@@ -30,17 +32,43 @@ static bool is_plain(const uint8_t *data, size_t bytes)
 	return plain;
 }
 
-/* The input as the value of a list, each of its bytes up to the first comma as a name. */
-static void check_list(const char *text, size_t bytes)
+/* The input as the value of Connection: its names, one by one, against those that were read. */
+static void check_connection(const char *text, size_t bytes)
 {
-	const char *comma = memchr(text, ',', bytes);
-	struct head_field list = {"connection", 10, text, bytes};
-	struct head_field name = {text, comma ? (size_t)(comma - text) : bytes, "", 0};
+	struct http_connection c = {0};
+	struct head_field rest = {"connection", 10, text, bytes}, name;
+	bool good = http_connection_add(&c, text, bytes);
 
-	if (http_token_valid(name.name, name.name_bytes))
-		CHECK(http_list_names(&list, &name));
-	if (http_list_names(&list, &name))
-		CHECK(memmem(text, bytes, name.name, name.name_bytes) != NULL);
+	CHECK(c.count <= HTTP_CONNECTION_NAMES_MAX && (good || c.count > 0));
+	while (good && http_list_next(&rest, &name)) {
+		bool all = http_name_is(&name, "host") || http_name_is(&name, "set-cookie") ||
+			   http_name_begins(&name, "content-");
+		CHECK(http_connection_names(&c, &name) == (name.name_bytes > 0 && !all));
+	}
+	for (size_t i = 0; i < c.count; i++)
+		CHECK(memmem(text, bytes, c.names[i].name, c.names[i].name_bytes) != NULL);
+}
+
+/* A host names nothing but a host: it ends no line, no origin and no quoted string. */
+static void check_host(const char *text, size_t bytes)
+{
+	if (!http_host_valid(text, bytes))
+		return;
+	CHECK(bytes > 0 && http_value_valid(text, bytes));
+	for (const char *c = "/?#@\\\"<> "; *c != '\0'; c++)
+		CHECK(memchr(text, *c, bytes) == NULL);
+}
+
+static void check_names(const char *text, size_t bytes)
+{
+	char *other = xmalloc(bytes + 1);
+	struct head_field f = {text, bytes, "", 0}, folded = {other, bytes, "", 0};
+
+	for (size_t i = 0; i < bytes; i++) /* the same name, spelled otherwise */
+		other[i] = text[i] == '_' ? '-' : (char)toupper((unsigned char)text[i]);
+	CHECK(http_is_forwarding(&f) == http_is_forwarding(&folded));
+	CHECK(http_hop_by_hop(&f) == http_hop_by_hop(&folded));
+	free(other);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
@@ -62,7 +90,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		CHECK(length >= 0 && strtoll(digits, NULL, 10) == length);
 		free(digits);
 	}
-	check_list(text, bytes);
+	if (http_content_length(text, bytes, &length))
+		CHECK(length >= 0 && text[0] != ',' && text[bytes - 1] != ',');
+	check_connection(text, bytes);
+	check_host(text, bytes);
+	check_names(text, bytes);
 	if (bytes >= 2)
 		CHECK(http_reason(get_be16(data))[0] != '\0');
 	return 0;

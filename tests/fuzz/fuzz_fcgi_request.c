@@ -36,11 +36,31 @@ static bool value_is(const struct head_field *f, const char *want)
 	return f->value_bytes == strlen(want) && memcmp(f->value, want, f->value_bytes) == 0;
 }
 
+static void check_ours(const struct head_field *f, unsigned *seen)
+{
+	static const char *const names[] = {
+		"x-pipegate-correlation-id",
+		"x-forwarded-for",
+		"x-forwarded-proto",
+		"x-forwarded-host",
+		"x-forwarded-port",
+		"x-forwarded-prefix",
+		"forwarded",
+	};
+	size_t i = 0;
+
+	while (i < sizeof names / sizeof names[0] && !field_is(f, names[i]))
+		i++;
+	CHECK(i < sizeof names / sizeof names[0] && !(*seen & 1u << i));
+	*seen |= 1u << i;
+}
+
 static void check_head(const struct request *r, const char *uri)
 {
 	struct head_reader reader;
 	struct head_field f;
 	size_t ids = 0, hosts = 0;
+	unsigned ours = 0;
 	bool headers = false;
 	int more;
 
@@ -61,12 +81,14 @@ static void check_head(const struct request *r, const char *uri)
 		CHECK(http_token_valid(f.name + pseudo, f.name_bytes - pseudo));
 		CHECK(http_value_valid(f.value, f.value_bytes));
 		CHECK(!http_hop_by_hop(&f) && !field_is(&f, "content-length"));
-		if (field_has_prefix(&f, "x-pipegate-"))
+		if (http_name_begins(&f, "x-pipegate-"))
 			CHECK(field_is(&f, "x-pipegate-correlation-id") && ids++ == 0);
-		if (field_is(&f, "host"))
+		if (http_name_is(&f, "host"))
 			CHECK(hosts++ == 0);
+		if (http_is_forwarding(&f)) /* ours, and each once */
+			check_ours(&f, &ours);
 	}
-	CHECK(more == 0 && ids == 1);
+	CHECK(more == 0 && ids == 1 && (ours & 1));
 }
 
 /* A CGI response: header lines, an empty one, and the body that Content-Length tells of. */

@@ -131,11 +131,17 @@ def test_paths_in_answers_to_handshakes(site, make_app, status):
     assert got == status
     assert sorted((n.lower(), v) for n, v in headers if n.lower() in names) == sorted(wanted)
     caller.close()
-    if site.prefix:
-        caller = WebSocketCaller(site.port, site.prefix + "?a=b", host=site.host)
-        got, headers = caller.head()
-        assert got == 308 and dict(headers)["Location"] == f"{site.prefix}/?a=b"
-        caller.close()
+
+
+def test_websocket_without_the_slash(site, app):
+    """Browsers follow no redirect of a handshake: it is the app's "/"."""
+    site.client(app.url, "my-app")
+    for query in ("?a=%2F&b", "?", ""):
+        seen, headers = socket_headers(site, app, (site.prefix or "/") + query, site.host)
+        assert seen == "/" + query and headers.get("x-forwarded-prefix", "") == site.prefix
+    if site.prefix:  # a request is redirected, as relative links need it
+        r = site.get(site.prefix + "?a=b", host=site.host)
+        assert (r.status, r.header("location")) == (308, f"{site.prefix}/?a=b")
 
 
 def test_websocket_over_http2(site, server, app):

@@ -1,0 +1,64 @@
+/* broker/handshake.c - see handshake.h. */
+#include "broker/handshake.h"
+
+#include "common/http.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Those that a handshake says once, an empty one included: of two, the app and we might believe different ones. */
+enum single { HOST, UPGRADE, KEY, VERSION, AUTHORIZATION, SINGLES };
+
+struct found {
+	size_t count[SINGLES];
+	struct listener_text value[SINGLES];
+	bool wants; /* Upgrade has "websocket" among others */
+};
+
+static bool list_has_websocket(struct listener_text list)
+{
+	struct head_field rest = {"upgrade", 7, list.at ? list.at : "", list.bytes}, element;
+
+	while (http_list_next(&rest, &element)) {
+		if (field_is(&element, "websocket"))
+			return true;
+	}
+	return false;
+}
+
+static void find_singles(struct found *x, const struct listener_request *r)
+{
+	static const char *const names[SINGLES] = {"host", "upgrade", "sec-websocket-key",
+						   "sec-websocket-version", "authorization"};
+
+	for (size_t i = 0; i < r->header_count; i++) {
+		const struct listener_header *h = &r->headers[i];
+		struct head_field f = {h->name.at, h->name.bytes, "", 0};
+		for (size_t j = 0; j < SINGLES; j++) {
+			if (!field_is(&f, names[j]))
+				continue;
+			x->count[j]++;
+			x->value[j] = h->value;
+			x->wants = x->wants || (j == UPGRADE && list_has_websocket(h->value));
+		}
+	}
+}
+
+enum handshake handshake_judge(const struct listener_request *r)
+{
+	struct found x = {0};
+
+	find_singles(&x, r);
+	if (!x.wants && x.count[KEY] == 0 && x.count[VERSION] == 0)
+		return HANDSHAKE_NONE;
+	for (size_t i = 0; i < SINGLES; i++) {
+		if (x.count[i] > 1)
+			return HANDSHAKE_BAD;
+	}
+	bool good = r->connection_upgrade && r->http_minor >= 1 && strcmp(r->method, "GET") == 0 &&
+		    x.value[UPGRADE].bytes == 9 &&
+		    strncasecmp(x.value[UPGRADE].at, "websocket", 9) == 0 &&
+		    x.value[HOST].bytes > 0 &&
+		    http_host_valid(x.value[HOST].at, x.value[HOST].bytes);
+	return good ? HANDSHAKE_GOOD : HANDSHAKE_BAD;
+}

@@ -1,0 +1,15 @@
+/* broker/handshake.h - Is a request head at the listener a WebSocket handshake (RFC 6455 4.2.1; contract section 6)? Pure. */
+#ifndef PIPEGATE_HANDSHAKE_H
+#define PIPEGATE_HANDSHAKE_H
+
+#include "broker/listener.h"
+
+enum handshake {
+	HANDSHAKE_NONE, /* it asks for no WebSocket */
+	HANDSHAKE_GOOD, /* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket */
+	HANDSHAKE_BAD,	/* it asks for one, but not so; or says something twice that is said once */
+};
+
+enum handshake handshake_judge(const struct listener_request *r);
+
+#endif
