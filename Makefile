@@ -85,8 +85,10 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build-fuzz FUZZER=1 \
 		SAN=fuzzer-no-link,address,undefined CFLAGS='-O1 -g -fno-sanitize-recover=all' harnesses
 	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(or $(SECONDS),60) $(FUZZ)
+# The tests wait more than they compute: JOBS of them at a time, each file's in one process.
+JOBS ?= 5
 integration: all
-	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration
+	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest -n $(JOBS) --dist loadfile tests/integration
 # The responder under ThreadSanitizer; libzmq, which is not built for it, apart.
 tsan:
 	$(Q)tests/install-deps build test

@@ -7,6 +7,17 @@ import pytest
 from harness import SERVERS, App, Stack, figures
 
 
+def pytest_sessionfinish(session):
+    """In a worker of pytest-xdist: its figures go to the process that shows them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = figures
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    figures.extend(getattr(node, "workeroutput", {}).get("figures", []))
+
+
 def pytest_terminal_summary(terminalreporter):
     if figures:
         terminalreporter.section("figures")
