@@ -4,10 +4,12 @@
 #include "broker/config.h"
 #include "broker/gate.h"
 #include "broker/ws.h"
+#include "common/endpoint.h"
 #include "common/log.h"
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <uv.h>
 
 static const char usage[] =
@@ -15,7 +17,8 @@ static const char usage[] =
 	"                       [--socket-group NAME] [--check]\n"
 	"Owns the WebSocket tunnels, and hands them the requests that pipegate-fcgi brings.\n"
 	"\n"
-	"      --listen SPEC        where tunnels connect (default: 127.0.0.1:8000)\n"
+	"      --listen SPEC        where tunnels connect (default: the socket that systemd\n"
+	"                           hands over, or else 127.0.0.1:8000)\n"
 	"      --gate ENDPOINT      ZeroMQ endpoint for responders\n"
 	"                           (default: ipc:///run/pipegate/gate.sock)\n"
 	"      --socket-group NAME  group of the unix sockets made (mode 0660)\n"
@@ -88,6 +91,22 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 	return -1;
 }
 
+/* The listener: what a flag or variable says, else the socket that systemd hands over, else the default. */
+static int choose_listener(const struct arguments *a, struct config *config)
+{
+	bool explicit = a->listen != NULL || getenv("PIPEGATE_LISTEN") != NULL;
+	int inherited = endpoint_inherited();
+
+	if (inherited != 0 && explicit)
+		log_warn("listener.inherited_ignored reason=\"an address is configured\"");
+	else if (inherited < 0)
+		return cli_complain("LISTEN_FDS", "not one listening stream socket",
+				    getenv("LISTEN_FDS"));
+	else if (inherited > 0)
+		config->listen = ENDPOINT_INHERITED;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {0};
@@ -108,6 +127,8 @@ int main(int argc, char **argv)
 		config.gate = a.gate;
 	config.socket_group = a.socket_group;
 	result = config_check_endpoints(&config);
+	if (result == 0)
+		result = choose_listener(&a, &config);
 	if (result != 0 || a.check)
 		return result;
 	return broker_run(&config);

@@ -1,11 +1,13 @@
-/* common/claim.c - see claim.h. The lock is flock() on the directory itself: it leaves no file behind,
- * and goes with the process. */
+/* common/claim.c - see claim.h. The lock is flock() on PATH.lock, a file of mode 0600 that exists while the lock is
+ * held. A lock on the directory, which every user can open, would let every user keep it. The kernel drops the lock of
+ * a process that dies; the file that it leaves is used and removed by the next one. */
 #include "common/claim.h"
+
+#include "common/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <libgen.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,24 +49,81 @@ static bool is_live(const struct sockaddr_un *address)
 	return live;
 }
 
+/* --- the lock --- */
+
+enum { LOCK_RETRY_MS = 20 };
+
+/* 0 once the lock is held. Otherwise an errno; EWOULDBLOCK and EACCES: another process has it. EACCES is a lock file
+ * of another user. O_NONBLOCK: the open of a FIFO must not wait. */
+static int try_lock(struct claim *c)
+{
+	struct stat opened, named;
+
+	c->lock_fd =
+		open(c->lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	if (c->lock_fd < 0)
+		return errno;
+	int error = 0;
+	if (flock(c->lock_fd, LOCK_EX | LOCK_NB) != 0 || fstat(c->lock_fd, &opened) != 0)
+		error = errno;
+	else if (!S_ISREG(opened.st_mode))
+		error = EINVAL;
+	else if (lstat(c->lock_path, &named) != 0 || named.st_ino != opened.st_ino ||
+		 named.st_dev != opened.st_dev)
+		error = EWOULDBLOCK; /* its holder has removed it between our open and our lock */
+	if (error != 0) {
+		close(c->lock_fd);
+		c->lock_fd = -1;
+	}
+	return error;
+}
+
+/* The removal comes first: nobody can lock a file that is about to lose its name without noticing. */
+void claim_release(struct claim *c)
+{
+	if (c->lock_fd < 0)
+		return;
+	unlink(c->lock_path);
+	close(c->lock_fd);
+	c->lock_fd = -1;
+}
+
+static int lock(struct claim *c, const char *path, char *why, size_t why_bytes)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
+	int64_t until_ms = clock_now_ms() + CLAIM_WAIT_MS;
+	int error, absent = 0;
+
+	snprintf(c->lock_path, sizeof c->lock_path, "%s.lock", path);
+	while ((error = try_lock(c)) == EWOULDBLOCK || error == EACCES) {
+		/* No such file, twice: it is the directory that refuses us, and waiting does not help. */
+		if (error == EACCES && access(c->lock_path, F_OK) != 0 && ++absent == 2)
+			break;
+		if (clock_now_ms() >= until_ms)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	if (error == 0)
+		return 0;
+	if (error == EWOULDBLOCK)
+		snprintf(why, why_bytes, "another process has held %s for %d s", c->lock_path,
+			 CLAIM_WAIT_MS / 1000);
+	else
+		snprintf(why, why_bytes, "cannot lock %s: %s", c->lock_path, strerror(error));
+	return -1;
+}
+
+/* --- the name --- */
+
 int claim_path(struct claim *c, const char *path, char *why, size_t why_bytes)
 {
 	struct sockaddr_un address;
 	struct stat st;
-	char copy[sizeof address.sun_path];
-
-	if (address_of(path, &address, why, why_bytes) != 0)
-		return -1;
-	strcpy(copy, path);
-	c->directory_fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->directory_fd < 0)
-		return fail(why, why_bytes, "cannot open its directory", errno);
-	if (flock(c->directory_fd, LOCK_EX) != 0) {
-		fail(why, why_bytes, "cannot lock its directory", errno);
-		claim_release(c);
-		return -1;
-	}
 	int result = 0;
+
+	c->lock_fd = -1;
+	if (address_of(path, &address, why, why_bytes) != 0 || lock(c, path, why, why_bytes) != 0)
+		return -1;
 	if (lstat(path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
 			result = fail(why, why_bytes, "exists and is no socket", 0);
@@ -76,13 +135,6 @@ int claim_path(struct claim *c, const char *path, char *why, size_t why_bytes)
 	if (result != 0)
 		claim_release(c);
 	return result;
-}
-
-void claim_release(struct claim *c)
-{
-	if (c->directory_fd >= 0)
-		close(c->directory_fd);
-	c->directory_fd = -1;
 }
 
 int claim_set_group(const char *path, const char *group, char *why, size_t why_bytes)

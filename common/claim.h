@@ -6,14 +6,18 @@
 #include "common/check.h"
 
 #include <stddef.h>
+#include <sys/un.h>
 
-/* While held, no other program of ours can claim a name in the same directory. */
+enum { CLAIM_WAIT_MS = 5000 }; /* for another program that is claiming the same name */
+
+/* While held, no other program of ours can claim the same name. */
 struct claim {
-	int directory_fd;
+	int lock_fd; /* -1: nothing is held */
+	char lock_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
 };
 
-/* Locks the directory, checks that nobody listens at `path` and removes what a dead process left
- * there. 0: bind now, then claim_release(). -1: `why` says why not, and nothing is held. */
+/* Locks the name, checks that no process listens at `path` and removes the socket of a dead one. Waits up to
+ * CLAIM_WAIT_MS for the lock. 0: bind now, then claim_release(). -1: `why` says why not, and nothing is held. */
 int claim_path(struct claim *c, const char *path, char *why, size_t why_bytes) MUST_CHECK;
 void claim_release(struct claim *c);
 

@@ -4,13 +4,17 @@
 #include "common/claim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+enum { LISTEN_FDS_START = 3 }; /* sd_listen_fds(3) */
 
 /* Splits "host:port" or "[v6]:port". False: it is neither. */
 static bool split(const char *spec, char host[128], char port[8])
@@ -62,6 +66,27 @@ static int listen_at(const struct addrinfo *a, int backlog)
 	return fd;
 }
 
+static bool is_listening_stream(int fd)
+{
+	int listening = 0, type = 0;
+	socklen_t bytes = sizeof listening;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &bytes) != 0 || !listening)
+		return false;
+	bytes = sizeof type;
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0 && type == SOCK_STREAM;
+}
+
+int endpoint_inherited(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *count = getenv("LISTEN_FDS");
+
+	if (pid == NULL || count == NULL || strtol(pid, NULL, 10) != getpid())
+		return 0;
+	return strcmp(count, "1") == 0 && is_listening_stream(LISTEN_FDS_START) ? 1 : -1;
+}
+
 int endpoint_listen(const char *spec, const char *socket_group, int backlog, char *why,
 		    size_t why_bytes)
 {
@@ -71,6 +96,10 @@ int endpoint_listen(const char *spec, const char *socket_group, int backlog, cha
 	struct addrinfo *found;
 	char host[128], port[8];
 
+	if (strcmp(spec, ENDPOINT_INHERITED) == 0) {
+		fcntl(LISTEN_FDS_START, F_SETFD, FD_CLOEXEC);
+		return LISTEN_FDS_START;
+	}
 	if (strncmp(spec, "unix:", 5) == 0)
 		return claim_listen(spec + 5, socket_group, backlog, why, why_bytes);
 	if (!split(spec, host, port)) {
@@ -91,18 +120,24 @@ int endpoint_listen(const char *spec, const char *socket_group, int backlog, cha
 
 void endpoint_show(int fd, const char *spec, char out[ENDPOINT_TEXT_BYTES])
 {
-	struct sockaddr_storage address;
+	union {
+		struct sockaddr any;
+		struct sockaddr_un path;
+		struct sockaddr_storage
+			storage; /* longer than sun_path, which need not end with a NUL */
+	} address = {0};
 	socklen_t bytes = sizeof address;
 	char host[64], port[8];
 
-	if (strncmp(spec, "unix:", 5) != 0 &&
-	    getsockname(fd, (struct sockaddr *)&address, &bytes) == 0 &&
-	    getnameinfo((struct sockaddr *)&address, bytes, host, sizeof host, port, sizeof port,
-			NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+	snprintf(out, ENDPOINT_TEXT_BYTES, "%s", spec);
+	if (strncmp(spec, "unix:", 5) == 0 || getsockname(fd, &address.any, &bytes) != 0)
+		return;
+	if (address.any.sa_family == AF_UNIX)
+		snprintf(out, ENDPOINT_TEXT_BYTES, "unix:%s", address.path.sun_path);
+	else if (getnameinfo(&address.any, bytes, host, sizeof host, port, sizeof port,
+			     NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
 		bool v6 = strchr(host, ':') != NULL;
 		snprintf(out, ENDPOINT_TEXT_BYTES, "%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "",
 			 port);
-		return;
 	}
-	snprintf(out, ENDPOINT_TEXT_BYTES, "%s", spec);
 }

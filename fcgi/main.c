@@ -25,7 +25,6 @@ enum {
 	OTHER_DESCRIPTORS = 32,
 	KEPT_CONNECTIONS = 1024,
 	BACKLOG = 1024,
-	LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
 };
 
 static const char usage[] =
@@ -135,15 +134,6 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &bytes) == 0 && value;
 }
 
-static bool has_systemd_socket(void)
-{
-	const char *pid = getenv("LISTEN_PID");
-	const char *count = getenv("LISTEN_FDS");
-
-	return pid != NULL && count != NULL && strtol(pid, NULL, 10) == getpid() &&
-	       strcmp(count, "1") == 0 && is_listening(LISTEN_FDS_START);
-}
-
 /* The listening socket; -1 after one line on stderr. */
 static int take_socket(const struct settings *s)
 {
@@ -155,8 +145,8 @@ static int take_socket(const struct settings *s)
 			cli_complain("--listen", why, s->listen);
 		return fd;
 	}
-	if (has_systemd_socket())
-		return LISTEN_FDS_START;
+	if (endpoint_inherited() == 1)
+		return endpoint_listen(ENDPOINT_INHERITED, NULL, BACKLOG, why, sizeof why);
 	if (is_listening(STDIN_FILENO))
 		return STDIN_FILENO;
 	cli_complain("--listen", "not given, and descriptor 0 is no listening socket", NULL);
@@ -261,7 +251,7 @@ int main(int argc, char **argv)
 		return result;
 	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does not listen. */
 	bool plain = s.listen == NULL && getenv("GATEWAY_INTERFACE") != NULL &&
-		     !is_listening(STDIN_FILENO) && !has_systemd_socket();
+		     !is_listening(STDIN_FILENO) && endpoint_inherited() != 1;
 	if (!plain && (listen_fd = take_socket(&s)) < 0)
 		return EXIT_CONFIG;
 

@@ -1,4 +1,5 @@
 """Command lines, bad configuration, names in use, signals (contract sections 1 and 2). No web server."""
+import fcntl
 import os
 import pathlib
 import re
@@ -265,6 +266,79 @@ def test_dead_names_are_replaced(directory):
     p = start_broker(directory, "--listen", f"unix:{directory}/l.sock", name="broker2")
     p.wait_log("ready")
     p.stop()
+
+
+def test_nobody_keeps_a_name_by_a_lock(directory):
+    """Every user can open /run/pipegate, and so lock it; and a lock that is held costs 5 s and names its file."""
+    with open(directory / "gate.sock.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, _, err = run("broker", "--listen", "127.0.0.1:0", "--gate", f"ipc://{directory}/gate.sock")
+        assert code == 78 and "gate.sock.lock" in err and err.count("\n") == 1
+    descriptor = os.open(directory, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    p = start_broker(directory)
+    p.wait_log("ready")
+    p.stop()
+    os.close(descriptor)
+    assert not list(directory.glob("*.lock"))
+
+
+def run_activated(argv, listeners, **options):
+    """As systemd starts a service with sockets: the process's own id in LISTEN_PID, the sockets from descriptor 3 on."""
+    count = len(listeners)
+
+    def place():  # the copies are inherited; first out of the way of each other
+        high = [fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 100) for s in listeners]
+        for i, fd in enumerate(high):
+            os.dup2(fd, 3 + i)
+
+    return subprocess.Popen(["sh", "-c", f'LISTEN_FDS={count} LISTEN_PID=$$ exec "$@"', "sh", *argv], stdin=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, text=True, preexec_fn=place, close_fds=False, **options)
+
+
+def test_broker_takes_systemds_socket(directory):
+    path = directory / "tunnels.sock"
+    argv = [program("broker"), "--gate", f"ipc://{directory}/gate.sock"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        for attempt in range(2):
+            p = run_activated(argv, [listener], env=environment())
+            lines = iter(p.stderr.readline, "")
+            assert any(f"listening what=tunnels address=unix:{path}" in line for line in lines)
+            assert any("ready" in line for line in lines)
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(PATIENCE_S)
+                s.connect(str(path))
+                s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert s.recv(65536).startswith(b"HTTP/1.1 200")
+            p.terminate()
+            assert p.wait(PATIENCE_S) == 0
+            p.stderr.close()
+            assert path.exists(), "it is systemd's, for the next broker"
+
+
+@pytest.mark.parametrize("flags, variables", [(["--listen", "127.0.0.1:0"], {}), ([], {"PIPEGATE_LISTEN": "127.0.0.1:0"})])
+def test_an_address_wins_over_systemds_socket(directory, flags, variables):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "tunnels.sock"))
+        listener.listen()
+        p = run_activated([program("broker"), "--gate", f"ipc://{directory}/gate.sock", *flags], [listener],
+                          env=environment(**variables))
+        lines = iter(p.stderr.readline, "")
+        assert any("listener.inherited_ignored" in line for line in lines)
+        assert any("listening what=tunnels address=127.0.0.1:" in line for line in lines)
+        assert any("ready" in line for line in lines)
+        p.terminate()
+        assert p.wait(PATIENCE_S) == 0
+        p.stderr.close()
+
+
+def test_broker_refuses_several_sockets(directory):
+    with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
+        p = run_activated([program("broker"), "--gate", f"ipc://{directory}/gate.sock"], [a, b], env=environment())
+        _, err = p.communicate(timeout=PATIENCE_S)
+    assert p.returncode == 78 and "LISTEN_FDS" in err and err.count("\n") == 1
 
 
 def test_a_file_that_is_no_socket_stays(directory):
