@@ -1,10 +1,10 @@
-/* fcgi/main.c - pipegate-fcgi: options, the listening socket, signals; then the front. */
+/* fcgi/main.c - pipegate-fcgi: options, the listening socket, signals; then the server. */
 #include "common/cli.h"
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "fcgi/cgi.h"
-#include "fcgi/front.h"
+#include "fcgi/server.h"
 #include "fcgi/mux.h"
 
 #include <grp.h>
@@ -181,29 +181,29 @@ static int watch_signals(void)
 
 /* New connections are refused from now on, and none is lost that was not. What waits at a TCP socket is reset when that
  * is shut down, so it is taken before; at a unix socket it can be taken after. */
-static void leave_socket(const struct settings *s, struct front *front, int listen_fd)
+static void leave_socket(const struct settings *s, struct server *server, int listen_fd)
 {
 	if (strncmp(s->listen, "unix:", 5) == 0) {
 		unlink(s->listen + 5);
 		shutdown(listen_fd, SHUT_RD);
-		front_take_rest(front);
+		server_take_rest(server);
 	} else {
-		front_take_rest(front);
+		server_take_rest(server);
 		shutdown(listen_fd, SHUT_RD);
 	}
 }
 
-static int serve_until_told(const struct settings *s, struct front *front, int listen_fd)
+static int serve_until_told(const struct settings *s, struct server *server, int listen_fd)
 {
 	show_start(s, listen_fd);
-	front_run(front, listen_fd);
+	server_run(server, listen_fd);
 	log_info("responder.stop");
 	notify_service_manager("STOPPING=1");
 	if (s->listen != NULL) /* nobody else has it */
-		leave_socket(s, front, listen_fd);
-	if (!front_drain(front, DRAIN_MS))
+		leave_socket(s, server, listen_fd);
+	if (!server_drain(server, DRAIN_MS))
 		_exit(0); /* the web server sees those that are left cut */
-	front_destroy(&front);
+	server_destroy(&server);
 	return 0;
 }
 
@@ -218,7 +218,7 @@ static int64_t descriptors(void)
 
 /* A request that cannot have its descriptors had better wait for another to end. Web servers that keep connections have
  * one in each of their threads or processes, whatever --threads is; each costs a descriptor and little else. */
-static void bound(struct settings *s, struct front_settings *front)
+static void bound(struct settings *s, struct server_settings *server)
 {
 	int64_t left = descriptors() - OTHER_DESCRIPTORS;
 	int64_t most = left <= REQUEST_DESCRIPTORS ? 1 : left / REQUEST_DESCRIPTORS;
@@ -232,8 +232,8 @@ static void bound(struct settings *s, struct front_settings *front)
 		kept = KEPT_CONNECTIONS;
 	if (kept < s->threads)
 		kept = s->threads;
-	front->slots = (size_t)s->threads;
-	front->connections = (size_t)(s->threads + kept);
+	server->slots = (size_t)s->threads;
+	server->connections = (size_t)(s->threads + kept);
 }
 
 int main(int argc, char **argv)
@@ -262,7 +262,7 @@ int main(int argc, char **argv)
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGUSR1, SIG_DFL);
 	}
-	struct front_settings settings = {
+	struct server_settings settings = {
 		.gate = s.gate,
 		.max_body_bytes = s.max_body_bytes,
 		.stop_fd = plain ? -1 : watch_signals(),
@@ -270,12 +270,12 @@ int main(int argc, char **argv)
 	if (plain)
 		s.threads = 1;
 	bound(&s, &settings);
-	struct front *front = front_new(&settings, why, sizeof why);
-	if (front == NULL)
+	struct server *server = server_new(&settings, why, sizeof why);
+	if (server == NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);
 	if (!plain)
-		return serve_until_told(&s, front, listen_fd);
-	front_serve_plain(front);
-	front_destroy(&front);
+		return serve_until_told(&s, server, listen_fd);
+	server_serve_plain(server);
+	server_destroy(&server);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* fcgi/mux.c - see mux.h.
  *
- *   ask --REQ--inproc--> ROUTER [front's thread] DEALER --ipc--> ROUTER of the broker
+ *   ask --REQ--inproc--> ROUTER [server's thread] DEALER --ipc--> ROUTER of the broker
  *
  * A message that has been handed to the DEALER may have reached the local app; one that has not, cannot.
  * So while the link is down nothing is handed over: a new request waits for the link (a broker that is
@@ -32,13 +32,13 @@ enum {
 	LAST_WORDS_MS = 500,  /* for what mux_stop() says */
 };
 
-static const char FRONT[] = "inproc://asks";
+static const char LOCAL[] = "inproc://asks";
 static const char MONITOR[] = "inproc://monitor";
 
 /* What the mux knows of one ask. */
 struct seat {
 	enum { SEAT_FREE, SEAT_PARKED, SEAT_WAITING } state;
-	bool exchange_open;	  /* an OPEN went over and no reply has ended it */
+	bool relay_open;	  /* an OPEN went over and no reply has ended it */
 	uint8_t corr[CORR_BYTES]; /* of the message it waits for */
 	zmq_msg_t parked;	  /* SEAT_PARKED: not handed over yet */
 	int64_t until_ms;	  /* it gets an answer of ours then */
@@ -46,7 +46,7 @@ struct seat {
 
 struct mux {
 	void *context;
-	void *front, *back, *monitor;
+	void *local, *remote, *monitor;
 	void (*on_reply)(void *ctx, uint16_t seat);
 	void *ctx;
 	uint64_t process;
@@ -85,9 +85,9 @@ static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
 	uint32_t wire = seat_to_wire(seat);
 
-	if (zmq_send(m->front, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
-	    zmq_send(m->front, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
-	    zmq_msg_send(payload, m->front, ZMQ_DONTWAIT) < 0)
+	if (zmq_send(m->local, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+	    zmq_send(m->local, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+	    zmq_msg_send(payload, m->local, ZMQ_DONTWAIT) < 0)
 		zmq_msg_close(payload); /* the ask is gone */
 	else
 		m->on_reply(m->ctx, seat);
@@ -98,8 +98,8 @@ static void settle(struct mux *m, struct seat *s, bool over)
 {
 	m->waiting -= s->state == SEAT_WAITING;
 	s->state = SEAT_FREE;
-	m->open -= over && s->exchange_open;
-	s->exchange_open = s->exchange_open && !over;
+	m->open -= over && s->relay_open;
+	s->relay_open = s->relay_open && !over;
 }
 
 /* Answers an ask in the broker's place. */
@@ -126,15 +126,17 @@ static bool hand_over(struct mux *m, uint16_t seat, uint8_t kind, zmq_msg_t *pay
 	struct seat *s = &m->seats[seat];
 	uint32_t wire = seat_to_wire(seat);
 
-	if (!m->connected || zmq_send(m->back, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+	if (!m->connected ||
+	    zmq_send(m->remote, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
 		return false;
 	/* The first part was taken, so the pipe takes the others. */
-	CHECK(zmq_send(m->back, "", 0, ZMQ_SNDMORE) >= 0 && zmq_msg_send(payload, m->back, 0) >= 0);
+	CHECK(zmq_send(m->remote, "", 0, ZMQ_SNDMORE) >= 0 &&
+	      zmq_msg_send(payload, m->remote, 0) >= 0);
 	s->state = SEAT_WAITING;
 	s->until_ms = clock_now_ms() + REPLY_MAX_MS;
 	m->waiting++;
-	if (kind == GATE_OPEN && !s->exchange_open) {
-		s->exchange_open = true;
+	if (kind == GATE_OPEN && !s->relay_open) {
+		s->relay_open = true;
 		m->open++;
 	}
 	return true;
@@ -204,7 +206,7 @@ static bool drain_asks(struct mux *m)
 
 	do {
 		zmq_msg_init(&payload);
-		got = receive(m->front, &seat, &payload);
+		got = receive(m->local, &seat, &payload);
 		some = some || got != 0;
 		if (got == 1 && seat < m->seat_count)
 			from_ask(m, seat, &payload);
@@ -239,7 +241,7 @@ static void drain_broker(struct mux *m)
 
 	do {
 		zmq_msg_init(&payload);
-		got = receive(m->back, &seat, &payload);
+		got = receive(m->remote, &seat, &payload);
 		if (got == 1 && seat < m->seat_count)
 			from_broker(m, seat, &payload);
 		else
@@ -316,8 +318,8 @@ static void say(struct mux *m, const struct gate_msg *g)
 	uint8_t wire[GATE_CONTROL_BYTES];
 
 	gate_encode(g, wire);
-	if (zmq_send(m->back, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
-		zmq_send(m->back, wire, sizeof wire, 0);
+	if (zmq_send(m->remote, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
+		zmq_send(m->remote, wire, sizeof wire, 0);
 }
 
 static void say_alive(struct mux *m)
@@ -386,8 +388,8 @@ static void watch(void *socket, int epoll_fd, void *data)
 
 void mux_watch(struct mux *m, int epoll_fd, void *data)
 {
-	watch(m->front, epoll_fd, data);
-	watch(m->back, epoll_fd, data);
+	watch(m->local, epoll_fd, data);
+	watch(m->remote, epoll_fd, data);
 	watch(m->monitor, epoll_fd, data);
 }
 
@@ -398,32 +400,32 @@ static int set_int(void *socket, int option, int value)
 	return zmq_setsockopt(socket, option, &value, sizeof value);
 }
 
-static bool open_back(struct mux *m, const char *endpoint)
+static bool open_remote(struct mux *m, const char *endpoint)
 {
 	int64_t most = GATE_MAX_MESSAGE_BYTES;
 
-	m->back = zmq_socket(m->context, ZMQ_DEALER);
-	return m->back != NULL && set_int(m->back, ZMQ_IMMEDIATE, 1) == 0 &&
-	       set_int(m->back, ZMQ_LINGER, 0) == 0 &&
+	m->remote = zmq_socket(m->context, ZMQ_DEALER);
+	return m->remote != NULL && set_int(m->remote, ZMQ_IMMEDIATE, 1) == 0 &&
+	       set_int(m->remote, ZMQ_LINGER, 0) == 0 &&
 	       /* Bounded by the seats, each with one message; full would look as if the link was down. */
-	       set_int(m->back, ZMQ_SNDHWM, 0) == 0 && set_int(m->back, ZMQ_RCVHWM, 0) == 0 &&
-	       set_int(m->back, ZMQ_RECONNECT_IVL, RECONNECT_MS) == 0 &&
-	       set_int(m->back, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) == 0 &&
-	       set_int(m->back, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) == 0 &&
-	       set_int(m->back, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) == 0 &&
-	       zmq_setsockopt(m->back, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 &&
-	       zmq_socket_monitor(m->back, MONITOR,
+	       set_int(m->remote, ZMQ_SNDHWM, 0) == 0 && set_int(m->remote, ZMQ_RCVHWM, 0) == 0 &&
+	       set_int(m->remote, ZMQ_RECONNECT_IVL, RECONNECT_MS) == 0 &&
+	       set_int(m->remote, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) == 0 &&
+	       set_int(m->remote, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) == 0 &&
+	       set_int(m->remote, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) == 0 &&
+	       zmq_setsockopt(m->remote, ZMQ_MAXMSGSIZE, &most, sizeof most) == 0 &&
+	       zmq_socket_monitor(m->remote, MONITOR,
 				  ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) == 0 &&
 	       (m->monitor = zmq_socket(m->context, ZMQ_PAIR)) != NULL &&
 	       set_int(m->monitor, ZMQ_LINGER, 0) == 0 && zmq_connect(m->monitor, MONITOR) == 0 &&
-	       zmq_connect(m->back, endpoint) == 0;
+	       zmq_connect(m->remote, endpoint) == 0;
 }
 
-static bool open_front(struct mux *m)
+static bool open_local(struct mux *m)
 {
-	m->front = zmq_socket(m->context, ZMQ_ROUTER);
-	return m->front != NULL && set_int(m->front, ZMQ_ROUTER_HANDOVER, 1) == 0 &&
-	       set_int(m->front, ZMQ_LINGER, 0) == 0 && zmq_bind(m->front, FRONT) == 0;
+	m->local = zmq_socket(m->context, ZMQ_ROUTER);
+	return m->local != NULL && set_int(m->local, ZMQ_ROUTER_HANDOVER, 1) == 0 &&
+	       set_int(m->local, ZMQ_LINGER, 0) == 0 && zmq_bind(m->local, LOCAL) == 0;
 }
 
 static void destroy(struct mux *m)
@@ -432,12 +434,12 @@ static void destroy(struct mux *m)
 		if (m->seats[i].state == SEAT_PARKED)
 			zmq_msg_close(&m->seats[i].parked);
 	}
-	if (m->front != NULL)
-		zmq_close(m->front);
+	if (m->local != NULL)
+		zmq_close(m->local);
 	if (m->monitor != NULL)
 		zmq_close(m->monitor);
-	if (m->back != NULL)
-		zmq_close(m->back);
+	if (m->remote != NULL)
+		zmq_close(m->remote);
 	zmq_ctx_term(m->context);
 	free(m->seats);
 	free(m);
@@ -456,7 +458,7 @@ struct mux *mux_new(const char *endpoint, size_t seats, void (*on_reply)(void *c
 	m->context = zmq_ctx_new();
 	CHECK(m->context != NULL);
 	zmq_ctx_set(m->context, ZMQ_MAX_SOCKETS, (int)seats + 16);
-	if (open_front(m) && open_back(m, endpoint))
+	if (open_local(m) && open_remote(m, endpoint))
 		return m;
 	snprintf(why, why_bytes, "%s", zmq_strerror(errno));
 	destroy(m);
@@ -473,9 +475,9 @@ static void cancel_all(struct mux *m)
 
 	if (m->open == 0 || !m->connected)
 		return;
-	CHECK(set_int(m->back, ZMQ_LINGER, LAST_WORDS_MS) == 0);
+	CHECK(set_int(m->remote, ZMQ_LINGER, LAST_WORDS_MS) == 0);
 	for (size_t i = 0; i < m->seat_count; i++) {
-		if (!m->seats[i].exchange_open)
+		if (!m->seats[i].relay_open)
 			continue;
 		memcpy(g.corr, m->seats[i].corr, CORR_BYTES);
 		say(m, &g);
@@ -507,7 +509,7 @@ static bool open_socket(struct ask *a)
 		return false;
 	CHECK(zmq_setsockopt(a->socket, ZMQ_ROUTING_ID, &wire, sizeof wire) == 0);
 	CHECK(set_int(a->socket, ZMQ_LINGER, 0) == 0);
-	CHECK(zmq_connect(a->socket, FRONT) == 0);
+	CHECK(zmq_connect(a->socket, LOCAL) == 0);
 	return true;
 }
 

@@ -1,9 +1,9 @@
 /* fcgi/mux.h - The one link of this process to the broker. Each request has a REQ socket on inproc://, for the
- * gate's lock-step; the front forwards what they ask over one DEALER, so that requests of the same moment
+ * gate's lock-step; the server forwards what they send over one DEALER, so that requests of the same moment
  * travel together. It knows at once when the broker is gone, and then answers everybody who waits: an ask
  * always gets a reply, in bounded time.
  *
- * One thread drives it, the front's, by mux_work(); others may use ask_call(). */
+ * One thread drives it, the server's, by mux_work(); others may use ask_call(). */
 #ifndef PIPEGATE_MUX_H
 #define PIPEGATE_MUX_H
 
@@ -41,14 +41,14 @@ struct ask;
 struct ask *ask_new(struct mux *m, uint16_t seat);
 void ask_destroy(struct ask **ap);
 
-/* Sends `m`. The front's thread only: the reply comes through on_reply. Fills m->boot and m->process itself. */
+/* Sends `m`. The server's thread only: the reply comes through on_reply. Fills m->boot and m->process itself. */
 void ask_send(struct ask *a, struct gate_msg *m);
 
 /* The reply, which points into memory of `a` until its next message. It is always a GATE_REPLY or GATE_PONG; a
  * broker that is away shows as GATE_FAILED with FAIL_BROKER_UNAVAILABLE. */
 void ask_take(struct ask *a, struct gate_msg *reply);
 
-/* Both, waiting in between. Any thread but the front's. */
+/* Both, waiting in between. Any thread but the server's. */
 void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply);
 
 const char *mux_library_version(void);

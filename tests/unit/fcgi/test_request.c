@@ -2,7 +2,7 @@
 #include "common/answer.h"
 #include "common/head.h"
 #include "fcgi/request.h"
-#include "fcgi/share.h"
+#include "fcgi/quota.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -287,27 +287,27 @@ static void test_accept(void **state)
 /* One greedy id gets three quarters; a second one always finds something. */
 static void test_share(void **state)
 {
-	struct share *s = share_new(64);
+	struct quota *s = quota_new(64);
 	size_t first = 0, second = 0;
 
 	(void)state;
-	while (share_take(s, "greedy"))
+	while (quota_reserve(s, "greedy"))
 		first++;
 	assert_int_equal(first, 48);
-	while (share_take(s, "other"))
+	while (quota_reserve(s, "other"))
 		second++;
 	assert_true(second >= 12 && first + second < 64);
-	assert_true(share_take(s, "third"));
-	share_give(s, "third");
+	assert_true(quota_reserve(s, "third"));
+	quota_release(s, "third");
 	while (first-- > 0)
-		share_give(s, "greedy");
+		quota_release(s, "greedy");
 	while (second-- > 0)
-		share_give(s, "other");
-	share_destroy(&s);
-	s = share_new(1);
-	assert_true(share_take(s, "a"));
-	share_give(s, "a");
-	share_destroy(&s);
+		quota_release(s, "other");
+	quota_destroy(&s);
+	s = quota_new(1);
+	assert_true(quota_reserve(s, "a"));
+	quota_release(s, "a");
+	quota_destroy(&s);
 }
 
 int main(void)

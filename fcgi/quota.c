@@ -1,5 +1,5 @@
-/* fcgi/share.c - see share.h. */
-#include "fcgi/share.h"
+/* fcgi/quota.c - see quota.h. */
+#include "fcgi/quota.h"
 
 #include "common/gatemsg.h"
 
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <uthash.h>
 
-enum { SHARE_FACTOR = 3 };
+enum { QUOTA_FACTOR = 3 };
 
 struct holder {
 	char id[CONNECTION_ID_MAX_BYTES + 1];
@@ -16,24 +16,24 @@ struct holder {
 	UT_hash_handle hh;
 };
 
-struct share {
+struct quota {
 	pthread_mutex_t lock;
 	size_t slots_max, slots_busy;
 	struct holder *holders; /* those with any */
 };
 
-struct share *share_new(size_t slots_max)
+struct quota *quota_new(size_t slots_max)
 {
-	struct share *s = xcalloc(1, sizeof *s);
+	struct quota *s = xcalloc(1, sizeof *s);
 
 	s->slots_max = slots_max;
 	CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
 	return s;
 }
 
-void share_destroy(struct share **sp)
+void quota_destroy(struct quota **sp)
 {
-	struct share *s = *sp;
+	struct quota *s = *sp;
 
 	*sp = NULL;
 	if (s == NULL)
@@ -43,7 +43,7 @@ void share_destroy(struct share **sp)
 	free(s);
 }
 
-bool share_take(struct share *s, const char *id)
+bool quota_reserve(struct quota *s, const char *id)
 {
 	struct holder *h;
 	size_t have, free_slots;
@@ -52,7 +52,7 @@ bool share_take(struct share *s, const char *id)
 	HASH_FIND_STR(s->holders, id, h);
 	have = h != NULL ? h->slots : 0;
 	free_slots = s->slots_max - s->slots_busy;
-	bool granted = have < SHARE_FACTOR * free_slots;
+	bool granted = have < QUOTA_FACTOR * free_slots;
 	if (granted && h == NULL) {
 		h = xcalloc(1, sizeof *h);
 		strcpy(h->id, id);
@@ -66,7 +66,7 @@ bool share_take(struct share *s, const char *id)
 	return granted;
 }
 
-void share_give(struct share *s, const char *id)
+void quota_release(struct quota *s, const char *id)
 {
 	struct holder *h;
 

@@ -1,13 +1,13 @@
-/* fcgi/serve.c - see serve.h.
+/* fcgi/relay.c - see relay.h.
  *
  * Lock-step with the broker: each turn sends at most one piece of the request body up and takes what
  * there is of the response. A caller that sends slowly must not delay an early answer, so the wait for
  * its next piece is cut into slices with an empty step between them; a caller that is done waits in the
  * broker's hold. Whatever happens, a turn ends in bounded time.
  *
- * The answer is written to the connection's buffer; exchange_go_on() sends it before anything else is asked, so
+ * The answer is written to the connection's buffer; relay_go_on() sends it before anything else is asked, so
  * that a slow caller slows the app down. */
-#include "fcgi/serve.h"
+#include "fcgi/relay.h"
 
 #include "common/answer.h"
 #include "common/clock.h"
@@ -25,9 +25,9 @@ enum {
 	GATHER_MS = 100, /* for a body that fits into the first message */
 };
 
-struct exchange {
+struct relay {
 	struct cgi *cgi;
-	struct share *share;
+	struct quota *quota;
 	int64_t max_body_bytes;
 	struct request q;
 	struct response response;
@@ -37,7 +37,7 @@ struct exchange {
 	int64_t down_bytes;	 /* written to the caller */
 	uint32_t credit_bytes;	 /* the broker takes so much more */
 	int slice_ms;
-	bool sharing;	     /* has a slot of its connection id's share */
+	bool holds_quota;    /* has a slot of its connection id's quota */
 	bool up_done;	     /* the last piece has gone */
 	bool headed;	     /* the response head is out: no answer of our own any more */
 	enum fail giving_up; /* CANCEL is asked, and this is why; FAIL_NONE: it is not */
@@ -48,7 +48,7 @@ struct exchange {
 
 /* --- ends --- */
 
-static void end_with(struct exchange *x, struct buf *answer)
+static void end_with(struct relay *x, struct buf *answer)
 {
 	cgi_write(x->cgi, buf_first(answer), buf_bytes(answer));
 	cgi_end(x->cgi);
@@ -57,7 +57,7 @@ static void end_with(struct exchange *x, struct buf *answer)
 }
 
 /* The exchange has failed and the broker knows it. */
-static void end_failed(struct exchange *x, enum fail f, bool accepted, bool maybe_delivered)
+static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_delivered)
 {
 	struct buf out = {0};
 
@@ -70,7 +70,7 @@ static void end_failed(struct exchange *x, enum fail f, bool accepted, bool mayb
 }
 
 /* We give it up: the broker is told, and its reply ends it. */
-static void give_up(struct exchange *x, enum fail f)
+static void give_up(struct relay *x, enum fail f)
 {
 	x->giving_up = f;
 	x->message = (struct gate_msg){.kind = GATE_CANCEL, .fail = (uint8_t)f};
@@ -78,7 +78,7 @@ static void give_up(struct exchange *x, enum fail f)
 
 /* --- down --- */
 
-static bool write_head(struct exchange *x, const struct gate_msg *reply)
+static bool write_head(struct relay *x, const struct gate_msg *reply)
 {
 	struct buf head = {0};
 	bool good = response_write(&x->response, &x->q.public, "Status:", reply->head,
@@ -99,7 +99,7 @@ static bool write_head(struct exchange *x, const struct gate_msg *reply)
 
 /* How much of a piece goes out: nothing of a body that must not be there, nothing over the declared
  * length, which would be taken for the start of another response. */
-static size_t allowed_bytes(const struct exchange *x, size_t bytes)
+static size_t allowed_bytes(const struct relay *x, size_t bytes)
 {
 	const struct response *r = &x->response;
 
@@ -110,7 +110,7 @@ static size_t allowed_bytes(const struct exchange *x, size_t bytes)
 	return bytes;
 }
 
-static void take_piece(struct exchange *x, const struct gate_msg *reply)
+static void take_piece(struct relay *x, const struct gate_msg *reply)
 {
 	size_t bytes = allowed_bytes(x, reply->body_bytes);
 	bool whole = bytes == reply->body_bytes || x->response.bodiless;
@@ -128,7 +128,7 @@ static void take_piece(struct exchange *x, const struct gate_msg *reply)
 	}
 }
 
-static void take_reply(struct exchange *x, const struct gate_msg *reply)
+static void take_reply(struct relay *x, const struct gate_msg *reply)
 {
 	x->credit_bytes = reply->number;
 	if (x->giving_up != FAIL_NONE)
@@ -143,7 +143,7 @@ static void take_reply(struct exchange *x, const struct gate_msg *reply)
 		take_piece(x, reply);
 }
 
-static void take_health(struct exchange *x, bool good)
+static void take_health(struct relay *x, bool good)
 {
 	struct buf out = {0};
 
@@ -153,12 +153,12 @@ static void take_health(struct exchange *x, bool good)
 
 /* --- up --- */
 
-static bool is_too_large(const struct exchange *x)
+static bool is_too_large(const struct relay *x)
 {
 	return x->max_body_bytes > 0 && x->up_bytes > x->max_body_bytes;
 }
 
-static ssize_t read_piece(struct exchange *x, size_t used, size_t most, int wait_ms)
+static ssize_t read_piece(struct relay *x, size_t used, size_t most, int wait_ms)
 {
 	ssize_t got = cgi_read(x->cgi, x->piece + used, most - used, wait_ms);
 
@@ -169,7 +169,7 @@ static ssize_t read_piece(struct exchange *x, size_t used, size_t most, int wait
 
 /* What there is of the body right now goes with OPEN; a small one whole, so that it costs one message.
  * False: it is cut or too large, and nothing has been sent. */
-static bool gather_first_piece(struct exchange *x, bool may_block)
+static bool gather_first_piece(struct relay *x, bool may_block)
 {
 	struct gate_msg *m = &x->message;
 	bool small = x->q.has_length && x->q.length_bytes <= GATE_PIECE_BYTES;
@@ -196,7 +196,7 @@ static bool gather_first_piece(struct exchange *x, bool may_block)
 	return false;
 }
 
-static void open_exchange(struct exchange *x, bool may_block)
+static void open_exchange(struct relay *x, bool may_block)
 {
 	struct gate_msg *m = &x->message;
 
@@ -217,7 +217,7 @@ static void open_exchange(struct exchange *x, bool may_block)
 }
 
 /* All that is there, `most` at most: a record of the web server holds 8 KiB or so. *end: the last of it. */
-static ssize_t read_available(struct exchange *x, size_t most, int wait_ms, bool *end)
+static ssize_t read_available(struct relay *x, size_t most, int wait_ms, bool *end)
 {
 	size_t used = 0;
 	ssize_t got = 1;
@@ -233,7 +233,7 @@ static ssize_t read_available(struct exchange *x, size_t most, int wait_ms, bool
 }
 
 /* The next piece of the body, or an empty step if the caller is slow. */
-static void next_piece(struct exchange *x)
+static void next_piece(struct relay *x)
 {
 	struct gate_msg *m = &x->message;
 	size_t most = x->credit_bytes < GATE_PIECE_BYTES ? x->credit_bytes : GATE_PIECE_BYTES;
@@ -254,7 +254,7 @@ static void next_piece(struct exchange *x)
 	}
 }
 
-static void make_step(struct exchange *x)
+static void make_step(struct relay *x)
 {
 	x->message = (struct gate_msg){.kind = GATE_STEP, .number = HOLD_MS};
 	if (!x->up_done && x->credit_bytes > 0)
@@ -264,7 +264,7 @@ static void make_step(struct exchange *x)
 /* --- turns --- */
 
 /* Closes the connection, or leaves it to the web server's next request. */
-static enum exchange_state finish(struct exchange *x, bool refused)
+static enum relay_state finish(struct relay *x, bool refused)
 {
 	if (!x->cut && !refused) {
 		x->end = cgi_finish(x->cgi);
@@ -274,34 +274,34 @@ static enum exchange_state finish(struct exchange *x, bool refused)
 		x->end = CGI_CLOSED;
 		cgi_cut(x->cgi);
 	}
-	if (x->sharing)
-		share_give(x->share, x->q.id);
-	x->sharing = false;
-	return EXCHANGE_OVER;
+	if (x->holds_quota)
+		quota_release(x->quota, x->q.id);
+	x->holds_quota = false;
+	return RELAY_OVER;
 }
 
 /* Sends what was written, and finds out what is next. */
-enum exchange_state exchange_go_on(struct exchange *x, bool may_block)
+enum relay_state relay_go_on(struct relay *x, bool may_block)
 {
 	enum cgi_flush sent = cgi_flush(x->cgi, may_block);
 
 	if (sent == CGI_STUCK)
-		return EXCHANGE_STUCK;
+		return RELAY_STUCK;
 	if (x->over)
 		return finish(x, sent == CGI_REFUSED);
 	if (x->giving_up != FAIL_NONE)
-		return EXCHANGE_ASK;
+		return RELAY_ASK;
 	if (sent == CGI_REFUSED) {
 		give_up(x, FAIL_CANCELLED);
-		return EXCHANGE_ASK;
+		return RELAY_ASK;
 	}
 	if (!x->up_done && !may_block)
-		return EXCHANGE_BODY;
+		return RELAY_BODY;
 	make_step(x);
-	return EXCHANGE_ASK;
+	return RELAY_ASK;
 }
 
-enum exchange_state exchange_take(struct exchange *x, const struct gate_msg *reply, bool may_block)
+enum relay_state relay_take(struct relay *x, const struct gate_msg *reply, bool may_block)
 {
 	bool empty = reply->flags == 0 && reply->body_bytes == 0;
 
@@ -312,26 +312,26 @@ enum exchange_state exchange_take(struct exchange *x, const struct gate_msg *rep
 	/* A silent exchange is held by nobody but us if the web server has gone. */
 	if (empty && !x->over && x->up_done && cgi_is_gone(x->cgi))
 		give_up(x, FAIL_CANCELLED);
-	return exchange_go_on(x, may_block);
+	return relay_go_on(x, may_block);
 }
 
-struct gate_msg *exchange_message(struct exchange *x)
+struct gate_msg *relay_message(struct relay *x)
 {
 	memcpy(x->message.corr, x->q.corr, CORR_BYTES);
 	return &x->message;
 }
 
-bool exchange_is_uploading(const struct exchange *x)
+bool relay_is_uploading(const struct relay *x)
 {
 	return !x->up_done;
 }
 
-enum cgi_end exchange_end(const struct exchange *x)
+enum cgi_end relay_end(const struct relay *x)
 {
 	return x->end;
 }
 
-void exchange_end_now(struct exchange *x)
+void relay_end_now(struct relay *x)
 {
 	if (!x->over)
 		end_failed(x, FAIL_SHUTTING_DOWN, true, true);
@@ -341,22 +341,22 @@ void exchange_end_now(struct exchange *x)
 
 /* --- the request --- */
 
-static void start_tunnel(struct exchange *x, bool may_block)
+static void start_tunnel(struct relay *x, bool may_block)
 {
 	const struct request *q = &x->q;
 	int64_t most = x->max_body_bytes;
 
 	if (most > 0 && q->has_length && q->length_bytes > most) {
 		end_failed(x, FAIL_BODY_TOO_LARGE, false, false);
-	} else if (!share_take(x->share, q->id)) {
+	} else if (!quota_reserve(x->quota, q->id)) {
 		end_failed(x, FAIL_QUEUE_FULL, false, false);
 	} else {
-		x->sharing = true;
+		x->holds_quota = true;
 		open_exchange(x, may_block);
 	}
 }
 
-enum exchange_state exchange_start(struct exchange *x, bool may_block)
+enum relay_state relay_start(struct relay *x, bool may_block)
 {
 	struct buf out = {0};
 
@@ -382,28 +382,28 @@ enum exchange_state exchange_start(struct exchange *x, bool may_block)
 		end_with(x, &out);
 		break;
 	}
-	return x->over ? exchange_go_on(x, may_block) : EXCHANGE_ASK;
+	return x->over ? relay_go_on(x, may_block) : RELAY_ASK;
 }
 
-struct exchange *exchange_new(struct cgi *cgi, struct share *share, int64_t max_body_bytes)
+struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes)
 {
-	struct exchange *x = xcalloc(1, sizeof *x);
+	struct relay *x = xcalloc(1, sizeof *x);
 
 	x->cgi = cgi;
-	x->share = share;
+	x->quota = quota;
 	x->max_body_bytes = max_body_bytes;
 	x->slice_ms = SLICE_MS;
 	return x;
 }
 
-void exchange_destroy(struct exchange **xp)
+void relay_destroy(struct relay **xp)
 {
-	struct exchange *x = *xp;
+	struct relay *x = *xp;
 
 	*xp = NULL;
 	if (x == NULL)
 		return;
-	CHECK(!x->sharing);
+	CHECK(!x->holds_quota);
 	request_fini(&x->q);
 	free(x->piece);
 	free(x);

@@ -1,17 +1,17 @@
-/* fcgi/front.c - see front.h.
+/* fcgi/server.c - see server.h.
  *
  * Callbacks of the mux and events of connections may end a connection of which another event is still to come
  * in the same turn: so connections die at once and are freed at the turn's end. */
-#include "fcgi/front.h"
+#include "fcgi/server.h"
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "fcgi/cgi.h"
 #include "fcgi/connection.h"
 #include "fcgi/mux.h"
-#include "fcgi/pool.h"
-#include "fcgi/serve.h"
-#include "fcgi/share.h"
+#include "fcgi/threads.h"
+#include "fcgi/relay.h"
+#include "fcgi/quota.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,25 +40,25 @@ enum {
 
 struct slot {
 	struct job job;
-	struct front *front;
+	struct server *server;
 	uint16_t number;
 	struct ask *ask; /* NULL: not made, or given back */
 	struct connection *connection;
-	struct exchange *exchange;
-	enum exchange_state state;
-	bool begun;		 /* exchange_start() was called */
+	struct relay *relay;
+	enum relay_state state;
+	bool begun;		 /* relay_start() was called */
 	bool in_thread;		 /* then a thread owns all but this and `connection` */
-	STAILQ_ENTRY(slot) link; /* front->free, or front->unthreaded */
+	STAILQ_ENTRY(slot) link; /* server->free, or server->unthreaded */
 	STAILQ_ENTRY(slot) done_link;
 };
 
 STAILQ_HEAD(slots, slot);
 
-struct front {
+struct server {
 	int epoll_fd, wake_fd, stop_fd, listen_fd;
 	struct mux *mux;
-	struct pool *pool;
-	struct share *share;
+	struct threads *threads;
+	struct quota *quota;
 	int64_t max_body_bytes;
 	int64_t now_ms;
 	bool accepting; /* listen_fd is in the epoll set */
@@ -84,12 +84,12 @@ struct front {
 /* --- slots --- */
 
 /* As many connections as there may be: others may be waiting at the door, so none is kept that is not in use. */
-static bool is_full(const struct front *f)
+static bool is_full(const struct server *f)
 {
 	return f->all.count >= f->connections_max;
 }
 
-static struct slot *take_slot(struct front *f)
+static struct slot *take_slot(struct server *f)
 {
 	struct slot *s = STAILQ_FIRST(&f->free);
 
@@ -108,7 +108,7 @@ static struct slot *take_slot(struct front *f)
 	return s;
 }
 
-static void release(struct front *f, struct slot *s)
+static void release(struct server *f, struct slot *s)
 {
 	f->busy--;
 	if (f->asks - f->busy <= SPARE_ASKS) {
@@ -120,10 +120,10 @@ static void release(struct front *f, struct slot *s)
 	STAILQ_INSERT_TAIL(&f->free, s, link); /* behind those that have a socket */
 }
 
-static void give_to_thread(struct front *f, struct slot *s)
+static void give_to_thread(struct server *f, struct slot *s)
 {
 	s->in_thread = true;
-	if (pool_give(f->pool, &s->job))
+	if (threads_run(f->threads, &s->job))
 		return;
 	s->in_thread = false;
 	f->threads_due_ms = f->now_ms + RETRY_MS;
@@ -131,7 +131,7 @@ static void give_to_thread(struct front *f, struct slot *s)
 }
 
 /* It has come in this moment, and its event is still to be heard. */
-static bool has_request(struct front *f, const struct connection *c)
+static bool has_request(struct server *f, const struct connection *c)
 {
 	return cgi_look(c->cgi, f->scratch) > CGI_IDLE;
 }
@@ -139,18 +139,18 @@ static bool has_request(struct front *f, const struct connection *c)
 /* A web server that keeps connections looks whether one is open, and then sends its request. To close it in between
  * would cost that request: it is closed so soon behind an answer that the web server cannot have come to looking, or not
  * at all now. */
-static bool may_close_behind(struct front *f, struct connection *c)
+static bool may_close_behind(struct server *f, struct connection *c)
 {
 	return !has_request(f, c) && cgi_sent_ago_us(c->cgi) <= SOON_US;
 }
 
 /* The answer is out. */
-static void done(struct front *f, struct slot *s)
+static void done(struct server *f, struct slot *s)
 {
 	struct connection *c = s->connection;
-	enum cgi_end end = exchange_end(s->exchange);
+	enum cgi_end end = relay_end(s->relay);
 
-	exchange_destroy(&s->exchange);
+	relay_destroy(&s->relay);
 	s->connection = NULL;
 	c->slot = NULL;
 	release(f, s);
@@ -169,19 +169,19 @@ static void done(struct front *f, struct slot *s)
 	connection_refresh(&f->all, c);
 }
 
-static void drive(struct front *f, struct slot *s)
+static void drive(struct server *f, struct slot *s)
 {
 	switch (s->state) {
-	case EXCHANGE_ASK:
-		ask_send(s->ask, exchange_message(s->exchange));
+	case RELAY_ASK:
+		ask_send(s->ask, relay_message(s->relay));
 		break;
-	case EXCHANGE_BODY:
+	case RELAY_BODY:
 		give_to_thread(f, s);
 		break;
-	case EXCHANGE_STUCK:
+	case RELAY_STUCK:
 		connection_watch(&f->all, s->connection, NEWS | EPOLLOUT);
 		break;
-	case EXCHANGE_OVER:
+	case RELAY_OVER:
 		done(f, s);
 		break;
 	}
@@ -189,14 +189,14 @@ static void drive(struct front *f, struct slot *s)
 
 static void on_reply(void *ctx, uint16_t seat)
 {
-	struct front *f = ctx;
+	struct server *f = ctx;
 	struct slot *s = &f->slots[seat];
 	struct gate_msg reply;
 
 	if (s->in_thread)
 		return; /* it is waiting in ask_call() */
 	ask_take(s->ask, &reply);
-	s->state = exchange_take(s->exchange, &reply, false);
+	s->state = relay_take(s->relay, &reply, false);
 	drive(f, s);
 }
 
@@ -205,17 +205,17 @@ static void on_reply(void *ctx, uint16_t seat)
 static void work(struct job *job)
 {
 	struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));
-	struct front *f = s->front;
+	struct server *f = s->server;
 	uint64_t one = 1;
 
 	if (s->begun)
-		s->state = exchange_go_on(s->exchange, true);
+		s->state = relay_go_on(s->relay, true);
 	else
-		s->state = exchange_start(s->exchange, true);
-	while (s->state == EXCHANGE_ASK && (f->plain || exchange_is_uploading(s->exchange))) {
+		s->state = relay_start(s->relay, true);
+	while (s->state == RELAY_ASK && (f->plain || relay_is_uploading(s->relay))) {
 		struct gate_msg reply;
-		ask_call(s->ask, exchange_message(s->exchange), &reply);
-		s->state = exchange_take(s->exchange, &reply, true);
+		ask_call(s->ask, relay_message(s->relay), &reply);
+		s->state = relay_take(s->relay, &reply, true);
 	}
 	pthread_mutex_lock(&f->lock);
 	STAILQ_INSERT_TAIL(&f->done, s, done_link);
@@ -223,7 +223,7 @@ static void work(struct job *job)
 	(void)!write(f->wake_fd, &one, sizeof one);
 }
 
-static void take_back(struct front *f)
+static void take_back(struct server *f)
 {
 	struct slots back = STAILQ_HEAD_INITIALIZER(back);
 	struct slot *s;
@@ -244,7 +244,7 @@ static void take_back(struct front *f)
 /* --- requests --- */
 
 /* False: no slot is free. */
-static bool serve(struct front *f, struct connection *c, bool whole)
+static bool serve(struct server *f, struct connection *c, bool whole)
 {
 	struct slot *s = take_slot(f);
 
@@ -253,10 +253,10 @@ static bool serve(struct front *f, struct connection *c, bool whole)
 	connection_move(&f->all, c, SERVED);
 	c->slot = s;
 	s->connection = c;
-	s->exchange = exchange_new(c->cgi, f->share, f->max_body_bytes);
+	s->relay = relay_new(c->cgi, f->quota, f->max_body_bytes);
 	s->begun = whole;
 	if (whole) {
-		s->state = exchange_start(s->exchange, false);
+		s->state = relay_start(s->relay, false);
 		drive(f, s);
 	} else {
 		give_to_thread(f, s);
@@ -264,7 +264,7 @@ static bool serve(struct front *f, struct connection *c, bool whole)
 	return true;
 }
 
-static void serve_or_queue(struct front *f, struct connection *c, bool whole)
+static void serve_or_queue(struct server *f, struct connection *c, bool whole)
 {
 	if (TAILQ_EMPTY(&f->all.in[QUEUED]) && serve(f, c, whole))
 		return;
@@ -272,7 +272,7 @@ static void serve_or_queue(struct front *f, struct connection *c, bool whole)
 	connection_move(&f->all, c, QUEUED);
 }
 
-static void read_on(struct front *f, struct connection *c, int64_t patience_ms)
+static void read_on(struct server *f, struct connection *c, int64_t patience_ms)
 {
 	if (c->state != READING) {
 		c->since_ms = f->now_ms;
@@ -282,7 +282,7 @@ static void read_on(struct front *f, struct connection *c, int64_t patience_ms)
 	connection_watch(&f->all, c, NEWS);
 }
 
-static void look(struct front *f, struct connection *c)
+static void look(struct server *f, struct connection *c)
 {
 	if (c->state == LINGERING) {
 		if (cgi_linger(c->cgi)) /* it may have left some: not edge-triggered */
@@ -313,15 +313,15 @@ static void look(struct front *f, struct connection *c)
 	}
 }
 
-static void on_connection(struct front *f, struct connection *c, uint32_t events)
+static void on_connection(struct server *f, struct connection *c, uint32_t events)
 {
 	struct slot *s = c->slot;
 
 	if (c->state == IDLE || c->state == READING || c->state == LINGERING) {
 		connection_refresh(&f->all, c);
-	} else if (c->state == SERVED && !s->in_thread && s->state == EXCHANGE_STUCK &&
+	} else if (c->state == SERVED && !s->in_thread && s->state == RELAY_STUCK &&
 		   (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
-		s->state = exchange_go_on(s->exchange, false);
+		s->state = relay_go_on(s->relay, false);
 		drive(f, s);
 	}
 }
@@ -330,7 +330,7 @@ static void on_connection(struct front *f, struct connection *c, uint32_t events
 
 /* One that can be closed for another to come: the web server has had time to read its answer, or it has been idle for
  * longest. Not one that is new, or was in use just now: a request may be on its way. */
-static struct connection *spare(const struct front *f)
+static struct connection *spare(const struct server *f)
 {
 	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
 
@@ -340,7 +340,7 @@ static struct connection *spare(const struct front *f)
 	return c != NULL && f->now_ms - c->since_ms >= LAST_IDLE_MS ? c : NULL;
 }
 
-static void listen_or_not(struct front *f)
+static void listen_or_not(struct server *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
 		   TAILQ_EMPTY(&f->all.in[QUEUED]) && (!is_full(f) || spare(f) != NULL);
@@ -354,7 +354,7 @@ static void listen_or_not(struct front *f)
 }
 
 /* False: there is none, or no room for it. */
-static bool take_connection(struct front *f)
+static bool take_connection(struct server *f)
 {
 	struct connection *old = is_full(f) ? spare(f) : NULL;
 	int on = 1;
@@ -379,7 +379,7 @@ static bool take_connection(struct front *f)
 }
 
 /* True: there may be more. */
-static bool take_connections(struct front *f)
+static bool take_connections(struct server *f)
 {
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		if (!take_connection(f))
@@ -390,7 +390,7 @@ static bool take_connections(struct front *f)
 
 /* --- turns --- */
 
-static bool is_time_to_cut(const struct front *f, const struct connection *c)
+static bool is_time_to_cut(const struct server *f, const struct connection *c)
 {
 	int64_t waited_ms = f->now_ms - c->since_ms;
 
@@ -398,14 +398,14 @@ static bool is_time_to_cut(const struct front *f, const struct connection *c)
 	       (waited_ms >= CGI_CUT_LEAST_MS && cgi_may_cut(c->cgi));
 }
 
-static int64_t linger_ms(const struct front *f)
+static int64_t linger_ms(const struct server *f)
 {
 	return f->draining ? CGI_LINGER_LEAST_MS : CGI_LINGER_MOST_MS;
 }
 
 /* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those that the web server
  * does not close, or that are to be cut. */
-static void end_patience(struct front *f)
+static void end_patience(struct server *f)
 {
 	struct connection *c, *next;
 
@@ -428,7 +428,7 @@ static void end_patience(struct front *f)
 	}
 }
 
-static void retry(struct front *f)
+static void retry(struct server *f)
 {
 	struct slots again = STAILQ_HEAD_INITIALIZER(again);
 	struct slot *s;
@@ -445,7 +445,7 @@ static void retry(struct front *f)
 }
 
 /* Those that are fresh now; a look may make others so. */
-static void look_at_fresh(struct front *f)
+static void look_at_fresh(struct server *f)
 {
 	const struct connection *last = TAILQ_LAST(&f->all.fresh, connection_list);
 	struct connection *c = NULL;
@@ -458,7 +458,7 @@ static void look_at_fresh(struct front *f)
 }
 
 /* What came in this turn, and what follows from it: a few times over, then others have to be heard. */
-static void settle(struct front *f)
+static void settle(struct server *f)
 {
 	struct connection *c;
 
@@ -474,14 +474,14 @@ static void settle(struct front *f)
 }
 
 /* The sooner of the two; -1: never. */
-static int sooner_ms(const struct front *f, int most_ms, int64_t due_ms)
+static int sooner_ms(const struct server *f, int most_ms, int64_t due_ms)
 {
 	int64_t left_ms = due_ms > f->now_ms ? due_ms - f->now_ms : 0;
 
 	return most_ms < 0 || left_ms < most_ms ? (int)left_ms : most_ms;
 }
 
-static int timeout_ms(const struct front *f)
+static int timeout_ms(const struct server *f)
 {
 	int most_ms = mux_timeout_ms(f->mux);
 	const struct connection *c;
@@ -502,13 +502,13 @@ static int timeout_ms(const struct front *f)
 }
 
 /* Stays readable, as it is not for us to read. */
-static void stop(struct front *f)
+static void stop(struct server *f)
 {
 	f->told_to_stop = true;
 	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, f->stop_fd, NULL) == 0);
 }
 
-static void turn(struct front *f)
+static void turn(struct server *f)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
 	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, timeout_ms(f));
@@ -530,7 +530,7 @@ static void turn(struct front *f)
 	settle(f);
 }
 
-void front_run(struct front *f, int listen_fd)
+void server_run(struct server *f, int listen_fd)
 {
 	struct sockaddr_storage address = {0};
 	socklen_t bytes = sizeof address;
@@ -547,7 +547,7 @@ void front_run(struct front *f, int listen_fd)
 
 /* --- the end --- */
 
-void front_take_rest(struct front *f)
+void server_take_rest(struct server *f)
 {
 	while (take_connections(f))
 		;
@@ -555,7 +555,7 @@ void front_take_rest(struct front *f)
 
 /* A connection that the web server keeps may be about to get a request: it is closed once that has become
  * unlikely. One on which half a request has come is waited for: see cgi_accept(). */
-static void close_idle(struct front *f, int64_t stopped_ms)
+static void close_idle(struct server *f, int64_t stopped_ms)
 {
 	struct connection *c, *next;
 
@@ -568,22 +568,22 @@ static void close_idle(struct front *f, int64_t stopped_ms)
 }
 
 /* What the time did not suffice for. */
-static bool end_all(struct front *f)
+static bool end_all(struct server *f)
 {
-	log_warn("front.hurry running=%zu", f->busy);
+	log_warn("server.hurry running=%zu", f->busy);
 	mux_stop(f->mux);
 	for (size_t i = 0; i < f->slot_count; i++) {
 		struct slot *s = &f->slots[i];
 		if (s->connection == NULL || s->in_thread)
 			continue;
 		if (s->begun)
-			exchange_end_now(s->exchange);
-		s->state = EXCHANGE_OVER;
+			relay_end_now(s->relay);
+		s->state = RELAY_OVER;
 	}
-	return pool_stop(f->pool, HURRY_MS);
+	return threads_stop(f->threads, HURRY_MS);
 }
 
-bool front_drain(struct front *f, int64_t most_ms)
+bool server_drain(struct server *f, int64_t most_ms)
 {
 	int64_t stopped_ms = clock_now_ms();
 
@@ -593,31 +593,31 @@ bool front_drain(struct front *f, int64_t most_ms)
 		turn(f);
 		close_idle(f, stopped_ms);
 	}
-	return f->all.count == 0 ? pool_stop(f->pool, HURRY_MS) : end_all(f);
+	return f->all.count == 0 ? threads_stop(f->threads, HURRY_MS) : end_all(f);
 }
 
-void front_serve_plain(struct front *f)
+void server_serve_plain(struct server *f)
 {
 	f->now_ms = clock_now_ms();
 	f->plain = true;
 	CHECK(serve(f, connection_new(&f->all, cgi_new_plain(), f->now_ms), false));
 	while (f->all.count > 0)
 		turn(f);
-	CHECK(pool_stop(f->pool, HURRY_MS)); /* its thread has nothing to do any more */
+	CHECK(threads_stop(f->threads, HURRY_MS)); /* its thread has nothing to do any more */
 }
 
 /* --- start --- */
 
-static void add(struct front *f, int *fd)
+static void add(struct server *f, int *fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = fd};
 
 	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, *fd, &event) == 0);
 }
 
-struct front *front_new(const struct front_settings *s, char *why, size_t why_bytes)
+struct server *server_new(const struct server_settings *s, char *why, size_t why_bytes)
 {
-	struct front *f = xcalloc(1, sizeof *f);
+	struct server *f = xcalloc(1, sizeof *f);
 
 	f->mux = mux_new(s->gate, s->slots, on_reply, f, why, why_bytes);
 	if (f->mux == NULL) {
@@ -631,12 +631,12 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 	STAILQ_INIT(&f->unthreaded);
 	STAILQ_INIT(&f->done);
 	for (size_t i = 0; i < s->slots; i++) {
-		f->slots[i].front = f;
+		f->slots[i].server = f;
 		f->slots[i].number = (uint16_t)i;
 		STAILQ_INSERT_TAIL(&f->free, &f->slots[i], link);
 	}
-	f->share = share_new(s->slots);
-	f->pool = pool_new(s->slots, work);
+	f->quota = quota_new(s->slots);
+	f->threads = threads_new(s->slots, work);
 	f->max_body_bytes = s->max_body_bytes;
 	f->listen_fd = -1;
 	f->stop_fd = s->stop_fd;
@@ -651,9 +651,9 @@ struct front *front_new(const struct front_settings *s, char *why, size_t why_by
 	return f;
 }
 
-void front_destroy(struct front **fp)
+void server_destroy(struct server **fp)
 {
-	struct front *f = *fp;
+	struct server *f = *fp;
 
 	*fp = NULL;
 	if (f == NULL)
@@ -661,16 +661,16 @@ void front_destroy(struct front **fp)
 	for (size_t i = 0; i < f->slot_count; i++) {
 		struct slot *s = &f->slots[i];
 		if (s->connection != NULL) { /* ended by end_all() */
-			if (s->state != EXCHANGE_OVER)
-				exchange_end_now(s->exchange);
-			exchange_destroy(&s->exchange);
+			if (s->state != RELAY_OVER)
+				relay_end_now(s->relay);
+			relay_destroy(&s->relay);
 			connection_kill(&f->all, s->connection);
 		}
 		ask_destroy(&s->ask);
 	}
 	connections_fini(&f->all);
-	pool_destroy(&f->pool);
-	share_destroy(&f->share);
+	threads_destroy(&f->threads);
+	quota_destroy(&f->quota);
 	mux_destroy(&f->mux);
 	close(f->epoll_fd);
 	close(f->wake_fd);

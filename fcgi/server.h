@@ -1,4 +1,4 @@
-/* fcgi/front.h - The responder's loop, in one thread: takes connections from the web server, waits until a request
+/* fcgi/server.h - The responder's loop, in one thread: takes connections from the web server, waits until a request
  * is there as a whole, asks the broker, gives the answer back, and keeps the connection if the web server does.
  *
  * A connection and what is asked for it:
@@ -8,8 +8,8 @@
  *
  * While a request waits for the broker, or its caller for the answer, it holds a slot and no thread. Only one whose
  * body comes piece by piece has a thread, until that is through, as libfcgi blocks there. */
-#ifndef PIPEGATE_FRONT_H
-#define PIPEGATE_FRONT_H
+#ifndef PIPEGATE_SERVER_H
+#define PIPEGATE_SERVER_H
 
 #include "common/check.h"
 
@@ -17,9 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct front;
+struct server;
 
-struct front_settings {
+struct server_settings {
 	const char *gate;
 	size_t slots;	    /* requests at one time */
 	size_t connections; /* at one time: so many more than slots can be idle, or wait */
@@ -28,22 +28,23 @@ struct front_settings {
 };
 
 /* NULL: `why` says why not. */
-struct front *front_new(const struct front_settings *s, char *why, size_t why_bytes);
-void front_destroy(struct front **fp); /* after front_drain() was true, or front_serve_plain() */
+struct server *server_new(const struct server_settings *s, char *why, size_t why_bytes);
+void server_destroy(
+	struct server **fp); /* after server_drain() was true, or server_serve_plain() */
 
 /* Serves the listening socket, which it borrows and makes non-blocking, until stop_fd is readable. */
-void front_run(struct front *f, int listen_fd);
+void server_run(struct server *f, int listen_fd);
 
-/* After front_run(), if nobody else will serve that socket: takes the connections that wait there. */
-void front_take_rest(struct front *f);
+/* After server_run(), if nobody else will serve that socket: takes the connections that wait there. */
+void server_take_rest(struct server *f);
 
 /* Takes no more connections and lets the running requests finish for `most_ms`; then they are ended as
  * "shutting-down", which takes a second at most. Connections that the web server keeps are closed right behind an
  * answer, or once they have been idle for a while, so that none is closed under a request. False: some thread hangs
- * still; the process has to end without front_destroy(). */
-bool front_drain(struct front *f, int64_t most_ms) MUST_CHECK;
+ * still; the process has to end without server_destroy(). */
+bool server_drain(struct server *f, int64_t most_ms) MUST_CHECK;
 
 /* Plain CGI: the one request of this process. */
-void front_serve_plain(struct front *f);
+void server_serve_plain(struct server *f);
 
 #endif

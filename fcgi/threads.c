@@ -1,5 +1,5 @@
-/* fcgi/pool.c - see pool.h. */
-#include "fcgi/pool.h"
+/* fcgi/threads.c - see threads.h. */
+#include "fcgi/threads.h"
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -16,7 +16,7 @@
 
 enum { IDLE_MS = 5000 }; /* a thread that had nothing to do for so long ends */
 
-struct pool {
+struct threads {
 	size_t threads_max;
 	void (*work)(struct job *job);
 
@@ -30,7 +30,7 @@ struct pool {
 };
 
 /* The next job; NULL: the thread is to end. With the lock held. */
-static struct job *next_job(struct pool *p)
+static struct job *next_job(struct threads *p)
 {
 	struct timespec last = clock_timespec(clock_now_ms() + IDLE_MS);
 	int error = 0;
@@ -49,7 +49,7 @@ static struct job *next_job(struct pool *p)
 
 static void *run(void *arg)
 {
-	struct pool *p = arg;
+	struct threads *p = arg;
 	struct job *job;
 
 	pthread_mutex_lock(&p->lock);
@@ -65,7 +65,7 @@ static void *run(void *arg)
 }
 
 /* One more thread. With the lock held. */
-static bool grow(struct pool *p)
+static bool grow(struct threads *p)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -76,14 +76,14 @@ static bool grow(struct pool *p)
 	int error = pthread_create(&thread, &attributes, run, p);
 	pthread_attr_destroy(&attributes);
 	if (error != 0) {
-		log_error("pool.no_thread running=%zu why=\"%s\"", p->threads, strerror(error));
+		log_error("threads.none_left running=%zu why=\"%s\"", p->threads, strerror(error));
 		return false;
 	}
 	p->threads++;
 	return true;
 }
 
-bool pool_give(struct pool *p, struct job *job)
+bool threads_run(struct threads *p, struct job *job)
 {
 	pthread_mutex_lock(&p->lock);
 	/* Were there as many threads as there may be, one of them would be about to be idle. */
@@ -97,9 +97,9 @@ bool pool_give(struct pool *p, struct job *job)
 	return taken;
 }
 
-struct pool *pool_new(size_t threads_max, void (*work)(struct job *job))
+struct threads *threads_new(size_t threads_max, void (*work)(struct job *job))
 {
-	struct pool *p = xcalloc(1, sizeof *p);
+	struct threads *p = xcalloc(1, sizeof *p);
 	pthread_condattr_t monotonic;
 
 	p->threads_max = threads_max;
@@ -113,7 +113,7 @@ struct pool *pool_new(size_t threads_max, void (*work)(struct job *job))
 	return p;
 }
 
-bool pool_stop(struct pool *p, int64_t most_ms)
+bool threads_stop(struct threads *p, int64_t most_ms)
 {
 	struct timespec last = clock_timespec(clock_now_ms() + most_ms);
 	int error = 0;
@@ -128,9 +128,9 @@ bool pool_stop(struct pool *p, int64_t most_ms)
 	return all;
 }
 
-void pool_destroy(struct pool **pp)
+void threads_destroy(struct threads **pp)
 {
-	struct pool *p = *pp;
+	struct threads *p = *pp;
 
 	*pp = NULL;
 	if (p == NULL)
