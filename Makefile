@@ -1,6 +1,6 @@
 # PipeGate. make [V=1] [SAN=address,undefined] | demo [TARGET=URL] [PORT=8080] [ADDRESS=127.0.0.1]
 #   | test | unit | replay | fuzz [SECONDS=60] [FUZZ=NAMES] | integration | browser | lint | deps
-#   | tsan | valgrind | soak [MINUTES=20] [SERVER=lighttpd|apache]
+#   | systemd-check [RELEASES="bookworm trixie"] | tsan | valgrind | soak [MINUTES=20] [SERVER=lighttpd|apache]
 #   | bench [PEERS="rathole bore ..."] [GROWTH=1] | install [DESTDIR=] [PREFIX=/usr/local] | uninstall | clean
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -103,6 +103,10 @@ valgrind: all
 soak: all
 	$(Q)tests/install-deps build test
 	$(Q)BUILD=$(B) MINUTES=$(MINUTES) SERVER=$(SERVER) /usr/bin/python3 tests/soak/run.py
+# Boots Debian's systemd in containers and follows README there, as root. RELEASES: by default bookworm and trixie.
+systemd-check:
+	$(Q)tests/install-deps systemd
+	$(Q)/usr/bin/python3 tests/systemd/run.py $(RELEASES)
 browser: all
 	$(Q)tests/install-deps build test browser
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/browser
@@ -157,13 +161,24 @@ install: all
 	install -m 644 conf/systemd/sysusers.conf $(DEST)/lib/sysusers.d/pipegate.conf
 	install -m 644 conf/systemd/tmpfiles.conf $(DEST)/lib/tmpfiles.d/pipegate.conf
 	install -m 644 $(UNITS:%=conf/systemd/%) $(DEST)/lib/systemd/system
-	sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|' $(UNITS:%=$(DEST)/lib/systemd/system/%)
+	find $(UNITS:%=$(DEST)/lib/systemd/system/%) $(DEST)/share/pipegate -type f \
+		-exec sed -i -e 's|/usr/local/bin/|$(PREFIX)/bin/|g' -e 's|/usr/local/share/|$(PREFIX)/share/|g' {} +
+# The sockets first: each would start its service again. Links of instances, too, go with their template. Where systemd
+# does not run, "disable" removes the links alone. Units elsewhere than in PREFIX are not ours.
 uninstall:
+	$(if $(DESTDIR),,set -e; \
+	if command -v systemctl >/dev/null && [ "$$(id -u)" = 0 ] && [ -e $(DEST)/lib/systemd/system/pipegate-broker.service ]; then \
+		if [ -d /run/systemd/system ]; then \
+			systemctl stop $(filter %.socket,$(UNITS)) $(filter-out %@.service,$(filter %.service,$(UNITS))) 'pipegate-*@*.service' || :; \
+		fi; \
+		systemctl disable $(UNITS); \
+	fi)
 	rm -f $(INSTALLED:%=$(DEST)/%)
 	rm -rf $(DEST)/share/pipegate
+	$(if $(DESTDIR),,[ ! -d /run/systemd/system ] || [ "$$(id -u)" != 0 ] || systemctl daemon-reload)
 
 clean: ; $(Q)rm -rf build build-*
 
-.PHONY: all unit replay harnesses fuzz integration browser tsan valgrind soak bench test demo deps deps-test lint install uninstall clean
+.PHONY: all unit replay harnesses fuzz integration browser tsan valgrind soak bench systemd-check test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -528,8 +528,10 @@ class Lighttpd:
         self.port = free_port()
         if example:
             body = (ROOT / f"conf/lighttpd/examples/{example}.conf").read_text()
-            body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace("8000", str(stack.broker_port))
-            body = body.replace("/run/pipegate/fcgi.sock", str(stack.socket)).replace("127.0.0.1", stack.broker_host)
+            body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace(".con[f]", ".conf")
+            body = body.replace("/run/pipegate/fcgi.sock", str(stack.socket))
+            body = body.replace("/run/pipegate/tunnels.sock", stack.broker_host)
+            body = body.replace("var.pipegate_port = 0", f"var.pipegate_port = {stack.broker_port}")
         else:
             body = f"""
 var.pipegate_mount = "{mount}"
@@ -595,7 +597,8 @@ class Apache:
         if example:
             body = (ROOT / f"conf/apache/examples/{example}.conf").read_text()
             body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace("*:80", f"*:{self.port}")
-            body = body.replace("\tInclude", where + "\tInclude").replace("/var/www/html", str(stack.directory))
+            body = body.replace("\tDefine PIPEGATE_TUNNELS /run/pipegate/tunnels.sock\n\tIncludeOptional", where + "\tInclude")
+            body = body.replace("/var/www/html", str(stack.directory))
         else:
             body = f"""
 <VirtualHost *:{self.port}>
