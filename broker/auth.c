@@ -102,26 +102,39 @@ static bool audience_ok(const json_t *aud, const char *want)
 	return false;
 }
 
-static enum auth_result check_claims(const struct config *c, const json_t *claims, int64_t now_s,
+/* Sets *early if the claim says that the token is not valid yet. False: the claim is no number. */
+static bool read_start(const json_t *claims, const char *name, int64_t now_ms, bool *early)
+{
+	int64_t from_s;
+
+	if (json_object_get(claims, name) == NULL)
+		return true;
+	if (!numeric_date(claims, name, &from_s))
+		return false;
+	*early = *early || from_s * 1000 > now_ms + AUTH_LEEWAY_MS;
+	return true;
+}
+
+static enum auth_result check_claims(const struct config *c, const json_t *claims, int64_t now_ms,
 				     struct auth_grant *out)
 {
 	const json_t *sub = json_object_get(claims, "sub");
-	int64_t expires_s, from_s;
+	bool early = false;
+	int64_t expires_s;
 
 	if (!json_is_string(sub) ||
 	    !connection_id_valid(json_string_value(sub), json_string_length(sub)) ||
 	    !text_is(json_object_get(claims, "iss"), c->jwt_issuer) ||
 	    !audience_ok(json_object_get(claims, "aud"), c->jwt_audience) ||
-	    !numeric_date(claims, "exp", &expires_s))
+	    !numeric_date(claims, "exp", &expires_s) ||
+	    !read_start(claims, "nbf", now_ms, &early) ||
+	    !read_start(claims, "iat", now_ms, &early))
 		return AUTH_INVALID;
-	if (json_object_get(claims, "nbf") != NULL &&
-	    (!numeric_date(claims, "nbf", &from_s) || from_s > now_s))
-		return AUTH_INVALID;
-	if (expires_s <= now_s)
-		return AUTH_EXPIRED;
 	strcpy(out->connection_id, json_string_value(sub));
-	out->expires_s = expires_s;
-	return AUTH_OK;
+	out->life_ms = expires_s * 1000 - now_ms;
+	if (out->life_ms <= 0)
+		return AUTH_EXPIRED;
+	return early ? AUTH_EARLY : AUTH_OK;
 }
 
 /* Copies the token with a NUL at its end. False: none of ours. */
@@ -143,7 +156,7 @@ bool auth_is_ours(const struct config *c, const char *token, size_t bytes)
 	return bytes > 0 && is_signed(c, token, bytes, text, &algorithm);
 }
 
-enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_s,
+enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_ms,
 			    struct auth_grant *out)
 {
 	char text[AUTH_TOKEN_MAX_BYTES + 1];
@@ -162,7 +175,7 @@ enum auth_result auth_check(const struct config *c, const char *token, size_t by
 	char *json = jwt_get_alg(jwt) == algorithm ? jwt_get_grants_json(jwt, NULL) : NULL;
 	json_t *claims = json ? json_loads(json, JSON_ALLOW_NUL, NULL) : NULL;
 	if (claims != NULL)
-		result = check_claims(c, claims, now_s, out);
+		result = check_claims(c, claims, now_ms, out);
 	json_decref(claims);
 	free(json);
 	jwt_free(jwt);
@@ -176,6 +189,8 @@ const char *auth_reason(enum auth_result result)
 		return "Missing token";
 	case AUTH_EXPIRED:
 		return "Token expired";
+	case AUTH_EARLY:
+		return "Token not yet valid";
 	case AUTH_INVALID:
 	case AUTH_OK:
 		break;

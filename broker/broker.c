@@ -2,7 +2,12 @@
  *
  * One thread, one libuv loop that owns the poll; ZeroMQ's descriptor and libwebsockets are guests on it.
  * Each turn: what came in is taken in by callbacks, which only mark; on_turn(), before the loop waits
- * again, drains the gate and settles the hub: all replies and writes of a turn go out together. */
+ * again, drains the gate and settles the hub: all replies and writes of a turn go out together.
+ *
+ * Peers are judged by the clock (silence, time-outs, the ends of tokens) on a tick, which is the only timer
+ * for that. Traffic may move the tick to an earlier time, never to a later one. The tick only marks;
+ * on_polled() judges behind the next poll, when what peers had sent before has been read. After a stall of the
+ * whole process, ZeroMQ's own thread needs time to read as well: so a late tick puts judging off. */
 #include "broker/broker.h"
 
 #include "broker/front.h"
@@ -18,8 +23,12 @@
 #include <stdlib.h>
 
 enum {
-	BUSY_TICK_MS = 100,   /* while there are exchanges: the grain of their time-outs */
-	CALM_TICK_MS = 1000,  /* otherwise: token expiry */
+	BUSY_TICK_MS = 100,  /* while there are exchanges: the grain of their time-outs */
+	CALM_TICK_MS = 1000, /* otherwise: token expiry */
+	STALL_MS = 500,	     /* a tick that is so late tells of a stall */
+	STALL_TICKS = 10,    /* further ticks until peers are judged again */
+	DRAIN_ROUNDS =
+		40, /* of the gate before peers are judged: as much as one responder may have sent */
 	SETTLE_ROUNDS = 4,    /* replies to callers' WebSockets make new requests */
 	LAST_WORDS_MS = 2000, /* after the drain, for replies and closing handshakes */
 };
@@ -37,9 +46,12 @@ struct broker {
 	struct listener *tunnels;
 	struct listener *admin;
 	uv_prepare_t turn;
+	uv_check_t polled;
 	uv_idle_t again; /* active: come back without waiting */
 	uv_timer_t tick;
-	uint64_t tick_ms;
+	uint64_t tick_due_ms;
+	int ticks_to_skip; /* after a stall */
+	bool judge;	   /* behind the next poll */
 	uv_signal_t term, interrupt;
 	enum phase phase;
 	uint64_t phase_until_ms;
@@ -57,14 +69,24 @@ static void on_again(uv_idle_t *idle)
 
 static void on_tick(uv_timer_t *timer);
 
-static void set_tick(struct broker *b)
+static bool is_busy(const struct broker *b)
 {
-	uint64_t want_ms = hub_busy(&b->hub) || b->phase != RUNNING ? BUSY_TICK_MS : CALM_TICK_MS;
+	return hub_busy(&b->hub) || listener_is_waiting(b->tunnels) ||
+	       (b->admin != NULL && listener_is_waiting(b->admin)) || b->ticks_to_skip > 0 ||
+	       b->phase != RUNNING;
+}
 
-	if (b->tick_ms == want_ms)
-		return;
-	b->tick_ms = want_ms;
-	uv_timer_start(&b->tick, on_tick, want_ms, want_ms);
+static void start_tick(struct broker *b, uint64_t wait_ms)
+{
+	b->tick_due_ms = uv_now(&b->loop) + wait_ms;
+	uv_timer_start(&b->tick, on_tick, wait_ms, 0);
+}
+
+/* The tick may only move to an earlier time: whatever else happens, it comes. */
+static void hasten_tick(struct broker *b)
+{
+	if (is_busy(b) && b->tick_due_ms > uv_now(&b->loop) + BUSY_TICK_MS)
+		start_tick(b, BUSY_TICK_MS);
 }
 
 static void on_turn(uv_prepare_t *prepare)
@@ -76,12 +98,12 @@ static void on_turn(uv_prepare_t *prepare)
 	hub_settle(&b->hub);
 	for (int i = 0; i < SETTLE_ROUNDS && upgrades_settle(b->upgrades); i++)
 		hub_settle(&b->hub);
-	if (gate_has_input(b->gate) || upgrades_unsettled(b->upgrades))
+	if (gate_has_input(b->gate) || upgrades_unsettled(b->upgrades) || b->judge)
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);
 	b->hub.stats.strangers = listener_strangers(b->tunnels);
-	set_tick(b);
+	hasten_tick(b);
 }
 
 /* --- the stop: drain, end what is left, close the tunnels, leave --- */
@@ -105,7 +127,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 	} else if (b->phase == DRAINING) {
 		b->phase_until_ms = 0; /* a second signal: no more waiting */
 	}
-	set_tick(b);
+	hasten_tick(b);
 }
 
 static void advance_stop(struct broker *b)
@@ -129,12 +151,35 @@ static void advance_stop(struct broker *b)
 static void on_tick(uv_timer_t *timer)
 {
 	struct broker *b = timer->data;
+	bool late = uv_now(&b->loop) >= b->tick_due_ms + STALL_MS;
 
-	hub_set_now(&b->hub, now_ms(b));
-	hub_tick(&b->hub);
-	ws_tick(b->ws);
+	start_tick(b, is_busy(b) ? BUSY_TICK_MS : CALM_TICK_MS);
 	if (b->phase != RUNNING)
 		advance_stop(b);
+	/* Where every tick is late, one in STALL_TICKS judges. */
+	if (b->ticks_to_skip > 0)
+		b->ticks_to_skip--;
+	else if (late)
+		b->ticks_to_skip = STALL_TICKS;
+	b->judge = b->judge || b->ticks_to_skip == 0;
+}
+
+static void on_polled(uv_check_t *check)
+{
+	struct broker *b = check->data;
+
+	if (!b->judge)
+		return;
+	b->judge = false;
+	hub_set_now(&b->hub, now_ms(b));
+	for (int i = 0; i < DRAIN_ROUNDS && gate_has_input(b->gate); i++)
+		gate_drain(b->gate);
+	hub_tick(&b->hub);
+	ws_tick(b->ws);
+	upgrades_tick(b->upgrades);
+	listener_tick(b->tunnels);
+	if (b->admin != NULL)
+		listener_tick(b->admin);
 }
 
 /* --- start and end --- */
@@ -183,18 +228,21 @@ static void watch_signal(struct broker *b, uv_signal_t *handle, int number)
 static void start_watching(struct broker *b)
 {
 	uv_prepare_init(&b->loop, &b->turn);
+	uv_check_init(&b->loop, &b->polled);
 	uv_idle_init(&b->loop, &b->again);
 	uv_timer_init(&b->loop, &b->tick);
-	b->turn.data = b->tick.data = b;
+	b->turn.data = b->polled.data = b->tick.data = b;
 	uv_prepare_start(&b->turn, on_turn);
+	uv_check_start(&b->polled, on_polled);
 	watch_signal(b, &b->term, SIGTERM);
 	watch_signal(b, &b->interrupt, SIGINT);
-	set_tick(b);
+	start_tick(b, CALM_TICK_MS);
 }
 
 static void stop_watching(struct broker *b)
 {
 	uv_close((uv_handle_t *)&b->turn, NULL);
+	uv_close((uv_handle_t *)&b->polled, NULL);
 	uv_close((uv_handle_t *)&b->again, NULL);
 	uv_close((uv_handle_t *)&b->tick, NULL);
 	uv_close((uv_handle_t *)&b->term, NULL);

@@ -3,6 +3,7 @@
 
 #include "broker/handshake.h"
 #include "common/answer.h"
+#include "common/clock.h"
 #include "common/fail.h"
 #include "common/frame.h"
 #include "common/log.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 static bool text_is(struct listener_text t, const char *want)
 {
@@ -92,7 +92,7 @@ static enum auth_result authenticate(struct hub *h, const struct listener_reques
 	bool authorized = listener_find(r, "authorization").bytes > 0;
 	char *token = authorized ? find_bearer(r, &bytes) : find_query_token(r, &bytes);
 	enum auth_result result =
-		token ? auth_check(h->config, token, bytes, time(NULL), grant) : AUTH_MISSING;
+		token ? auth_check(h->config, token, bytes, clock_wall_ms(), grant) : AUTH_MISSING;
 
 	/* An Authorization that is no Bearer token is a malformed one, not a missing one. */
 	if (token == NULL && authorized)

@@ -183,10 +183,14 @@ static bool drain_one(struct gate *g)
 
 	zmq_msg_init(&payload);
 	int got = receive(g, &peer, &payload);
-	if (got == 1 && gate_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m))
-		hub_on_gate(g->hub, &peer, &m);
-	else if (got != 0)
+	if (got == 1 && gate_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m)) {
+		if (m.kind == GATE_OPEN && m.process == 0) /* 0 is upgrade.c */
+			hub_refuse(g->hub, &peer, &m, FAIL_BAD_REQUEST);
+		else
+			hub_on_gate(g->hub, &peer, &m);
+	} else if (got != 0) {
 		log_warn("gate.malformed bytes=%zu", zmq_msg_size(&payload));
+	}
 	zmq_msg_close(&payload);
 	return got != 0;
 }

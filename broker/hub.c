@@ -6,11 +6,9 @@
 #include "common/log.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum {
 	PROCESS_SILENCE_MS = 10000, /* responders say ALIVE every 2 s */
-	GREETING_MS = 10000,	    /* for the HELLO of a v2 client */
 };
 
 /* A responder process that has exchanges here, or had some lately. */
@@ -52,6 +50,7 @@ void hub_fini(struct hub *h)
 	deadlines_fini(&h->response_waits);
 	deadlines_fini(&h->idle_waits);
 	deadlines_fini(&h->offline_waits);
+	deadlines_fini(&h->lives);
 }
 
 void hub_set_now(struct hub *h, int64_t now_ms)
@@ -169,16 +168,10 @@ static void expire_exchanges(struct hub *h)
 
 static void expire_tunnels(struct hub *h)
 {
-	int64_t unix_s = time(NULL);
-	struct tunnel *t, *next;
+	struct deadline *d;
 
-	for (t = TAILQ_FIRST(&h->tunnels); t != NULL; t = next) {
-		next = TAILQ_NEXT(t, all);
-		if (t->expires_s <= unix_s)
-			tunnel_kill(t, 1008, "Token expired");
-		else if (t->state == TUNNEL_GREETING && h->now_ms - t->opened_ms > GREETING_MS)
-			tunnel_kill(t, 1002, "no HELLO");
-	}
+	while ((d = deadline_take_due(&h->lives, h->now_ms)) != NULL)
+		tunnel_life_over(OWNER_OF(d, struct tunnel, life));
 }
 
 void hub_tick(struct hub *h)

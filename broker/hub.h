@@ -116,13 +116,15 @@ struct route {
 	struct tunnel_list tunnels; /* in the order of their next turn */
 	struct exchange_list queue;
 	size_t queued, queued_websockets; /* the latter among the former */
-	bool seen;			  /* had a tunnel once: worth waiting for */
+	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
+	bool seen;	/* had a tunnel once: worth waiting for */
 	bool dispatching;
 	TAILQ_ENTRY(route) idle_link; /* hub->idle_routes: no tunnel, nothing queued */
 	bool idle;
 };
 
 struct process; /* hub.c */
+struct socket;	/* route.c */
 
 enum { FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024 }; /* leaves room in a frame */
 
@@ -145,7 +147,9 @@ struct hub {
 	struct tunnel_list dirty_tunnels;
 	struct tunnel_list dead_tunnels;
 	struct process *processes;
+	struct socket *sockets; /* by corr */
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
+	struct deadlines lives; /* of tunnels */
 };
 
 void hub_init(struct hub *h, const struct config *config, const struct hub_io *io, int64_t now_ms);
@@ -154,7 +158,9 @@ void hub_fini(struct hub *h); /* all tunnels must be closed */
 /* Each turn of the loop: hub_set_now(), then events, then hub_settle(). */
 void hub_set_now(struct hub *h, int64_t now_ms);
 void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
-void hub_tick(struct hub *h);	/* deadlines; call at least each 250 ms while hub_busy() */
+/* Deadlines: at least each 250 ms while hub_busy(), else each second. Judges peers by what they have sent, so
+ * what has arrived from them has to be taken in before. */
+void hub_tick(struct hub *h);
 void hub_settle(struct hub *h); /* replies, writes, frees */
 
 bool hub_busy(const struct hub *h);    /* any exchange in the table */
@@ -206,6 +212,11 @@ void route_remove_tunnel(struct tunnel *t);
 void route_tunnel_left(
 	struct route *r); /* one takes nothing new: those that wait may be alone now */
 void route_free_all(struct hub *h);
+
+/* A caller's WebSocket counts for the limit of its id from the time that a tunnel takes it until its socket is
+ * closed, which may be long after the end of the exchange: a caller need not read. */
+void route_socket_opened(struct route *r, const struct exchange *x);
+void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
 void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
 
 #endif

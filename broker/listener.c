@@ -21,7 +21,6 @@
 enum {
 	BACKLOG = 511,
 	ACCEPTS_PER_TURN = 64,
-	TICK_MS = 250,
 	LINGER_MS = 2000,	   /* for the peer to take the answer */
 	RESERVED_DESCRIPTORS = 64, /* kept for the gate, the log and those who are in already */
 	COMPLAIN_EVERY_MS = 60000,
@@ -46,16 +45,14 @@ struct listener {
 	char *unix_path;
 	char shown[ENDPOINT_TEXT_BYTES];
 	uv_poll_t poll;
-	uv_timer_t tick;
 	bool paused, stopped;
-	int open_handles; /* poll, tick: closed before the memory goes */
+	bool poll_closed; /* before the memory goes */
 	listener_fn handler;
 	void *ctx;
 	TAILQ_HEAD(, stranger) strangers; /* the oldest first */
 	size_t count;
 	uint64_t complained_ms;
 	int descriptor_bound;
-	uv_timer_cb on_tick;
 };
 
 /* --- the parsed head --- */
@@ -373,15 +370,19 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 		}
 		break;
 	}
-	if (!uv_is_active((uv_handle_t *)&l->tick))
-		uv_timer_start(&l->tick, l->on_tick, TICK_MS, TICK_MS);
 }
 
-static void on_tick(uv_timer_t *timer)
+bool listener_is_waiting(const struct listener *l)
 {
-	struct listener *l = timer->data;
+	return l->count > 0 || l->paused;
+}
+
+void listener_tick(struct listener *l)
+{
 	struct stranger *s, *next;
 
+	if (l->stopped)
+		return;
 	for (s = TAILQ_FIRST(&l->strangers); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, link);
 		if (s->until_ms > uv_now(l->loop))
@@ -393,8 +394,6 @@ static void on_tick(uv_timer_t *timer)
 	if (l->paused) {
 		l->paused = false;
 		uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
-	} else if (l->count == 0) {
-		uv_timer_stop(&l->tick);
 	}
 }
 
@@ -430,16 +429,14 @@ struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *nam
 	l->loop = loop;
 	l->handler = handler;
 	l->ctx = ctx;
-	l->on_tick = on_tick;
 	l->descriptor_bound = descriptor_bound();
 	TAILQ_INIT(&l->strangers);
 	if (open_socket(l, spec, name, socket_group) != 0) {
 		free(l);
 		return NULL;
 	}
-	CHECK(uv_poll_init(loop, &l->poll, l->fd) == 0 && uv_timer_init(loop, &l->tick) == 0);
-	l->open_handles = 2;
-	l->poll.data = l->tick.data = l;
+	CHECK(uv_poll_init(loop, &l->poll, l->fd) == 0);
+	l->poll.data = l;
 	uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
 	return l;
 }
@@ -453,7 +450,7 @@ static void handle_closed(uv_handle_t *handle)
 {
 	struct listener *l = handle->data;
 
-	l->open_handles--;
+	l->poll_closed = true;
 }
 
 void listener_stop(struct listener *l)
@@ -464,7 +461,6 @@ void listener_stop(struct listener *l)
 	while (!TAILQ_EMPTY(&l->strangers))
 		stranger_end(TAILQ_FIRST(&l->strangers));
 	uv_close((uv_handle_t *)&l->poll, handle_closed);
-	uv_close((uv_handle_t *)&l->tick, handle_closed);
 	if (l->unix_path != NULL)
 		unlink(l->unix_path); /* while the socket is still ours */
 	close(l->fd);
@@ -477,7 +473,7 @@ void listener_destroy(struct listener **lp)
 	*lp = NULL;
 	if (l == NULL)
 		return;
-	CHECK(l->stopped && l->open_handles == 0);
+	CHECK(l->stopped && l->poll_closed);
 	free(l->unix_path);
 	free(l);
 }

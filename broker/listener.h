@@ -82,4 +82,9 @@ void listener_stop(struct listener *l);	     /* accepts nothing more and drops t
 void listener_destroy(struct listener **lp); /* after listener_stop() and a turn of the loop */
 size_t listener_strangers(const struct listener *l);
 
+/* Closes connections whose time is over: at least each 250 ms while listener_is_waiting(), and behind the
+ * loop's poll, so that what has arrived is read first. */
+void listener_tick(struct listener *l);
+bool listener_is_waiting(const struct listener *l);
+
 #endif

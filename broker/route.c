@@ -19,6 +19,13 @@ enum {
 	UNSEEN_QUEUED_MAX = 256,
 };
 
+/* A caller's WebSocket that a tunnel took. */
+struct socket {
+	UT_hash_handle hh;
+	uint8_t corr[CORR_BYTES];
+	struct route *route;
+};
+
 struct route *route_find(struct hub *h, const char *id, size_t bytes)
 {
 	struct route *r;
@@ -50,7 +57,7 @@ struct route *route_get(struct hub *h, const char *id, size_t bytes)
 static void review(struct route *r)
 {
 	struct hub *h = r->hub;
-	bool idle = TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue);
+	bool idle = TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue) && r->sockets == 0;
 
 	if (idle == r->idle)
 		return;
@@ -89,7 +96,10 @@ void route_forget_idle(struct hub *h)
 void route_free_all(struct hub *h)
 {
 	struct route *r;
+	struct socket *s, *next;
 
+	HASH_ITER (hh, h->sockets, s, next)
+		route_socket_closed(h, s->corr);
 	while ((r = TAILQ_FIRST(&h->idle_routes)) != NULL)
 		forget(r);
 	CHECK(h->routes == NULL);
@@ -108,12 +118,14 @@ static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail 
 {
 	struct tunnel *t, *best = NULL;
 	bool one_could = false;
-	size_t best_load = SIZE_MAX, most;
+	size_t best_load = SIZE_MAX, most, most_sum = 0, leaving = 0;
 
 	*refusal = FAIL_NONE;
 	TAILQ_FOREACH (t, &r->tunnels, siblings) {
-		if (t->state != TUNNEL_OPEN)
+		if (t->state != TUNNEL_OPEN) {
+			leaving += t->websocket_count;
 			continue;
+		}
 		enum fail f = t->codec->refuses(t, x);
 		if (f != FAIL_NONE) {
 			*refusal = f;
@@ -121,11 +133,14 @@ static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail 
 		}
 		one_could = true;
 		size_t load = load_of(t, x, &most);
+		most_sum += most;
 		if (load < most && load < best_load) {
 			best = t;
 			best_load = load;
 		}
 	}
+	if (x->websocket && r->sockets - leaving >= most_sum)
+		best = NULL; /* some have no exchange any more, but are still open */
 	if (one_could) /* a WebSocket that waited for another one to end would wait for ever */
 		*refusal = x->websocket && best == NULL ? FAIL_QUEUE_FULL : FAIL_NONE;
 	return best;
@@ -298,6 +313,34 @@ void route_remove_tunnel(struct tunnel *t)
 	t->route = NULL;
 	route_tunnel_left(r);
 	review(r);
+}
+
+void route_socket_opened(struct route *r, const struct exchange *x)
+{
+	struct socket *s;
+
+	HASH_FIND(hh, r->hub->sockets, x->corr, CORR_BYTES, s);
+	if (s != NULL)
+		return;
+	s = xcalloc(1, sizeof *s);
+	memcpy(s->corr, x->corr, CORR_BYTES);
+	s->route = r;
+	HASH_ADD(hh, r->hub->sockets, corr, CORR_BYTES, s);
+	r->sockets++;
+	review(r);
+}
+
+void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
+{
+	struct socket *s;
+
+	HASH_FIND(hh, h->sockets, corr, CORR_BYTES, s);
+	if (s == NULL)
+		return;
+	HASH_DEL(h->sockets, s);
+	s->route->sockets--;
+	review(s->route);
+	free(s);
 }
 
 void route_tunnel_left(struct route *r)

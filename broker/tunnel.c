@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GREETING_MS = 10000 }; /* for the HELLO of a v2 client */
+
 const char *tunnel_state_name(enum tunnel_state s)
 {
 	static const char *const names[] = {
@@ -43,8 +45,10 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 	t->state = TUNNEL_GREETING;
 	t->number = ++h->stats.tunnels_total;
 	strcpy(t->id, grant->connection_id);
-	t->expires_s = grant->expires_s;
-	t->opened_ms = h->now_ms;
+	t->expires_ms = h->now_ms + grant->life_ms;
+	deadline_set(&h->lives, &t->life,
+		     t->expires_ms < h->now_ms + GREETING_MS ? t->expires_ms
+							     : h->now_ms + GREETING_MS);
 	t->max_running = (size_t)h->config->max_concurrent;
 	TAILQ_INIT(&t->running);
 	TAILQ_INIT(&t->ready);
@@ -60,7 +64,16 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 void tunnel_opened(struct tunnel *t)
 {
 	set_state(t, TUNNEL_OPEN);
+	deadline_set(&t->hub->lives, &t->life, t->expires_ms);
 	route_add_tunnel(route_get(t->hub, t->id, strlen(t->id)), t);
+}
+
+void tunnel_life_over(struct tunnel *t)
+{
+	if (t->hub->now_ms >= t->expires_ms)
+		tunnel_kill(t, 1008, "Token expired");
+	else
+		tunnel_kill(t, 1002, "no HELLO");
 }
 
 void tunnel_leaving(struct tunnel *t)
@@ -113,6 +126,8 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 	TAILQ_INSERT_TAIL(&t->running, x, place);
 	*count_of(t, x) += 1;
 	t->hub->stats.running++;
+	if (x->websocket)
+		route_socket_opened(t->route, x);
 	exchange_touch(x); /* there may be credit now */
 	t->codec->more(t, x);
 }
@@ -160,6 +175,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 		 t->id, (unsigned long long)t->number, ws_code, reason, t->running_count,
 		 t->websocket_count);
 	set_state(t, TUNNEL_DEAD);
+	deadline_clear(&h->lives, &t->life);
 	t->close_code = ws_code;
 	t->close_reason = reason;
 	if (r != NULL)
@@ -169,6 +185,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 			exchange_fail(x, FAIL_TUNNEL_LOST);
 		} else { /* the client never saw it: somebody else may serve it */
 			unlink_exchange(x);
+			route_socket_closed(h, x->corr);
 			route_requeue(r, x);
 		}
 	}

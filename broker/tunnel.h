@@ -62,8 +62,8 @@ struct tunnel {
 	enum tunnel_state state;
 	uint64_t number; /* for the log */
 	char id[CONNECTION_ID_MAX_BYTES + 1];
-	int64_t expires_s; /* Unix time */
-	int64_t opened_ms;
+	int64_t expires_ms;   /* of its token; monotonic */
+	struct deadline life; /* HELLO has to come until then, afterwards `expires_ms` */
 
 	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
 	TAILQ_ENTRY(tunnel) siblings; /* route->tunnels */
@@ -102,6 +102,7 @@ void tunnel_unready(struct tunnel *t, struct exchange *x);
 void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
 void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
 void tunnel_leaving(struct tunnel *t);	   /* the client wants nothing new */
+void tunnel_life_over(struct tunnel *t);   /* `life` was due: its token, or no HELLO came */
 void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
 void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
 

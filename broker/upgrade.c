@@ -20,7 +20,8 @@
 enum {
 	HOLD_MS = 10000, /* PROTOCOL.md: the longest that the broker takes */
 	TICK_MS = 1000,
-	LINGER_MS = 2000, /* for the peer to take the end of an answer */
+	REST_MS = 30000,  /* for the caller to take what was sent before the exchange ended */
+	LINGER_MS = 2000, /* and then to close */
 	LEFT_MS = 10000,  /* for the app to end it too, once the caller has */
 	READ_BYTES = 64 * 1024,
 	FRAME_HEADER_MAX_BYTES = 14, /* RFC 6455 5.2 */
@@ -58,7 +59,8 @@ struct upgrade {
 	struct response response;
 	struct frames frames;
 	int64_t read_ms, written_ms, pinged_ms;
-	int64_t until_ms; /* lingering, or in_ended: then it is closed */
+	int64_t stuck_ms; /* since then the caller has taken nothing of `out`; 0: nothing waits */
+	int64_t until_ms; /* finished, or in_ended: then it is closed */
 };
 
 /* What gate_peer holds for ours. */
@@ -70,7 +72,7 @@ struct upgrades {
 	uv_loop_t *loop;
 	const struct config *config;
 	struct hub *hub;
-	uv_timer_t tick;
+	int64_t ticked_ms;
 	bool stopped;
 	TAILQ_HEAD(, upgrade) all;
 	TAILQ_HEAD(, upgrade) dirty;
@@ -158,6 +160,7 @@ static void end(struct upgrade *x)
 	if (!x->finished)
 		hub_abandon(u->hub, x->caller->corr, FAIL_CANCELLED);
 	x->finished = true;
+	route_socket_closed(u->hub, x->caller->corr);
 	if (x->dirty)
 		TAILQ_REMOVE(&u->dirty, x, dirty_link);
 	TAILQ_REMOVE(&u->all, x, link);
@@ -182,9 +185,15 @@ static void put(struct buf *out, const char *text)
 	buf_append(out, text, strlen(text));
 }
 
-static void fail_with(struct upgrade *x, enum fail f, bool accepted, bool maybe_delivered)
+static void finish(struct upgrade *x)
 {
 	x->finished = true;
+	x->until_ms = now_ms(x) + REST_MS;
+}
+
+static void fail_with(struct upgrade *x, enum fail f, bool accepted, bool maybe_delivered)
+{
+	finish(x);
 	if (!x->headed)
 		answer_fail(&x->out, &x->caller->to, f, accepted, maybe_delivered);
 	/* After the head nothing is said: a stream that just ends is one that was cut. */
@@ -273,7 +282,7 @@ bool upgrade_reply(struct upgrades *u, const struct gate_peer *peer, const struc
 	if (x->headed)
 		put_body(x, m->body, m->body_bytes);
 	if (m->flags & GATE_RESPONSE_END) {
-		x->finished = true;
+		finish(x);
 		if (x->chunked)
 			put(&x->out, "0\r\n\r\n");
 	}
@@ -293,6 +302,7 @@ static void say(struct upgrade *x, struct gate_msg *m)
 	m->number = HOLD_MS;
 	x->asked = true;
 	x->credit_bytes -= (int64_t)m->body_bytes;
+	hub_set_now(x->owner->hub, now_ms(x)); /* the loop may have slept long */
 	hub_on_gate(x->owner->hub, &peer, m);
 }
 
@@ -353,6 +363,7 @@ static bool send_out(struct upgrade *x)
 			return errno == EAGAIN;
 		buf_consume(&x->out, (size_t)sent);
 		x->written_ms = now_ms(x);
+		x->stuck_ms = 0;
 	}
 	return true;
 }
@@ -398,6 +409,8 @@ static void advance(struct upgrade *x)
 		end(x);
 		return;
 	}
+	if (buf_bytes(&x->out) > 0 && x->stuck_ms == 0)
+		x->stuck_ms = now_ms(x);
 	if (buf_bytes(&x->out) == 0) {
 		if (x->finished && !x->lingering)
 			linger(x);
@@ -445,20 +458,30 @@ static void ping_if_silent(struct upgrade *x)
 	touch(x);
 }
 
-static void on_tick(uv_timer_t *timer)
+static bool is_over(const struct upgrade *x)
 {
-	struct upgrades *u = timer->data;
+	int64_t now = now_ms(x);
+
+	if (x->finished || x->in_ended)
+		return now >= x->until_ms;
+	return x->stuck_ms != 0 && now - x->stuck_ms >= x->owner->config->idle_timeout_ms;
+}
+
+void upgrades_tick(struct upgrades *u)
+{
+	int64_t now = (int64_t)uv_now(u->loop);
 	struct upgrade *x, *next;
 
+	if (now - u->ticked_ms < TICK_MS)
+		return;
+	u->ticked_ms = now;
 	for (x = TAILQ_FIRST(&u->all); x != NULL; x = next) {
 		next = TAILQ_NEXT(x, link);
-		if ((x->lingering || x->in_ended) && now_ms(x) >= x->until_ms)
+		if (is_over(x))
 			end(x);
 		else
 			ping_if_silent(x);
 	}
-	if (TAILQ_EMPTY(&u->all))
-		uv_timer_stop(&u->tick);
 }
 
 /* --- start and end --- */
@@ -489,7 +512,6 @@ void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void
 	buf_append(&x->in, data, bytes);
 	TAILQ_INSERT_TAIL(&u->all, x, link);
 	u->hub->stats.websockets++;
-	uv_timer_start(&u->tick, on_tick, TICK_MS, TICK_MS);
 	say(x, &m);
 	touch(x);
 }
@@ -504,8 +526,6 @@ struct upgrades *upgrades_new(uv_loop_t *loop, const struct config *config, stru
 	u->piece = xmalloc(READ_BYTES);
 	TAILQ_INIT(&u->all);
 	TAILQ_INIT(&u->dirty);
-	CHECK(uv_timer_init(loop, &u->tick) == 0);
-	u->tick.data = u;
 	return u;
 }
 
@@ -516,7 +536,6 @@ void upgrades_stop(struct upgrades *u)
 	u->stopped = true;
 	while (!TAILQ_EMPTY(&u->all))
 		end(TAILQ_FIRST(&u->all));
-	uv_close((uv_handle_t *)&u->tick, NULL);
 }
 
 void upgrades_destroy(struct upgrades **up)

@@ -28,6 +28,10 @@ bool upgrade_owns(const struct gate_peer *peer);
 bool upgrades_settle(struct upgrades *u);
 bool upgrades_unsettled(const struct upgrades *u);
 
+/* Pings callers and closes sockets whose time is over: behind the loop's poll, so that what has arrived is
+ * read first. Works once a second, however often it is called. */
+void upgrades_tick(struct upgrades *u);
+
 /* Closes the sockets; the exchanges are abandoned. Then a turn of the loop, then upgrades_destroy(). */
 void upgrades_stop(struct upgrades *u);
 void upgrades_destroy(struct upgrades **up);

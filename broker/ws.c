@@ -379,6 +379,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	(void)user;
 	if (s == NULL)
 		return 0;
+	hub_set_now(s->ws->hub, (int64_t)uv_now(s->ws->loop)); /* the loop may have slept long */
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
 		on_established(s);

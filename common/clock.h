@@ -1,4 +1,4 @@
-/* common/clock.h - The monotonic clock, for deadlines. */
+/* common/clock.h - The monotonic clock, for deadlines; the wall clock, for the times that tokens name. */
 #ifndef PIPEGATE_CLOCK_H
 #define PIPEGATE_CLOCK_H
 
@@ -16,6 +16,15 @@ static inline int64_t clock_now_us(void)
 static inline int64_t clock_now_ms(void)
 {
 	return clock_now_us() / 1000;
+}
+
+/* Unix time. It may jump, either way: never for a deadline. */
+static inline int64_t clock_wall_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* As pthread_cond_timedwait() on a monotonic condition takes it. */

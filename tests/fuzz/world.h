@@ -31,6 +31,7 @@ struct world {
 	struct hub hub;
 	struct world_peer peers[WORLD_PEERS];
 	struct world_socket sockets[WORLD_SOCKETS];
+	int64_t life_ms; /* of the tokens of tunnels to come; 0: without an end */
 	bool gate_news; /* messages since the hub settled: the broker settles before the next tick */
 };
 
@@ -193,7 +194,7 @@ static inline void world_connect(struct world *w, size_t slot, const struct code
 {
 	static const struct tunnel_io io = {world_flush, world_close};
 	struct world_socket *s = &w->sockets[slot];
-	struct auth_grant grant = {.expires_s = INT64_MAX};
+	struct auth_grant grant = {.life_ms = w->life_ms ? w->life_ms : INT64_MAX / 2};
 
 	if (s->tunnel != NULL)
 		return;

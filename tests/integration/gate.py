@@ -4,12 +4,12 @@ import struct
 
 from harness import PATIENCE_S
 
-OPEN, PING, REPLY, PONG = 1, 4, 16, 17
+OPEN, STEP, PING, ALIVE, REPLY, PONG = 1, 2, 4, 5, 16, 17
 MORE, LONG, COMMAND = 1, 2, 4
 
 
-def control(kind, number=0, corr=bytes(16), process=0, identity=b"", head=b"", body=b"", flags=0):
-    return struct.pack(">BBBBI16sQQQIH10x", 1, kind, flags, 0, number, corr, 0, process, 0, len(head),
+def control(kind, number=0, corr=bytes(16), process=0, identity=b"", head=b"", body=b"", flags=0, boot=0):
+    return struct.pack(">BBBBI16sQQQIH10x", 1, kind, flags, 0, number, corr, boot, process, 0, len(head),
                        len(identity)) + identity + head + body
 
 
@@ -20,6 +20,14 @@ def part(data, flags=0):
 
 def message(data):
     return part(b"", MORE) + part(data)
+
+
+class Reply:
+    def __init__(self, data):
+        self.data, flags = data, data[2]
+        self.boot = int.from_bytes(data[24:32], "big")
+        self.failed = bool(flags & 8)
+        self.over = self.failed or bool(flags & 4)
 
 
 class Gate:
@@ -48,6 +56,11 @@ class Gate:
         flags, data = self.part()
         assert flags == MORE and data == b""
         return self.part()[1][1]
+
+    def reply(self):
+        flags, data = self.part()
+        assert flags == MORE and data == b""
+        return Reply(self.part()[1])
 
     def close(self):
         self.file.close()

@@ -15,6 +15,8 @@
 
 enum { NOW_S = 1700000000, DAY_S = 24 * 3600 };
 
+static const int64_t NOW_MS = INT64_C(1000) * NOW_S, DAY_MS = INT64_C(1000) * DAY_S;
+
 static const char secret[] = "a secret for tests";
 
 static const struct config config = {
@@ -28,7 +30,7 @@ static const struct config config = {
 
 static enum auth_result check(const char *token, struct auth_grant *grant)
 {
-	return auth_check(&config, token, strlen(token), NOW_S, grant);
+	return auth_check(&config, token, strlen(token), NOW_MS, grant);
 }
 
 static void put_base64url(char *out, const void *data, size_t bytes)
@@ -81,16 +83,36 @@ static void test_minted(void **state)
 	assert_non_null(token);
 	assert_int_equal(check(token, &grant), AUTH_OK);
 	assert_string_equal(grant.connection_id, "my-app");
-	assert_int_equal(grant.expires_s, (int64_t)NOW_S + 21 * DAY_S);
+	assert_int_equal(grant.life_ms, 21 * DAY_MS);
 
 	size_t bytes = strlen(token);
-	assert_int_equal(auth_check(&config, token, bytes, NOW_S + 21 * DAY_S - 1, &grant),
+	assert_int_equal(auth_check(&config, token, bytes, NOW_MS + 21 * DAY_MS - 1, &grant),
 			 AUTH_OK);
-	assert_int_equal(auth_check(&config, token, bytes, NOW_S + 21 * DAY_S, &grant),
+	assert_int_equal(grant.life_ms, 1);
+	*grant.connection_id = '\0';
+	assert_int_equal(auth_check(&config, token, bytes, NOW_MS + 21 * DAY_MS, &grant),
 			 AUTH_EXPIRED);
-	assert_int_equal(auth_check(&config, token, bytes, NOW_S - 1, &grant), AUTH_INVALID);
+	assert_string_equal(grant.connection_id, "my-app");
 	for (size_t cut = 0; cut < bytes; cut++)
-		assert_int_not_equal(auth_check(&config, token, cut, NOW_S, &grant), AUTH_OK);
+		assert_int_not_equal(auth_check(&config, token, cut, NOW_MS, &grant), AUTH_OK);
+	free(token);
+}
+
+/* The broker's clock is behind the one that minted: by up to a minute that is no reason to refuse. */
+static void test_clocks_apart(void **state)
+{
+	char *token = auth_mint(&config, "my-app", NOW_S);
+	size_t bytes = strlen(token);
+	struct auth_grant grant;
+
+	(void)state;
+	assert_int_equal(auth_check(&config, token, bytes, NOW_MS - 2000, &grant), AUTH_OK);
+	assert_int_equal(grant.life_ms, 21 * DAY_MS + 2000);
+	assert_int_equal(auth_check(&config, token, bytes, NOW_MS - 60000, &grant), AUTH_OK);
+	*grant.connection_id = '\0';
+	assert_int_equal(auth_check(&config, token, bytes, NOW_MS - 60001, &grant), AUTH_EARLY);
+	assert_string_equal(grant.connection_id, "my-app");
+	assert_string_equal(auth_reason(AUTH_EARLY), "Token not yet valid");
 	free(token);
 }
 
@@ -192,8 +214,20 @@ static void test_claims(void **state)
 		{"1700000001", "-1e300", AUTH_INVALID},
 		{"1700000001", "-1", AUTH_EXPIRED},
 		{"\"exp\"", "\"expires\"", AUTH_INVALID},
-		{"1700000000", "1700000001", AUTH_INVALID},
+		{"1700000000", "1700000060", AUTH_OK},
+		{"1700000000", "1700000061", AUTH_EARLY},
+		{"1700000000", "1e14", AUTH_EARLY},
+		{"1700000000", "1e300", AUTH_INVALID},
 		{"1700000000", "\"now\"", AUTH_INVALID},
+		{"1700000000", "null", AUTH_INVALID},
+		{"\"nbf\"", "\"iat\":1700000060,\"nbf\"", AUTH_OK},
+		{"\"nbf\"", "\"iat\":1700000061,\"nbf\"", AUTH_EARLY},
+		{"\"nbf\"", "\"iat\":-1,\"nbf\"", AUTH_OK},
+		{"\"nbf\"", "\"iat\":\"1700000000\",\"nbf\"", AUTH_INVALID},
+		{"\"nbf\"", "\"iat\":true,\"nbf\"", AUTH_INVALID},
+		/* expired as well: the client need not wait for it */
+		{"\"exp\":1700000001,\"nbf\":1700000000", "\"exp\":1700000000,\"nbf\":1800000000",
+		 AUTH_EXPIRED},
 		{"\"nbf\"", "\"not\"", AUTH_OK},
 		{"\"iss\":\"pipegate\"", "\"iss\":\"pipegate2\"", AUTH_INVALID},
 		{"\"iss\":\"pipegate\"", "\"iss\":[\"pipegate\"]", AUTH_INVALID},
@@ -226,15 +260,15 @@ static void test_no_token(void **state)
 		assert_int_equal(check(texts[i], &grant), AUTH_INVALID);
 	memset(long_text, 'a', sizeof long_text - 1);
 	assert_int_equal(check(long_text, &grant), AUTH_INVALID);
-	assert_int_equal(auth_check(&config, "a\0b", 3, NOW_S, &grant), AUTH_INVALID);
+	assert_int_equal(auth_check(&config, "a\0b", 3, NOW_MS, &grant), AUTH_INVALID);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_minted),	   cmocka_unit_test(test_forged),
-		cmocka_unit_test(test_algorithms), cmocka_unit_test(test_claims),
-		cmocka_unit_test(test_no_token),
+		cmocka_unit_test(test_minted), cmocka_unit_test(test_clocks_apart),
+		cmocka_unit_test(test_forged), cmocka_unit_test(test_algorithms),
+		cmocka_unit_test(test_claims), cmocka_unit_test(test_no_token),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

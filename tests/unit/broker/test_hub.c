@@ -374,6 +374,40 @@ static void test_a_websocket_waits_for_no_request(void **state)
 	expect_failure(3, FAIL_QUEUE_FULL, 0);
 }
 
+/* A caller that reads nothing keeps its socket: then it keeps its place as well. */
+static void test_a_websocket_counts_until_its_socket_is_closed(void **state)
+{
+	struct gate_msg step = {.kind = GATE_STEP, .boot = w.hub.boot, .number = 10000};
+	uint8_t corr[CORR_BYTES];
+
+	(void)state;
+	w.config.max_websockets = 1;
+	connect(0, "a");
+	ask_websocket(0);
+	assert_int_equal(slot_of(0), 0);
+	world_answer(&w, 0, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	ask_websocket(1); /* over at the tunnel, if not with the caller */
+	expect_failure(1, FAIL_QUEUE_FULL, 0);
+	world_send(&w, 0, &step);
+	world_settle(&w);
+	assert_false(hub_busy(&w.hub));
+	ask_websocket(1);
+	expect_failure(1, FAIL_QUEUE_FULL, 0);
+	memset(corr, 1, sizeof corr);
+	route_socket_closed(&w.hub, corr); /* was refused: it has never counted */
+	ask_websocket(2);
+	expect_failure(2, FAIL_QUEUE_FULL, 0);
+	world_disconnect(&w, 0); /* nor does another tunnel of the name change it */
+	connect(1, "a");
+	ask_websocket(3);
+	expect_failure(3, FAIL_QUEUE_FULL, 0);
+	memset(corr, 0, sizeof corr);
+	route_socket_closed(&w.hub, corr);
+	ask_websocket(4);
+	assert_int_equal(slot_of(4), 1);
+}
+
 static void test_tunnel_lost(void **state)
 {
 	(void)state;
@@ -574,8 +608,11 @@ static void test_drain(void **state)
 static void test_expired_tunnel(void **state)
 {
 	(void)state;
+	w.life_ms = 3600000;
 	connect(0, "a");
-	w.sockets[0].tunnel->expires_s = 1;
+	world_later(&w, 3599999);
+	assert_false(w.sockets[0].closing);
+	hub_set_now(&w.hub, w.hub.now_ms + 1);
 	hub_tick(&w.hub);
 	assert_true(w.sockets[0].closing);
 	assert_int_equal(w.sockets[0].tunnel->close_code, 1008);
@@ -610,6 +647,7 @@ int main(void)
 		TEST(test_fewest_running_then_in_turn),
 		TEST(test_waiting_for_one_client_blocks_no_other),
 		TEST(test_a_websocket_waits_for_no_request),
+		TEST(test_a_websocket_counts_until_its_socket_is_closed),
 		TEST(test_tunnel_lost),
 		TEST(test_tunnel_lost_after_the_head),
 		TEST(test_time_outs),
