@@ -16,10 +16,14 @@ char *b64_encode(const void *data, size_t bytes, size_t *text_bytes)
 	return text;
 }
 
+bool b64_is_digit(uint8_t c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '+' || c == '/';
+}
+
 uint8_t *b64_decode(const char *text, size_t text_bytes, size_t *bytes)
 {
-	static const char alphabet[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t padding = 0;
 
 	if (text_bytes % 4 != 0 || text_bytes > INT_MAX)
@@ -28,7 +32,7 @@ uint8_t *b64_decode(const char *text, size_t text_bytes, size_t *bytes)
 		padding++;
 	/* EVP_DecodeBlock() overlooks white space at both ends. */
 	for (size_t i = 0; i < text_bytes - padding; i++) {
-		if (text[i] == '\0' || strchr(alphabet, text[i]) == NULL)
+		if (!b64_is_digit((uint8_t)text[i]))
 			return NULL;
 	}
 	uint8_t *data = malloc(text_bytes / 4 * 3 + 1);
@@ -41,4 +45,26 @@ uint8_t *b64_decode(const char *text, size_t text_bytes, size_t *bytes)
 	}
 	*bytes = text_bytes / 4 * 3 - padding;
 	return data;
+}
+
+void b64_encode_piece(const void *data, size_t bytes, char *text)
+{
+	CHECK(bytes > 0 && bytes <= INT_MAX / 2);
+	char last[5];
+	size_t whole = (bytes - 1) / 3 * 3;
+
+	/* EVP_EncodeBlock() ends its text in NUL. The first one lies where the last group goes, which is
+	 * made apart. */
+	if (whole > 0)
+		EVP_EncodeBlock((unsigned char *)text, data, (int)whole);
+	EVP_EncodeBlock((unsigned char *)last, (const unsigned char *)data + whole,
+			(int)(bytes - whole));
+	memcpy(text + whole / 3 * 4, last, 4);
+}
+
+bool b64_decode_piece(const char *text, size_t text_bytes, uint8_t *data)
+{
+	CHECK(text_bytes > 0 && text_bytes % 4 == 0 && text_bytes <= INT_MAX);
+	return EVP_DecodeBlock(data, (const unsigned char *)text, (int)text_bytes) ==
+	       (int)(text_bytes / 4 * 3);
 }

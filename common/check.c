@@ -11,12 +11,16 @@ _Noreturn void check_fail(const char *expr, const char *file, int line, const ch
 	abort();
 }
 
+_Noreturn void out_of_memory(void)
+{
+	fputs("out of memory\n", stderr);
+	abort();
+}
+
 static void *need(void *memory)
 {
-	if (memory == NULL) {
-		fputs("out of memory\n", stderr);
-		abort();
-	}
+	if (memory == NULL)
+		out_of_memory();
 	return memory;
 }
 

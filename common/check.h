@@ -16,6 +16,7 @@ _Noreturn void check_fail(const char *expr, const char *file, int line, const ch
 
 /* Allocations of a size we chose ourselves: a failure ends the process with one line. Sizes that a
  * peer chose are bounded first and then go through plain malloc, whose failure costs that peer. */
+_Noreturn void out_of_memory(void);
 void *xcalloc(size_t count, size_t bytes);
 void *xmalloc(size_t bytes);
 void *xrealloc(void *old, size_t bytes);

@@ -1,7 +1,6 @@
 /* common/query.c - see query.h. */
 #include "common/query.h"
 
-#include "common/check.h"
 #include "common/utf8.h"
 
 #include <stdlib.h>
@@ -36,41 +35,39 @@ size_t percent_decode(char *text, size_t bytes, bool plus)
 	return used;
 }
 
-/* The caller frees it. */
-static char *decode(const char *text, size_t bytes, size_t *out_bytes)
+/* Decodes into `room`, by way of `scratch`. Returns the length. */
+static size_t decode(const char *text, size_t bytes, char *scratch, char *room)
 {
-	char *copy = xmalloc(bytes + 1);
-
-	memcpy(copy, text, bytes);
-	size_t decoded = percent_decode(copy, bytes, true);
-	char *valid = utf8_repair(copy, decoded, out_bytes);
-	free(copy);
-	return valid;
+	memcpy(scratch, text, bytes);
+	return utf8_repair_to(room, scratch, percent_decode(scratch, bytes, true));
 }
 
-static void one_pair(const char *piece, size_t bytes, query_pair_fn pair, void *ctx)
-{
-	const char *equals = memchr(piece, '=', bytes);
-	size_t key_bytes = equals ? (size_t)(equals - piece) : bytes;
-	size_t value_bytes = equals ? bytes - key_bytes - 1 : 0;
-	char *key = decode(piece, key_bytes, &key_bytes);
-	char *value = decode(equals ? equals + 1 : "", value_bytes, &value_bytes);
-
-	pair(ctx, key, key_bytes, value, value_bytes);
-	free(key);
-	free(value);
-}
-
-void query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx)
+bool query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx)
 {
 	const char *end = query + bytes;
+	/* Once for all pairs: there may be as many as half the bytes. */
+	char *room = malloc(bytes + utf8_repaired_max_bytes(bytes) + 1);
 
+	if (room == NULL)
+		return false;
+	char *out = room + bytes;
 	while (query < end) {
 		const char *stop = memchr(query, '&', (size_t)(end - query));
 		if (stop == NULL)
 			stop = end;
-		if (stop > query)
-			one_pair(query, (size_t)(stop - query), pair, ctx);
+		if (stop > query) {
+			const char *equals = memchr(query, '=', (size_t)(stop - query));
+			const char *key_end = equals ? equals : stop;
+			size_t key_bytes = decode(query, (size_t)(key_end - query), room, out);
+			char *value = out + key_bytes;
+			size_t value_bytes =
+				equals ? decode(equals + 1, (size_t)(stop - equals - 1), room,
+						value)
+				       : 0;
+			pair(ctx, out, key_bytes, value, value_bytes);
+		}
 		query = stop + 1;
 	}
+	free(room);
+	return true;
 }

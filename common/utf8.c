@@ -54,9 +54,19 @@ static size_t sequence_bytes(const unsigned char *in, size_t left)
 	return 0;
 }
 
-char *utf8_repair(const char *text, size_t bytes, size_t *out_bytes)
+bool utf8_valid(const char *text, size_t bytes)
 {
-	char *out = xmalloc(3 * bytes + 1);
+	for (size_t i = 0; i < bytes;) {
+		size_t good = sequence_bytes((const unsigned char *)text + i, bytes - i);
+		if (good == 0)
+			return false;
+		i += good;
+	}
+	return true;
+}
+
+size_t utf8_repair_to(char *out, const char *text, size_t bytes)
+{
 	size_t used = 0;
 
 	for (size_t i = 0; i < bytes;) {
@@ -71,7 +81,14 @@ char *utf8_repair(const char *text, size_t bytes, size_t *out_bytes)
 		used += good;
 		i += good;
 	}
-	out[used] = '\0';
-	*out_bytes = used;
+	return used;
+}
+
+char *utf8_repair(const char *text, size_t bytes, size_t *out_bytes)
+{
+	char *out = xmalloc(utf8_repaired_max_bytes(bytes) + 1);
+
+	*out_bytes = utf8_repair_to(out, text, bytes);
+	out[*out_bytes] = '\0';
 	return out;
 }

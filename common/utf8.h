@@ -2,11 +2,22 @@
 #ifndef PIPEGATE_UTF8_H
 #define PIPEGATE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+bool utf8_valid(const char *text, size_t bytes); /* well-formed sequences only */
+
+/* The room that utf8_repair_to() needs. */
+static inline size_t utf8_repaired_max_bytes(size_t bytes)
+{
+	return 3 * bytes;
+}
 
 char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes);
 
 /* Each byte that is not part of a well-formed sequence (Unicode 3.9, table 3-7) becomes U+FFFD. */
 char *utf8_repair(const char *text, size_t bytes, size_t *out_bytes);
+size_t utf8_repair_to(char *out, const char *text,
+		      size_t bytes); /* into room of the caller's; no NUL */
 
 #endif

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct counted c = {0};
 	size_t pieces = 0;
 
-	query_parse((const char *)data, bytes, count, &c);
+	CHECK(query_parse((const char *)data, bytes, count, &c));
 	for (size_t i = 0; i < bytes; i++)
 		pieces += data[i] != '&' && (i == 0 || data[i - 1] == '&');
 	CHECK(c.pairs == pieces);
