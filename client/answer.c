@@ -1,86 +1,225 @@
 /* client/answer.c - see answer.h.
  *
- * http_parser takes the bytes apart. It is paused where an answer ends, and behind a piece after which the owner
- * takes no more. */
+ *   LINE (status line, fields, empty line) --1xx--> LINE again
+ *        '--> NO_BODY, LENGTH, CHUNKED, or UNTIL_END --> complete
+ *
+ * Written by hand because http_parser, outside its strict mode, takes any two bytes for the CRLF behind a chunk, and
+ * reads a body where Transfer-Encoding makes no sense. */
 #include "client/answer.h"
 
+#include "client/chunks.h"
 #include "common/buf.h"
 #include "common/http.h"
 
-#include <http_parser.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+enum {
+	HEAD_RAW_MAX_BYTES = HEAD_MAX_BYTES + 16 * 1024, /* of its lines, with their ends */
+	INTERIM_MAX = 64,				 /* 1xx responses before the final one */
+	EMPTY_LINES_MAX = 4,				 /* before a status line */
+	KEEP_ALIVE_LEAST_S = 2, /* twice as long as pool.c keeps a connection */
+};
+
+enum framing { LINE, NO_BODY, LENGTH, CHUNKED, UNTIL_END };
+
 struct answer {
 	const struct settings *settings;
 	struct answer_events events;
 	void *ctx;
-	http_parser parser;
 	enum answer_to to;
 	enum answer_state state;
-	int status; /* 0: the head has not come */
-	bool keeps_open, continues, interim_over;
+	int status; /* of the final head; 0: none yet */
+	bool keeps_open, continues;
+	size_t interim_count;
 
 	/* The head so far. */
+	struct buf line; /* a line that has not come whole */
+	size_t head_bytes, empty_lines;
+	bool has_status_line, is_sloppy; /* sloppy: readable, but not as RFC 9112 writes it */
+	int line_status, minor_version;
 	struct head fields;
-	struct buf name, value;
-	bool in_value, names_websocket;
-	const char *value_end; /* where more of the value would begin, if not on another line */
-	bool value_open;       /* that is the next input's first byte */
+
+	enum framing framing;
+	long long left_bytes; /* LENGTH */
+	struct chunks chunks; /* CHUNKED */
 };
 
-/* --- fields --- */
+/* --- what the fields say --- */
 
-/* Trimmed (RFC 9112 5.1). False: it cannot pass, or is one too many. */
-static bool add_field(struct head *fields, const char *name, size_t name_bytes, const char *value,
-		      size_t value_bytes)
+/* Is `name` one of the elements of this field's value? */
+static bool names(const struct head_field *f, const char *name)
 {
-	const char *end = value + value_bytes;
+	struct head_field list = *f, element;
 
-	while (value < end && (*value == ' ' || *value == '\t'))
-		value++;
-	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	value_bytes = (size_t)(end - value);
-	if (!http_token_valid(name, name_bytes) || !http_value_valid(value, value_bytes) ||
-	    fields->bytes + name_bytes + value_bytes > HEAD_MAX_BYTES)
-		return false;
-	head_add_bytes(fields, name, name_bytes, value, value_bytes);
+	while (http_list_next(&list, &element)) {
+		if (field_is(&element, name))
+			return true;
+	}
+	return false;
+}
+
+bool answer_binds_connection(const struct head_field *f)
+{
+	static const char *const schemes[] = {"ntlm", "negotiate", "nego2", "kerberos", "credssp"};
+	struct head_field list = *f, element;
+
+	while (http_list_next(&list, &element)) {
+		const char *blank = memchr(element.name, ' ', element.name_bytes);
+		if (blank != NULL)
+			element.name_bytes = (size_t)(blank - element.name);
+		for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+			if (field_is(&element, schemes[i]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Keep-Alive: timeout=5, max=100. False: the app will close sooner than is good for us. */
+static bool keep_alive_lasts(const struct head_field *f)
+{
+	struct head_field list = *f, element;
+
+	while (http_list_next(&list, &element)) {
+		long long number;
+		const char *equals = memchr(element.name, '=', element.name_bytes);
+		if (equals == NULL)
+			continue;
+		size_t name_bytes = (size_t)(equals - element.name);
+		struct head_field name = {.name = element.name, .name_bytes = name_bytes};
+		if (!http_length_parse(equals + 1, element.name_bytes - name_bytes - 1, &number))
+			continue;
+		if ((field_is(&name, "timeout") && number < KEEP_ALIVE_LEAST_S) ||
+		    (field_is(&name, "max") && number == 0))
+			return false;
+	}
 	return true;
 }
 
-static bool field_ends(struct answer *a)
+/* False: this field says that no other request may follow on the connection. */
+static bool field_keeps_open(const struct head_field *f)
 {
-	const char *name = (const char *)buf_first(&a->name);
-	const char *value = (const char *)buf_first(&a->value);
-	size_t name_bytes = buf_bytes(&a->name), value_bytes = buf_bytes(&a->value);
-
-	if (name_bytes == 0)
-		return true;
-	if (value == NULL)
-		value = "";
-	if (name_bytes == 7 && strncasecmp(name, "upgrade", 7) == 0)
-		a->names_websocket = value_bytes == 9 && strncasecmp(value, "websocket", 9) == 0;
-	bool good = add_field(&a->fields, name, name_bytes, value, value_bytes);
-	buf_consume(&a->name, name_bytes);
-	buf_consume(&a->value, value_bytes);
-	a->in_value = false;
-	return good;
+	if (field_is(f, "connection") || field_is(f, "proxy-connection"))
+		return !names(f, "close");
+	if (field_is(f, "keep-alive"))
+		return keep_alive_lasts(f);
+	if (field_is(f, "www-authenticate") || field_is(f, "proxy-authenticate"))
+		return !answer_binds_connection(f);
+	return !field_is(f, "persistent-auth");
 }
 
-/* The responder's head: all that are end-to-end; "Connection", which names some that are not, does not go on. A
- * Content-Length beside Transfer-Encoding means nothing (RFC 9112 6.3). */
+/* What the fields say of the body. */
+struct framing_fields {
+	size_t codings;	 /* lines of Transfer-Encoding, ... */
+	bool is_chunked; /* ... and it is "chunked" alone */
+	bool has_length, bad_length;
+	long long length;
+};
+
+/* Lists of equal numbers, in one line or in several, are one (RFC 9110 8.6). */
+static void read_length(struct framing_fields *ff, const struct head_field *f)
+{
+	long long length;
+
+	if (!http_content_length(f->value, f->value_bytes, &length) ||
+	    (ff->has_length && length != ff->length))
+		ff->bad_length = true;
+	else
+		ff->length = length;
+	ff->has_length = true;
+}
+
+static void read_coding(struct framing_fields *ff, const struct head_field *f)
+{
+	ff->is_chunked = ++ff->codings == 1 && http_is_chunked(f->value, f->value_bytes);
+}
+
+static void read_framing_fields(struct answer *a, struct framing_fields *ff)
+{
+	struct head_reader r;
+	struct head_field f;
+
+	*ff = (struct framing_fields){0};
+	head_reader_init(&r, a->fields.data, a->fields.bytes);
+	while (head_next(&r, &f) == 1) {
+		if (field_is(&f, "content-length"))
+			read_length(ff, &f);
+		else if (field_is(&f, "transfer-encoding"))
+			read_coding(ff, &f);
+		a->keeps_open = a->keeps_open && field_keeps_open(&f);
+	}
+}
+
+/* RFC 9112 6.3. False: it cannot be told where the body ends, or not without guessing. */
+static bool choose_framing(struct answer *a)
+{
+	struct framing_fields ff;
+
+	a->keeps_open = !a->is_sloppy && a->minor_version >= 1;
+	read_framing_fields(a, &ff);
+	if (ff.bad_length || (ff.codings > 0 && !ff.is_chunked))
+		return false;
+	if (a->to == ANSWER_TO_HEAD || a->status == 204 || a->status == 304) {
+		a->framing = NO_BODY;
+		a->keeps_open = false; /* some apps send one even so */
+	} else if (ff.is_chunked) {
+		a->framing = CHUNKED;
+		a->keeps_open = a->keeps_open && !ff.has_length;
+	} else if (ff.has_length) {
+		a->framing = LENGTH;
+		a->left_bytes = ff.length;
+	} else {
+		a->framing = UNTIL_END;
+		a->keeps_open = false;
+	}
+	return true;
+}
+
+/* A 101 is for a handshake only, and has to be for a WebSocket. */
+static bool may_switch(const struct answer *a)
+{
+	bool websocket = false, connection = false;
+	struct head_reader r;
+	struct head_field f;
+
+	head_reader_init(&r, a->fields.data, a->fields.bytes);
+	while (head_next(&r, &f) == 1) {
+		if (field_is(&f, "upgrade"))
+			websocket = f.value_bytes == 9 && strncasecmp(f.value, "websocket", 9) == 0;
+		connection = connection || (field_is(&f, "connection") && names(&f, "upgrade"));
+	}
+	return a->to == ANSWER_TO_HANDSHAKE && websocket && connection;
+}
+
+/* --- the head --- */
+
+/* A second Content-Length says the same as the first; beside Transfer-Encoding, or in a 101, it means nothing. */
+static bool length_passes(const struct answer *a, bool is_first)
+{
+	return is_first && a->framing != CHUNKED && a->status != 101;
+}
+
+static void put_length(struct head *whole, const struct head_field *f)
+{
+	struct head_field list = *f, element;
+
+	if (http_list_next(&list, &element))
+		head_add_bytes(whole, f->name, f->name_bytes, element.name, element.name_bytes);
+}
+
+/* The responder's head: all end-to-end fields; "Connection", which names some that are not, does not go on. */
 static bool give_head(struct answer *a)
 {
 	const struct head *fields = &a->fields;
 	struct head whole = {0};
+	struct http_connection connection = {0};
 	struct head_reader reader;
 	struct head_field f;
 	char number[12];
-	bool framed = head_find(fields->data, fields->bytes, "transfer-encoding", &f);
-	struct http_connection connection;
+	bool is_first_length = true;
 
 	if (!http_connection_read(&connection, fields->data, fields->bytes))
 		return false;
@@ -89,133 +228,215 @@ static bool give_head(struct answer *a)
 	head_add(&whole, ":origin", a->settings->target.url);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
-		if (!http_hop_by_hop(&f) && !(framed && field_is(&f, "content-length")) &&
-		    !http_connection_names(&connection, &f))
+		if (http_hop_by_hop(&f) || http_connection_names(&connection, &f))
+			continue;
+		if (!field_is(&f, "content-length")) {
 			head_add_bytes(&whole, f.name, f.name_bytes, f.value, f.value_bytes);
+		} else if (length_passes(a, is_first_length)) {
+			put_length(&whole, &f);
+			is_first_length = false;
+		}
 	}
 	a->events.head(a->ctx, &whole);
 	head_fini(&whole);
 	return true;
 }
 
-/* --- callbacks of the parser: not 0 is a fault --- */
-
-static int on_field(http_parser *p, const char *at, size_t bytes)
+static void start_head(struct answer *a)
 {
-	struct answer *a = p->data;
-
-	if (a->status != 0)
-		return 0; /* a trailer: nothing behind us can carry it */
-	if (a->in_value && !field_ends(a))
-		return 1;
-	if (buf_bytes(&a->name) + bytes > HEAD_MAX_BYTES)
-		return 1;
-	buf_append(&a->name, at, bytes);
-	return 0;
-}
-
-static int on_value(http_parser *p, const char *at, size_t bytes)
-{
-	struct answer *a = p->data;
-
-	if (a->status != 0)
-		return 0;
-	if (a->in_value && at != a->value_end)
-		return 1; /* a folded line (RFC 9112 5.2) */
-	a->value_end = at + bytes;
-	a->in_value = true;
-	if (buf_bytes(&a->value) + bytes > HEAD_MAX_BYTES)
-		return 1;
-	buf_append(&a->value, at, bytes);
-	return 0;
-}
-
-static bool may_switch(const struct answer *a)
-{
-	return a->to == ANSWER_TO_HANDSHAKE && a->parser.upgrade && a->names_websocket;
-}
-
-/* 0: a body may follow. 1: none does, whatever the fields say. 2: nor anything else of HTTP. -1: a fault. */
-static int on_headers_complete(http_parser *p)
-{
-	struct answer *a = p->data;
-	int status = (int)p->status_code;
-
-	if (!field_ends(a) || p->http_major != 1 || status < 100 || status > 599)
-		return -1;
-	if (status == 101 && !may_switch(a))
-		return -1;
-	if (status < 200 && status != 101) {
-		a->continues = a->continues || status == 100;
-		return 1;
-	}
-	a->status = status;
-	if (!give_head(a)) {
-		a->status = 0;
-		return -1;
-	}
-	if (status == 101)
-		return 2;
-	return a->to == ANSWER_TO_HEAD || status == 204 || status == 304;
-}
-
-static int on_body(http_parser *p, const char *at, size_t bytes)
-{
-	struct answer *a = p->data;
-
-	if (bytes > 0 && !a->events.data(a->ctx, at, bytes)) {
-		a->state = ANSWER_STALLED;
-		http_parser_pause(p, 1);
-	}
-	return 0;
-}
-
-static int on_message_complete(http_parser *p)
-{
-	struct answer *a = p->data;
-
-	http_parser_pause(p, 1);
-	a->interim_over = a->status == 0;
-	if (a->interim_over)
-		return 0;
-	a->state = a->status == 101 ? ANSWER_SWITCHED : ANSWER_COMPLETE;
-	a->keeps_open = a->status != 101 && http_should_keep_alive(p);
-	return 0;
-}
-
-/* --- input --- */
-
-static void start_parser(struct answer *a)
-{
-	http_parser_init(&a->parser, HTTP_RESPONSE);
-	a->parser.allow_chunked_length = 1;
-	a->parser.data = a;
-	a->interim_over = a->in_value = a->value_open = a->names_websocket = false;
+	a->framing = LINE;
+	a->has_status_line = false;
+	a->head_bytes = a->empty_lines = 0;
 	head_clear(&a->fields);
-	buf_consume(&a->name, buf_bytes(&a->name));
-	buf_consume(&a->value, buf_bytes(&a->value));
+	buf_consume(&a->line, buf_bytes(&a->line));
 }
 
-/* The end of the input when `bytes` is 0. */
-static size_t execute(struct answer *a, const char *data, size_t bytes)
+static bool start_body(struct answer *a)
 {
-	static const http_parser_settings callbacks = {
-		.on_header_field = on_field,
-		.on_header_value = on_value,
-		.on_headers_complete = on_headers_complete,
-		.on_body = on_body,
-		.on_message_complete = on_message_complete,
-	};
+	a->chunks = (struct chunks){0};
+	if (!choose_framing(a) || !give_head(a))
+		return false;
+	if (a->framing == NO_BODY || (a->framing == LENGTH && a->left_bytes == 0))
+		a->state = ANSWER_COMPLETE;
+	return true;
+}
 
-	a->value_end = a->value_open ? data : NULL;
-	size_t used = http_parser_execute(&a->parser, &callbacks, data, bytes);
-	a->value_open = a->value_end != NULL && a->value_end == data + bytes;
-	if (a->interim_over) {
-		start_parser(a); /* the answer follows */
-	} else if (a->state == ANSWER_GOING && HTTP_PARSER_ERRNO(&a->parser) != HPE_OK) {
-		a->state = bytes > 0 ? ANSWER_BAD : ANSWER_CUT;
+/* False: it is impossible. */
+static bool head_ends(struct answer *a)
+{
+	a->status = a->line_status;
+	if (a->status == 101) {
+		a->state = ANSWER_SWITCHED;
+		return may_switch(a) && give_head(a);
+	}
+	if (a->status >= 200)
+		return start_body(a);
+	a->continues = a->continues || a->status == 100;
+	a->status = 0;
+	start_head(a);
+	return ++a->interim_count <= INTERIM_MAX;
+}
+
+/* --- lines --- */
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Can this be the begin of a status line? */
+static bool may_be_status_line(const char *line, size_t bytes)
+{
+	static const char begin[] = "HTTP/1.";
+	size_t most = sizeof begin - 1;
+
+	return memcmp(line, begin, bytes < most ? bytes : most) == 0;
+}
+
+/* "HTTP/1.1 200 OK"; the phrase may be missing. */
+static bool read_status_line(struct answer *a, const char *line, size_t bytes)
+{
+	size_t at = 8;
+
+	if (bytes < 12 || !may_be_status_line(line, bytes) || !is_digit(line[7]) ||
+	    line[8] != ' ' || !http_value_valid(line, bytes))
+		return false;
+	while (at < bytes && line[at] == ' ')
+		at++;
+	a->is_sloppy = a->is_sloppy || at != 9;
+	if (bytes - at < 3 || !is_digit(line[at]) || !is_digit(line[at + 1]) ||
+	    !is_digit(line[at + 2]) || (bytes - at > 3 && line[at + 3] != ' '))
+		return false;
+	a->minor_version = line[7] - '0';
+	a->line_status = (line[at] - '0') * 100 + (line[at + 1] - '0') * 10 + line[at + 2] - '0';
+	a->has_status_line = true;
+	return a->line_status >= 100 && a->line_status <= 599;
+}
+
+/* A line that begins with a blank continues the one before (RFC 9112 5.2): it is no name, and so is refused. */
+static bool read_field(struct answer *a, const char *line, size_t bytes)
+{
+	const char *colon = memchr(line, ':', bytes);
+	const char *end = line + bytes;
+
+	if (colon == NULL)
+		return false;
+	const char *value = colon + 1;
+	size_t name_bytes = (size_t)(colon - line);
+	while (value < end && (*value == ' ' || *value == '\t'))
+		value++;
+	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	size_t value_bytes = (size_t)(end - value);
+	if (!http_token_valid(line, name_bytes) || !http_value_valid(value, value_bytes) ||
+	    a->fields.bytes + name_bytes + value_bytes > HEAD_MAX_BYTES)
+		return false;
+	head_add_bytes(&a->fields, line, name_bytes, value, value_bytes);
+	return true;
+}
+
+/* A whole line, without its LF. */
+static void take_line(struct answer *a, const char *line, size_t bytes)
+{
+	bool good = true;
+
+	if (bytes > 0 && line[bytes - 1] == '\r')
+		bytes--;
+	else
+		a->is_sloppy = true;
+	if (bytes == 0 && !a->has_status_line) {
+		a->is_sloppy = true;
+		good = ++a->empty_lines <= EMPTY_LINES_MAX;
+	} else if (bytes == 0) {
+		good = head_ends(a);
+	} else if (!a->has_status_line) {
+		good = read_status_line(a, line, bytes);
+	} else {
+		good = read_field(a, line, bytes);
+	}
+	if (!good) {
+		a->state = ANSWER_BAD;
+		a->status = 0;
+	}
+}
+
+/* The begin of a line, whose rest has not come. */
+static void keep_line(struct answer *a, const char *data, size_t bytes)
+{
+	buf_append(&a->line, data, bytes);
+	const char *line = (const char *)buf_first(&a->line);
+	if (!a->has_status_line && *line != '\r' && !may_be_status_line(line, buf_bytes(&a->line)))
+		a->state = ANSWER_BAD;
+}
+
+static size_t read_line(struct answer *a, const char *data, size_t bytes)
+{
+	const char *end = memchr(data, '\n', bytes);
+	size_t used = end != NULL ? (size_t)(end - data) + 1 : bytes;
+
+	a->head_bytes += used;
+	if (a->head_bytes > HEAD_RAW_MAX_BYTES) {
+		a->state = ANSWER_BAD;
+	} else if (end == NULL) {
+		keep_line(a, data, bytes);
+	} else if (buf_bytes(&a->line) == 0) {
+		take_line(a, data, used - 1);
+	} else {
+		struct buf line = a->line;
+		a->line = (struct buf){0};
+		buf_append(&line, data, used - 1);
+		take_line(a, (const char *)buf_first(&line), buf_bytes(&line));
+		buf_fini(&line);
 	}
 	return used;
+}
+
+/* --- the body --- */
+
+static void give_data(struct answer *a, const char *data, size_t bytes)
+{
+	if (bytes > 0 && !a->events.data(a->ctx, data, bytes))
+		a->state = ANSWER_STALLED;
+}
+
+static size_t read_length_body(struct answer *a, const char *data, size_t bytes)
+{
+	size_t used = (long long)bytes < a->left_bytes ? bytes : (size_t)a->left_bytes;
+
+	a->left_bytes -= (long long)used;
+	give_data(a, data, used);
+	if (a->left_bytes == 0 && a->state == ANSWER_GOING)
+		a->state = ANSWER_COMPLETE;
+	return used;
+}
+
+static size_t read_chunked_body(struct answer *a, const char *data, size_t bytes)
+{
+	const char *piece;
+	size_t piece_bytes;
+	size_t used = chunks_read(&a->chunks, data, bytes, &piece, &piece_bytes);
+
+	give_data(a, piece, piece_bytes);
+	if (a->chunks.state == CHUNKS_BAD)
+		a->state = ANSWER_BAD;
+	else if (a->chunks.state == CHUNKS_OVER)
+		a->state = ANSWER_COMPLETE;
+	return used;
+}
+
+static size_t step(struct answer *a, const char *data, size_t bytes)
+{
+	switch (a->framing) {
+	case LINE:
+		return read_line(a, data, bytes);
+	case LENGTH:
+		return read_length_body(a, data, bytes);
+	case CHUNKED:
+		return read_chunked_body(a, data, bytes);
+	default:
+		give_data(a, data, bytes);
+		return bytes;
+	}
 }
 
 enum answer_state answer_take(struct answer *a, const void *data, size_t bytes, size_t *used)
@@ -224,21 +445,20 @@ enum answer_state answer_take(struct answer *a, const void *data, size_t bytes, 
 	size_t at = 0;
 
 	if (a->state == ANSWER_STALLED) {
-		a->state = ANSWER_GOING;
-		http_parser_pause(&a->parser, 0);
+		bool is_over = a->framing == LENGTH && a->left_bytes == 0;
+		a->state = is_over ? ANSWER_COMPLETE : ANSWER_GOING;
 	}
 	while (a->state == ANSWER_GOING && at < bytes)
-		at += execute(a, input + at, bytes - at);
+		at += step(a, input + at, bytes - at);
 	*used = at;
+	a->keeps_open = a->keeps_open && a->state != ANSWER_BAD;
 	return a->state;
 }
 
 enum answer_state answer_end(struct answer *a)
 {
 	if (a->state == ANSWER_GOING)
-		(void)execute(a, "", 0);
-	if (a->state == ANSWER_GOING)
-		a->state = ANSWER_CUT;
+		a->state = a->framing == UNTIL_END ? ANSWER_COMPLETE : ANSWER_CUT;
 	return a->state;
 }
 
@@ -260,8 +480,9 @@ void answer_begin(struct answer *a, enum answer_to to, const struct answer_event
 	a->to = to;
 	a->state = ANSWER_GOING;
 	a->status = 0;
-	a->keeps_open = a->continues = false;
-	start_parser(a);
+	a->interim_count = 0;
+	a->keeps_open = a->continues = a->is_sloppy = false;
+	start_head(a);
 }
 
 void answer_destroy(struct answer **ap)
@@ -272,8 +493,7 @@ void answer_destroy(struct answer **ap)
 	if (a == NULL)
 		return;
 	head_fini(&a->fields);
-	buf_fini(&a->name);
-	buf_fini(&a->value);
+	buf_fini(&a->line);
 	free(a);
 }
 
@@ -289,5 +509,5 @@ bool answer_continues(const struct answer *a)
 
 bool answer_keeps_open(const struct answer *a)
 {
-	return a->keeps_open;
+	return a->keeps_open && a->state == ANSWER_COMPLETE;
 }

@@ -1,7 +1,8 @@
-/* client/answer.h - The local app's answer: HTTP/1.x bytes in, a head for the responder and body pieces out. With
- * url.c the only file of the client that includes http_parser.h. Pure: no sockets.
+/* client/answer.h - The local app's response: HTTP/1.x bytes in, a head for the responder and body pieces out. Pure:
+ * no sockets.
  *
- * Informational answers are skipped, trailers dropped. What is taken for whole is whole. */
+ * Informational responses are skipped, trailers dropped. A response is COMPLETE only if its framing says so (RFC 9112
+ * 6.3), and framing that two readers could understand in two ways is BAD. */
 #ifndef PIPEGATE_CLIENT_ANSWER_H
 #define PIPEGATE_CLIENT_ANSWER_H
 
@@ -43,8 +44,14 @@ void answer_begin(struct answer *a, enum answer_to to, const struct answer_event
 enum answer_state answer_take(struct answer *a, const void *data, size_t bytes, size_t *used);
 enum answer_state answer_end(struct answer *a); /* nothing more comes */
 
-int answer_status(const struct answer *a);	/* of the head; 0: none yet */
-bool answer_continues(const struct answer *a);	/* 100 has come */
-bool answer_keeps_open(const struct answer *a); /* COMPLETE: the connection takes another request */
+int answer_status(const struct answer *a);     /* of the head; 0: none yet */
+bool answer_continues(const struct answer *a); /* 100 has come */
+
+/* COMPLETE: the connection may carry another request. False too for responses after which an app is known to send
+ * more than it should (HEAD, 204, 304), for HTTP/1.0, and where a login belongs to the connection (NTLM, Negotiate). */
+bool answer_keeps_open(const struct answer *a);
+
+/* Does this value of WWW-Authenticate or Authorization name a scheme that logs in the connection, not the request? */
+bool answer_binds_connection(const struct head_field *f);
 
 #endif

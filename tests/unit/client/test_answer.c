@@ -11,7 +11,10 @@
 /* after those that it needs */
 #include <cmocka.h>
 
-#define OK "HTTP/1.1 200 OK\r\n"
+#define OK	"HTTP/1.1 200 OK\r\n"
+#define CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
+
+#define ONE_CHUNK "1\r\nx\r\n0\r\n\r\n"
 
 static const struct settings settings = {.target = {.url = "http://localhost:3000/base"}};
 
@@ -88,23 +91,53 @@ static const struct row {
 	{0, OK "Content-Length: 5\r\n\r\nhello", ANSWER_COMPLETE, 200, "hello", true, 0},
 	{0, OK "Content-Length: 5\r\n\r\nhello, you", ANSWER_COMPLETE, 200, "hello", true, 5},
 	{0, OK "Content-Length: 0\r\n\r\n", ANSWER_COMPLETE, 200, "", true, 0},
+	{0, OK "Content-Length: 5\r\ncontent-length: 5\r\n\r\nhello", ANSWER_COMPLETE, 200, "hello",
+	 true, 0},
+	{0, OK "Content-Length: 5, 5\r\n\r\nhello", ANSWER_COMPLETE, 200, "hello", true, 0},
 	{0, OK "Connection: close\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x", false,
 	 0},
+	{0, OK "\r\nuntil it closes", ANSWER_COMPLETE, 200, "until it closes", false, 0},
+	{0, CHUNKED "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n", ANSWER_COMPLETE, 200,
+	 "abcde", true, 0},
+	{0, CHUNKED "1 ;a=\"b;c\"\r\nx\r\n000\r\n\r\n", ANSWER_COMPLETE, 200, "x", true, 0},
+	{0, CHUNKED "0A\r\n0123456789\r\n0\r\n\r\nrest", ANSWER_COMPLETE, 200, "0123456789", true,
+	 4},
+	{0, "HTTP/1.1 200\r\n\r\n", ANSWER_COMPLETE, 200, "", false, 0},
+	/* of an app whose connection is better not used again */
 	{0, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x", false, 0},
 	{0, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
-	 ANSWER_COMPLETE, 200, "x", true, 0},
-	{0, OK "\r\nuntil it closes", ANSWER_COMPLETE, 200, "until it closes", false, 0},
-	{0, OK "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n",
-	 ANSWER_COMPLETE, 200, "abcde", true, 0},
+	 ANSWER_COMPLETE, 200, "x", false, 0},
 	{0, OK "Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+	 ANSWER_COMPLETE, 200, "x", false, 0},
+	{0, OK "Connection: x, Close\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x",
+	 false, 0},
+	{0, OK "Proxy-Connection: close\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x",
+	 false, 0},
+	{0, OK "Keep-Alive: timeout=5, max=9\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200,
+	 "x", true, 0},
+	{0, OK "Keep-Alive: timeout=1\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x",
+	 false, 0},
+	{0, OK "Keep-Alive: timeout=5, max=0\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200,
+	 "x", false, 0},
+	{0, OK "WWW-Authenticate: Basic realm=\"a, b\"\r\nContent-Length: 1\r\n\r\nx",
 	 ANSWER_COMPLETE, 200, "x", true, 0},
-	{0, "HTTP/1.1 200\r\n\r\n", ANSWER_COMPLETE, 200, "", false, 0},
-	/* without a body, whatever they say */
-	{ANSWER_TO_HEAD, OK "Content-Length: 5\r\n\r\n", ANSWER_COMPLETE, 200, "", true, 0},
-	{ANSWER_TO_HEAD, OK "Transfer-Encoding: chunked\r\n\r\n", ANSWER_COMPLETE, 200, "", true,
-	 0},
-	{0, "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", ANSWER_COMPLETE, 204, "", true, 0},
-	{0, "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", ANSWER_COMPLETE, 304, "", true, 0},
+	{0, OK "WWW-Authenticate: Basic realm=a, NTLM\r\nContent-Length: 1\r\n\r\nx",
+	 ANSWER_COMPLETE, 200, "x", false, 0},
+	{0, OK "WWW-Authenticate: Negotiate oYGgMA==\r\nContent-Length: 1\r\n\r\nx",
+	 ANSWER_COMPLETE, 200, "x", false, 0},
+	{0, OK "Proxy-Authenticate: Negotiate\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200,
+	 "x", false, 0},
+	{0, OK "Persistent-Auth: true\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x",
+	 false, 0},
+	{0, "HTTP/1.1 200 OK\nContent-Length: 1\n\nx", ANSWER_COMPLETE, 200, "x", false, 0},
+	{0, "HTTP/1.1  200 OK\r\nContent-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x", false, 0},
+	{0, "\r\n\r\n" OK "Content-Length: 1\r\n\r\nx", ANSWER_COMPLETE, 200, "x", false, 0},
+	/* without a body, whatever they say; some apps send one even so */
+	{ANSWER_TO_HEAD, OK "Content-Length: 5\r\n\r\n", ANSWER_COMPLETE, 200, "", false, 0},
+	{ANSWER_TO_HEAD, OK "Content-Length: 5\r\n\r\nhello", ANSWER_COMPLETE, 200, "", false, 5},
+	{ANSWER_TO_HEAD, CHUNKED, ANSWER_COMPLETE, 200, "", false, 0},
+	{0, "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", ANSWER_COMPLETE, 204, "", false, 0},
+	{0, "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", ANSWER_COMPLETE, 304, "", false, 0},
 	/* informational ones */
 	{0,
 	 "HTTP/1.1 103 E\r\nLink: x\r\n\r\nHTTP/1.1 100 C\r\n\r\n" OK "Content-Length: 1\r\n\r\nx",
@@ -209,9 +242,54 @@ static void test_impossible(void **state)
 		OK "Content-Length: -1\r\n\r\n",
 		OK "Content-Length: 1, 2\r\n\r\n",
 		OK "Content-Length: 99999999999999999999\r\n\r\n",
-		OK "Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
-		OK "Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
-		OK "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+		OK "Content-Length:\r\n\r\n",
+		OK "Content-Length: +1\r\n\r\nx",
+		OK "Content-Length: 0x1\r\n\r\nx",
+		OK "Content-Length: 1 1\r\n\r\nx",
+		OK "Content-Length: 1, 1, 2\r\n\r\nx",
+		OK "Content-Length: 1,\r\nContent-Length: 2\r\n\r\nx",
+		OK "Content-Length : 1\r\n\r\nx",
+		OK "X: a\rb\r\n\r\n",
+		OK "X: a\r\r\n\r\n",
+		OK " X: first\r\n\r\n",
+		"HTTP/1.1 200OK\r\n\r\n",
+		"HTTP/1.12 200 OK\r\n\r\n",
+		"HTTP/1.1 2\r\n\r\n",
+		"\r\n\r\n\r\n\r\n\r\n" OK "\r\n",
+		/* codings that are not exactly one "chunked" */
+		OK "Transfer-Encoding: chunked, chunked\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: gzip, chunked\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: chunked, gzip\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: identity\r\n\r\nx",
+		OK "Transfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx",
+		OK "Transfer-Encoding: xchunked\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: chunkedx\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: chunked;q=1\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding: \"chunked\"\r\n\r\n" ONE_CHUNK,
+		OK "Transfer-Encoding:\r\nContent-Length: 1\r\n\r\nx",
+		/* chunks that two readers could understand in two ways */
+		CHUNKED "xyz\r\n",
+		CHUNKED "\r\nx\r\n0\r\n\r\n",
+		CHUNKED ";x\r\n",
+		CHUNKED "1\r\nabc\r\n",
+		CHUNKED "1\r\nx\r\n\r\n",
+		CHUNKED "1\r\nxAB0\r\n\r\n",
+		CHUNKED "1\r\nx\n0\r\n\r\n",
+		CHUNKED "1\rZx\r\n0\r\n\r\n",
+		CHUNKED "1\nx\n0\n\n",
+		CHUNKED "1;a\nb\r\nx\r\n0\r\n\r\n",
+		CHUNKED "1 1\r\nx\r\n0\r\n\r\n",
+		CHUNKED "0x1\r\nx\r\n0\r\n\r\n",
+		CHUNKED "-1\r\nx\r\n0\r\n\r\n",
+		CHUNKED "8000000000000000\r\n",
+		CHUNKED "10000000000000001\r\nx\r\n0\r\n\r\n",
+		CHUNKED "ffffffffffffffffff\r\n",
+		CHUNKED "0\r\nno colon\r\n\r\n",
+		CHUNKED "0\r\nA: b\r\n c\r\n\r\n",
+		CHUNKED "0\r\nA: b\x01\r\n\r\n",
+		CHUNKED "0\r\n\rX",
 	};
 
 	(void)state;
@@ -251,6 +329,46 @@ static void test_head_is_bounded(void **state)
 	assert_int_equal(state_of_large(60, 100), ANSWER_COMPLETE);
 	assert_int_equal(state_of_large(65, SIZE_MAX), ANSWER_BAD);
 	assert_int_equal(state_of_large(65, 100), ANSWER_BAD);
+}
+
+/* What stands so many times between `begin` and `end`. */
+static enum answer_state state_of_many(const char *begin, const char *text, size_t count,
+				       const char *end, size_t piece_bytes)
+{
+	struct buf all = {0};
+
+	buf_append(&all, begin, strlen(begin));
+	for (size_t i = 0; i < count; i++)
+		buf_append(&all, text, strlen(text));
+	buf_append(&all, end, strlen(end));
+	enum answer_state state =
+		state_of((const char *)buf_first(&all), buf_bytes(&all), piece_bytes);
+	buf_fini(&all);
+	return state;
+}
+
+static void test_floods_are_bounded(void **state)
+{
+	static const char interim[] = "HTTP/1.1 103 E\r\nLink: x\r\n\r\n";
+	static const char last[] = OK "Content-Length: 0\r\n\r\n";
+
+	(void)state;
+	for (size_t bytes = 100; bytes <= 100000; bytes *= 1000) {
+		assert_int_equal(state_of_many("", interim, 64, last, bytes), ANSWER_COMPLETE);
+		assert_int_equal(state_of_many("", interim, 65, last, bytes), ANSWER_BAD);
+		assert_int_equal(
+			state_of_many(CHUNKED "1;", "x", 4000, "\r\nx\r\n0\r\n\r\n", bytes),
+			ANSWER_COMPLETE);
+		assert_int_equal(
+			state_of_many(CHUNKED "1;", "x", 5000, "\r\nx\r\n0\r\n\r\n", bytes),
+			ANSWER_BAD);
+		assert_int_equal(state_of_many(CHUNKED "0\r\n", "a: b\r\n", 9000, "\r\n", bytes),
+				 ANSWER_COMPLETE);
+		assert_int_equal(state_of_many(CHUNKED "0\r\n", "a: b\r\n", 12000, "\r\n", bytes),
+				 ANSWER_BAD);
+		assert_int_equal(state_of_many("HTTP/1.1 200 ", "x", 100000, "\r\n\r\n", bytes),
+				 ANSWER_BAD);
+	}
 }
 
 static void expect_field(const struct taken *t, const char *name, const char *value)
@@ -297,6 +415,28 @@ static void test_head(void **state)
 	answer_destroy(&a);
 }
 
+static void test_lengths_are_joined(void **state)
+{
+	static const char text[] =
+		OK "Content-Length: 3\r\nX: 1\r\nContent-Length: 3, 3\r\n\r\nabc";
+	struct answer *a = answer_new(&settings);
+	struct taken t = {0};
+	struct head_reader r;
+	struct head_field f;
+	size_t left, lengths = 0;
+
+	(void)state;
+	begin(a, ANSWER_TO_REQUEST, &t);
+	assert_int_equal(give(a, &t, text, sizeof text - 1, SIZE_MAX, &left), ANSWER_COMPLETE);
+	head_reader_init(&r, t.head.data, t.head.bytes);
+	while (head_next(&r, &f) == 1)
+		lengths += field_is(&f, "content-length");
+	assert_int_equal(lengths, 1);
+	expect_field(&t, "content-length", "3");
+	fini(&t);
+	answer_destroy(&a);
+}
+
 static void test_continue(void **state)
 {
 	struct answer *a = answer_new(&settings);
@@ -322,7 +462,9 @@ int main(void)
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_impossible),
 		cmocka_unit_test(test_head_is_bounded),
+		cmocka_unit_test(test_floods_are_bounded),
 		cmocka_unit_test(test_head),
+		cmocka_unit_test(test_lengths_are_joined),
 		cmocka_unit_test(test_continue),
 	};
 
