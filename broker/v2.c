@@ -325,6 +325,9 @@ static void on_reset(struct exchange *x, const struct frame *f)
 		case FAIL_UNSUPPORTED:
 		case FAIL_RESPONSE_TIMEOUT:
 		case FAIL_BODY_TOO_LARGE:
+		case FAIL_BAD_PATH:
+		case FAIL_BAD_REQUEST:
+		case FAIL_OVERLOADED:
 			why = (enum fail)f->payload[0];
 			break;
 		default:

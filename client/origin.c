@@ -4,7 +4,15 @@
  *
  * Both directions run at once: an app may answer before it has read the request, and close. So what it said is
  * read before a failed write is judged. Once its answer is complete the fetch is over, whatever became of the rest
- * of the request; the wire is kept only if nothing is left over in either direction. */
+ * of the request.
+ *
+ * A response must never belong to another request. So a wire is kept only if nothing is left over in either
+ * direction, and if nothing can come later that belongs to this exchange: not behind a request body (request.c,
+ * leaves_nothing()), and not behind a response that answer_keeps_open() finds doubtful.
+ *
+ * A request on a kept wire that dies before a byte of the response is not sent again. Only a refused write proves that
+ * the app has seen nothing. The kernel's count of acknowledged bytes proves nothing: it acknowledges late, Linux drops
+ * the acknowledgement that a RST carries, and behind a forwarder it is not the app's kernel that acknowledges. */
 #include "client/origin.h"
 
 #include "client/answer.h"
@@ -25,6 +33,9 @@ enum {
 	CHUNK_END_BYTES = 2,	  /* behind it */
 	GATHER_BYTES = 16 * 1024, /* what goes in one write with the head */
 	CONTINUE_WAIT_MS = 1000,  /* for 100 Continue */
+	CONNECTING_MAX = 128,	  /* concurrently; more wait in `due` ... */
+	QUEUE_WAIT_MS = 10000,	  /* ... for so long */
+	READS_PER_TURN = 16,	  /* of one fetch, so that a fast app stops no other */
 };
 
 TAILQ_HEAD(fetch_list, fetch);
@@ -34,8 +45,12 @@ struct origin {
 	const struct settings *settings;
 	struct wires *wires;
 	struct pool *pool;
-	struct fetch_list due; /* started since the last turn */
+	struct fetch_list
+		due; /* started since the last turn, or waiting for a place among those that connect */
+	struct fetch_list again; /* have more to read in the next turn */
+	size_t again_count, connecting_count;
 	uv_idle_t soon;
+	uv_timer_t queue_timer;	     /* active while some wait longer than a turn */
 	struct fetch_list expecting; /* 100 Continue, in the order of their deadlines */
 	uv_timer_t patience;
 	int open_handles;
@@ -44,13 +59,17 @@ struct origin {
 
 struct fetch {
 	TAILQ_ENTRY(fetch) link;
-	struct fetch_list *list; /* the one that it is in; NULL: none */
+	struct fetch_list *list; /* due or expecting; NULL: none */
+	TAILQ_ENTRY(fetch) again_link;
+	bool again;
 	struct origin *origin;
 	const struct fetch_events *events;
 	void *ctx;
 	struct wire *wire; /* NULL: due */
-	bool connected;
-	bool kept; /* the wire had carried another request */
+	bool connecting, connected;
+	bool has_read; /* a byte from the app */
+	unsigned uses; /* requests that the wire has carried before */
+	uint64_t started_ms;
 
 	struct request request;
 	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
@@ -64,6 +83,8 @@ struct fetch {
 	enum answer_state state;
 	struct buf in; /* came from the app, and is not parsed */
 };
+
+static void on_soon(uv_idle_t *idle);
 
 /* --- lists --- */
 
@@ -80,11 +101,47 @@ static void leave(struct fetch *f)
 	f->list = NULL;
 }
 
+/* The wire has connected, or never will. Others may. */
+static void stop_connecting(struct fetch *f)
+{
+	struct origin *o = f->origin;
+
+	if (!f->connecting)
+		return;
+	f->connecting = false;
+	o->connecting_count--;
+	if (!TAILQ_EMPTY(&o->due))
+		uv_idle_start(&o->soon, on_soon);
+}
+
+static void come_again(struct fetch *f)
+{
+	struct origin *o = f->origin;
+
+	if (f->again)
+		return;
+	f->again = true;
+	TAILQ_INSERT_TAIL(&o->again, f, again_link);
+	o->again_count++;
+	uv_idle_start(&o->soon, on_soon);
+}
+
+static void leave_again(struct fetch *f)
+{
+	if (!f->again)
+		return;
+	f->again = false;
+	TAILQ_REMOVE(&f->origin->again, f, again_link);
+	f->origin->again_count--;
+}
+
 /* --- the end --- */
 
 static void fetch_free(struct fetch *f)
 {
 	leave(f);
+	leave_again(f);
+	stop_connecting(f);
 	wire_close(&f->wire);
 	answer_destroy(&f->answer);
 	buf_fini(&f->out);
@@ -92,19 +149,31 @@ static void fetch_free(struct fetch *f)
 	free(f);
 }
 
-/* The wire can carry another request. */
+/* The exchange is over for the wire, and nothing of it can follow. */
 static bool is_reusable(const struct fetch *f)
 {
-	return f->origin->settings->keep_alive && f->state == ANSWER_COMPLETE &&
-	       answer_keeps_open(f->answer) &&
-	       buf_bytes(&f->in) == 0 && f->body == BODY_OVER && buf_bytes(&f->out) == 0 &&
-	       !f->broken;
+	return f->state == ANSWER_COMPLETE && answer_keeps_open(f->answer) && !f->request.is_last &&
+	       f->body == BODY_OVER && buf_bytes(&f->out) == 0 && !f->broken;
+}
+
+/* Keeps the wire for another request, or learns from it that there is none to be kept. */
+static void judge_wire(struct fetch *f)
+{
+	struct pool *pool = f->origin->pool;
+
+	if (f->uses > 0 && f->state == ANSWER_CUT && !f->has_read)
+		pool_distrust(pool, "a kept connection was closed under a request");
+	if (!is_reusable(f))
+		return;
+	if (buf_bytes(&f->in) > 0)
+		pool_distrust(pool, "more came than the response");
+	else
+		pool_put(pool, &f->wire, f->uses + 1);
 }
 
 static void finish(struct fetch *f, enum fail why)
 {
-	if (why == FAIL_NONE && is_reusable(f))
-		pool_put(f->origin->pool, &f->wire);
+	judge_wire(f);
 	f->events->end(f->ctx, why, f->begun);
 	fetch_free(f);
 }
@@ -212,13 +281,18 @@ static void take(struct fetch *f, size_t bytes)
 	buf_append(&f->in, data + used, bytes - used);
 }
 
-/* Until there is nothing more, or the owner takes no more. */
+/* Until there is nothing more, or the owner takes no more, or it is the turn of others. */
 static void read_answer(struct fetch *f)
 {
-	while (f->state == ANSWER_GOING) {
+	for (int i = 0; f->state == ANSWER_GOING; i++) {
+		if (i == READS_PER_TURN) {
+			come_again(f);
+			return;
+		}
 		ssize_t got = wire_read(f->wire, f->origin->in, PIECE_BYTES);
 		if (got == WIRE_WAIT)
 			return;
+		f->has_read = f->has_read || got > 0;
 		if (got > 0)
 			take(f, (size_t)got);
 		else
@@ -272,7 +346,9 @@ static void open_wire(struct fetch *f);
 static void work(struct fetch *f)
 {
 	send_request(f);
-	if (f->broken && f->kept && !f->begun) { /* nobody has seen anything of it */
+	if (f->broken && f->uses > 0 &&
+	    !f->begun) { /* the kernel refused it: the app has seen nothing */
+		pool_distrust(f->origin->pool, "a kept connection was closed before a request");
 		wire_close(&f->wire);
 		open_wire(f);
 		return;
@@ -316,6 +392,7 @@ static void on_connected(void *ctx)
 {
 	struct fetch *f = ctx;
 
+	stop_connecting(f);
 	f->connected = true;
 	if (f->body == BODY_HELD && f->list == NULL)
 		expect(f);
@@ -336,23 +413,42 @@ static const struct wire_events wire_events = {on_connected, on_failed, on_ready
 
 static void open_wire(struct fetch *f)
 {
-	f->connected = f->kept = f->broken = false;
+	f->connected = f->broken = false;
+	f->uses = 0;
+	f->connecting = true;
+	f->origin->connecting_count++;
 	f->wire = wire_open(f->origin->wires, &wire_events, f);
 }
 
-static void begin(struct fetch *f)
+/* False: it has to wait until another one has connected. */
+static bool begin(struct fetch *f)
 {
-	f->wire = pool_take(f->origin->pool);
+	f->wire = pool_take(f->origin->pool, &f->uses);
+	if (f->wire == NULL && f->origin->connecting_count >= CONNECTING_MAX)
+		return false;
+	leave(f);
 	if (f->wire == NULL) {
 		open_wire(f);
-		return;
+	} else {
+		wire_hand_over(f->wire, &wire_events, f);
+		on_connected(f);
 	}
-	f->kept = true;
-	wire_hand_over(f->wire, &wire_events, f);
-	on_connected(f);
+	return true;
 }
 
 /* --- fetches --- */
+
+static void on_queue_timer(uv_timer_t *timer)
+{
+	struct origin *o = timer->data;
+	uint64_t now_ms = uv_now(o->loop);
+	struct fetch *f;
+
+	while ((f = TAILQ_FIRST(&o->due)) != NULL && now_ms - f->started_ms >= QUEUE_WAIT_MS)
+		fail(f, FAIL_TARGET_UNREACHABLE, "too many connections wait for the app");
+	if (f != NULL)
+		uv_timer_start(timer, on_queue_timer, f->started_ms + QUEUE_WAIT_MS - now_ms, 0);
+}
 
 static void on_soon(uv_idle_t *idle)
 {
@@ -360,14 +456,20 @@ static void on_soon(uv_idle_t *idle)
 	struct fetch *f;
 
 	uv_idle_stop(idle);
-	while ((f = TAILQ_FIRST(&o->due)) != NULL) {
-		leave(f);
-		begin(f);
+	for (size_t left = o->again_count; left > 0 && (f = TAILQ_FIRST(&o->again)) != NULL;
+	     left--) {
+		leave_again(f);
+		work(f);
 	}
+	while ((f = TAILQ_FIRST(&o->due)) != NULL && begin(f))
+		;
+	if (f != NULL && !uv_is_active((uv_handle_t *)&o->queue_timer))
+		uv_timer_start(&o->queue_timer, on_queue_timer, QUEUE_WAIT_MS, 0);
 }
 
 struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
-			  enum fetch_body body, const struct fetch_events *events, void *ctx)
+			  enum fetch_body body, const struct fetch_events *events, void *ctx,
+			  enum fail *why)
 {
 	struct fetch *f = xcalloc(1, sizeof *f);
 	struct request *r = &f->request;
@@ -375,7 +477,9 @@ struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
 	f->origin = o;
 	f->events = events;
 	f->ctx = ctx;
-	if (!request_write(&f->out, r, o->settings, head, head_bytes, body == FETCH_BODY)) {
+	*why = request_write(&f->out, r, o->settings, head, head_bytes, body == FETCH_BODY,
+			     pool_keeps(o->pool));
+	if (*why != FAIL_NONE) {
 		fetch_free(f);
 		return NULL;
 	}
@@ -383,6 +487,7 @@ struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
 	f->answer = answer_new(o->settings);
 	answer_begin(f->answer, r->is_head ? ANSWER_TO_HEAD : ANSWER_TO_REQUEST,
 		     &(struct answer_events){events->head, events->data}, ctx);
+	f->started_ms = uv_now(o->loop);
 	join(f, &o->due);
 	uv_idle_start(&o->soon, on_soon);
 	return f;
@@ -415,11 +520,13 @@ struct origin *origin_new(uv_loop_t *loop, const struct settings *settings)
 	o->loop = loop;
 	o->settings = settings;
 	o->wires = wires_new(loop, settings);
-	o->pool = pool_new(loop);
+	o->pool = pool_new(loop, settings->keep_alive);
 	TAILQ_INIT(&o->due);
+	TAILQ_INIT(&o->again);
 	TAILQ_INIT(&o->expecting);
-	CHECK(uv_idle_init(loop, &o->soon) == 0 && uv_timer_init(loop, &o->patience) == 0);
-	o->soon.data = o->patience.data = o;
+	CHECK(uv_idle_init(loop, &o->soon) == 0 && uv_timer_init(loop, &o->patience) == 0 &&
+	      uv_timer_init(loop, &o->queue_timer) == 0);
+	o->soon.data = o->patience.data = o->queue_timer.data = o;
 	return o;
 }
 
@@ -440,7 +547,8 @@ void origin_destroy(struct origin **op)
 		return;
 	pool_destroy(&o->pool);
 	wires_destroy(&o->wires);
-	o->open_handles = 2;
+	o->open_handles = 3;
+	uv_close((uv_handle_t *)&o->queue_timer, handle_closed);
 	uv_close((uv_handle_t *)&o->soon, handle_closed);
 	uv_close((uv_handle_t *)&o->patience, handle_closed);
 }

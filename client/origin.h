@@ -45,10 +45,10 @@ struct wires *origin_wires(struct origin *o);
 enum fetch_body { FETCH_NO_BODY, FETCH_BODY };
 
 /* Starts the request that this head describes. FETCH_NO_BODY: there is none, whatever ":length" says.
- * NULL: a head that cannot be sent (malformed, or control characters in it). */
+ * NULL: a head that must not be sent; *why: FAIL_BAD_PATH or FAIL_BAD_REQUEST. */
 struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
-			  enum fetch_body body, const struct fetch_events *events,
-			  void *ctx) MUST_CHECK;
+			  enum fetch_body body, const struct fetch_events *events, void *ctx,
+			  enum fail *why) MUST_CHECK;
 /* There is more of the body, or more data is taken, or both. May call events. */
 void fetch_resume(struct fetch *f, bool body, bool data);
 void fetch_cancel(struct fetch **fp); /* closes its connection; no event comes any more */

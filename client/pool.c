@@ -2,6 +2,7 @@
 #include "client/pool.h"
 
 #include "common/check.h"
+#include "common/log.h"
 
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -9,12 +10,19 @@
 enum {
 	IDLE_MS = 1000,
 	CONNECTIONS_MAX = 512,
+	USES_MAX = 100,
+	FIRST_REST_MS =
+		200,  /* of the first connection: a close behind each response shows by then */
+	REST_MS = 20, /* of later ones */
+	DISTRUST_LEAST_MS = 60 * 1000,
+	DISTRUST_MOST_MS = 60 * 60 * 1000,
 };
 
 struct kept {
-	TAILQ_ENTRY(kept) link; /* pool->all */
+	TAILQ_ENTRY(kept) link; /* pool->all, unless it is pool->resting */
 	struct pool *pool;
 	struct wire *wire;
+	unsigned uses;
 	uint64_t since_ms;
 };
 
@@ -22,18 +30,33 @@ TAILQ_HEAD(kept_list, kept);
 
 struct pool {
 	uv_loop_t *loop;
-	uv_timer_t timer;     /* active while there are any */
-	struct kept_list all; /* the one used last is the first */
+	bool keeps;	      /* --keep-alive */
+	uv_timer_t timer;     /* active while there are any in `all` */
+	struct kept_list all; /* the oldest is the first */
 	size_t count;
+
+	unsigned proven_uses;  /* a connection stayed open after so many */
+	struct kept *resting;  /* NULL: none */
+	bool opened_meanwhile; /* a request had to do without it */
+	uv_timer_t rest_timer; /* active while one rests */
+
+	uint64_t distrusted_until_ms, distrust_ms;
+	int open_handles;
 };
 
 /* The caller has its wire. */
 static struct wire *forget(struct kept *k)
 {
+	struct pool *p = k->pool;
 	struct wire *wire = k->wire;
 
-	TAILQ_REMOVE(&k->pool->all, k, link);
-	k->pool->count--;
+	if (p->resting == k) {
+		p->resting = NULL;
+		uv_timer_stop(&p->rest_timer);
+	} else {
+		TAILQ_REMOVE(&p->all, k, link);
+		p->count--;
+	}
 	free(k);
 	return wire;
 }
@@ -45,80 +68,180 @@ static void discard(struct kept *k)
 	wire_close(&wire);
 }
 
-/* The app has closed it, or says what nobody asked for. */
+static void discard_all(struct pool *p)
+{
+	struct kept *k;
+
+	while ((k = TAILQ_FIRST(&p->all)) != NULL)
+		discard(k);
+	if (p->resting != NULL)
+		discard(p->resting);
+}
+
+/* --- trust --- */
+
+bool pool_keeps(const struct pool *p)
+{
+	return p->keeps && uv_now(p->loop) >= p->distrusted_until_ms;
+}
+
+void pool_distrust(struct pool *p, const char *why)
+{
+	uint64_t now_ms = uv_now(p->loop);
+
+	discard_all(p);
+	if (!pool_keeps(p))
+		return;
+	/* It went well for as long as the last pause lasted: begin anew. */
+	if (p->distrust_ms == 0 || now_ms - p->distrusted_until_ms >= p->distrust_ms)
+		p->distrust_ms = DISTRUST_LEAST_MS;
+	else if ((p->distrust_ms *= 2) > DISTRUST_MOST_MS)
+		p->distrust_ms = DISTRUST_MOST_MS;
+	p->distrusted_until_ms = now_ms + p->distrust_ms;
+	p->proven_uses = 0;
+	log_info("target.not_kept seconds=%llu why=\"%s\"",
+		 (unsigned long long)p->distrust_ms / 1000, why);
+}
+
+/* Something shows on a kept connection: the app has closed it, or sends what nobody asked for. With TLS it may be
+ * neither (a session ticket). */
 static void on_ready(void *ctx)
 {
-	discard(ctx);
+	struct kept *k = ctx;
+
+	if (!wire_is_quiet(k->wire))
+		pool_distrust(k->pool, "a kept connection was closed, or spoke unasked");
 }
+
+/* --- timers --- */
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct pool *p = timer->data;
 	uint64_t now_ms = uv_now(p->loop);
-	struct kept *last;
+	struct kept *first;
 
-	while ((last = TAILQ_LAST(&p->all, kept_list)) != NULL &&
-	       now_ms - last->since_ms >= IDLE_MS)
-		discard(last);
-	if (last != NULL)
-		uv_timer_start(timer, on_timer, last->since_ms + IDLE_MS - now_ms, 0);
+	while ((first = TAILQ_FIRST(&p->all)) != NULL && now_ms - first->since_ms >= IDLE_MS)
+		discard(first);
+	if (first != NULL)
+		uv_timer_start(timer, on_timer, first->since_ms + IDLE_MS - now_ms, 0);
 }
 
-void pool_put(struct pool *p, struct wire **wp)
+static void keep(struct pool *p, struct kept *k)
 {
-	static const struct wire_events events = {.ready = on_ready};
-	struct kept *k = xcalloc(1, sizeof *k);
-
-	k->pool = p;
-	k->wire = *wp;
-	*wp = NULL;
-	k->since_ms = uv_now(p->loop);
-	wire_hand_over(k->wire, &events, k);
-	wire_watch(k->wire, true, false);
-	TAILQ_INSERT_HEAD(&p->all, k, link);
+	TAILQ_INSERT_TAIL(&p->all, k, link);
 	if (++p->count > CONNECTIONS_MAX)
-		discard(TAILQ_LAST(&p->all, kept_list));
+		discard(TAILQ_FIRST(&p->all));
 	if (!uv_is_active((uv_handle_t *)&p->timer))
 		uv_timer_start(&p->timer, on_timer, IDLE_MS, 0);
 }
 
-struct wire *pool_take(struct pool *p)
+/* It is still open, and silent. An app that serves one connection at a time serves no other until we close it. */
+static void on_rested(uv_timer_t *timer)
+{
+	struct pool *p = timer->data;
+	struct kept *k = p->resting;
+
+	if (!wire_is_quiet(k->wire)) {
+		pool_distrust(p, "a connection was closed behind a response");
+		return;
+	}
+	if (k->uses > p->proven_uses)
+		p->proven_uses = k->uses;
+	if (p->opened_meanwhile) {
+		discard(k);
+		return;
+	}
+	p->resting = NULL;
+	keep(p, k);
+}
+
+/* --- in and out --- */
+
+static bool is_fit(struct pool *p, struct wire *w, unsigned uses)
+{
+	if (!pool_keeps(p) || uses >= USES_MAX || (uses > p->proven_uses && p->resting != NULL))
+		return false;
+	if (wire_is_quiet(w))
+		return true;
+	pool_distrust(p, "a connection was closed, or spoke on, behind a response");
+	return false;
+}
+
+void pool_put(struct pool *p, struct wire **wp, unsigned uses)
+{
+	static const struct wire_events events = {.ready = on_ready};
+
+	if (!is_fit(p, *wp, uses)) {
+		wire_close(wp);
+		return;
+	}
+	struct kept *k = xcalloc(1, sizeof *k);
+	k->pool = p;
+	k->wire = *wp;
+	*wp = NULL;
+	k->uses = uses;
+	k->since_ms = uv_now(p->loop);
+	wire_hand_over(k->wire, &events, k);
+	wire_watch(k->wire, true, false);
+	if (uses <= p->proven_uses) {
+		keep(p, k);
+		return;
+	}
+	p->resting = k;
+	p->opened_meanwhile = false;
+	uv_timer_start(&p->rest_timer, on_rested, p->proven_uses > 0 ? REST_MS : FIRST_REST_MS, 0);
+}
+
+struct wire *pool_take(struct pool *p, unsigned *uses)
 {
 	struct kept *k;
 
 	while ((k = TAILQ_FIRST(&p->all)) != NULL) {
-		if (uv_now(p->loop) - k->since_ms < IDLE_MS && wire_is_quiet(k->wire))
+		if (uv_now(p->loop) - k->since_ms >= IDLE_MS) {
+			discard(k);
+		} else if (wire_is_quiet(k->wire)) {
+			*uses = k->uses;
 			return forget(k);
-		discard(k);
+		} else {
+			pool_distrust(p, "a kept connection was closed, or spoke unasked");
+		}
 	}
+	p->opened_meanwhile = true;
 	return NULL;
 }
 
-struct pool *pool_new(uv_loop_t *loop)
+/* --- start and end --- */
+
+struct pool *pool_new(uv_loop_t *loop, bool keeps)
 {
 	struct pool *p = xcalloc(1, sizeof *p);
 
 	p->loop = loop;
+	p->keeps = keeps;
 	TAILQ_INIT(&p->all);
-	CHECK(uv_timer_init(loop, &p->timer) == 0);
-	p->timer.data = p;
+	CHECK(uv_timer_init(loop, &p->timer) == 0 && uv_timer_init(loop, &p->rest_timer) == 0);
+	p->timer.data = p->rest_timer.data = p;
 	return p;
 }
 
 static void timer_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct pool *p = handle->data;
+
+	if (--p->open_handles == 0)
+		free(p);
 }
 
 void pool_destroy(struct pool **pp)
 {
 	struct pool *p = *pp;
-	struct kept *k;
 
 	*pp = NULL;
 	if (p == NULL)
 		return;
-	while ((k = TAILQ_FIRST(&p->all)) != NULL)
-		discard(k);
+	discard_all(p);
+	p->open_handles = 2;
 	uv_close((uv_handle_t *)&p->timer, timer_closed);
+	uv_close((uv_handle_t *)&p->rest_timer, timer_closed);
 }

@@ -1,6 +1,8 @@
 /* client/request.c - see request.h. */
 #include "client/request.h"
 
+#include "client/answer.h"
+#include "client/base.h"
 #include "common/head.h"
 #include "common/http.h"
 
@@ -30,19 +32,21 @@ static bool read_method(const void *head, size_t head_bytes, struct head_field *
 	       http_token_valid(method->value, method->value_bytes);
 }
 
-static bool put_line(struct buf *out, const struct settings *s, const void *head, size_t head_bytes,
-		     const char *method, size_t method_bytes)
+static enum fail put_line(struct buf *out, const struct settings *s, const void *head,
+			  size_t head_bytes, const char *method, size_t method_bytes)
 {
 	struct head_field target;
 
 	if (!line_part(head, head_bytes, ":target", &target) || *target.value != '/')
-		return false;
+		return FAIL_BAD_REQUEST;
+	if (!base_holds(s->target.base, target.value, target.value_bytes))
+		return FAIL_BAD_PATH;
 	buf_append(out, method, method_bytes);
 	put(out, " ");
 	put(out, s->target.base);
 	buf_append(out, target.value, target.value_bytes);
 	put(out, " HTTP/1.1\r\n");
-	return true;
+	return FAIL_NONE;
 }
 
 /* --- fields --- */
@@ -82,16 +86,25 @@ static bool is_ours_to_write(const struct http_connection *c, const struct head_
 	       http_hop_by_hop(f) || http_connection_names(c, f);
 }
 
-/* The end-to-end fields, Host first; without Content-Length. */
-static bool put_fields(struct buf *out, const struct settings *s, const void *head,
-		       size_t head_bytes, bool *expects)
+/* What the fields say to us. */
+static void note_field(struct request *r, const struct head_field *f)
 {
-	struct http_connection connection;
+	if (field_is(f, "expect"))
+		r->expects = r->expects || (f->value_bytes == 12 &&
+					    strncasecmp(f->value, "100-continue", 12) == 0);
+	else if (field_is(f, "authorization"))
+		r->is_last = r->is_last || answer_binds_connection(f);
+}
+
+/* The end-to-end fields, Host first; without Content-Length. */
+static bool put_fields(struct buf *out, struct request *r, const struct settings *s,
+		       const void *head, size_t head_bytes)
+{
+	struct http_connection connection = {0};
 	struct head_reader reader;
 	struct head_field f;
 	int more;
 
-	*expects = false;
 	if (!put_host(out, s, head, head_bytes) ||
 	    !http_connection_read(&connection, head, head_bytes))
 		return false;
@@ -107,8 +120,7 @@ static bool put_fields(struct buf *out, const struct settings *s, const void *he
 			f.value_bytes--;
 		}
 		put_field(out, &f);
-		*expects = *expects || (field_is(&f, "expect") && f.value_bytes == 12 &&
-					strncasecmp(f.value, "100-continue", 12) == 0);
+		note_field(r, &f);
 	}
 	return more == 0;
 }
@@ -125,8 +137,7 @@ static bool put_framing(struct buf *out, struct request *r, const void *head, si
 	if (declared && !http_length_parse(f.value, f.value_bytes, &r->body_bytes))
 		return false;
 	if (r->is_head) {
-		r->has_body =
-			false; /* it would mean nothing (RFC 9110 9.3.2), and is not sent on */
+		r->has_body = false; /* it would mean nothing (RFC 9110 9.3.2) */
 	} else if (declared && r->body_bytes == 0) {
 		r->has_body = false;
 		put(out, "Content-Length: 0\r\n");
@@ -137,22 +148,40 @@ static bool put_framing(struct buf *out, struct request *r, const void *head, si
 		r->chunked = true;
 		put(out, "Transfer-Encoding: chunked\r\n");
 	}
-	put(out, "\r\n");
 	return true;
 }
 
-bool request_write(struct buf *out, struct request *r, const struct settings *s, const void *head,
-		   size_t head_bytes, bool has_body)
+static bool is_method(const struct head_field *method, const char *name)
+{
+	return method->value_bytes == strlen(name) &&
+	       memcmp(method->value, name, method->value_bytes) == 0;
+}
+
+/* Behind a body: an app that has not read it takes its bytes for the next request, and nothing shows whether it has.
+ * HEAD: some apps send a body behind the head. Other methods: what the app does with them is not ours to know. */
+static bool leaves_nothing(const struct request *r, const struct head_field *method)
+{
+	return !r->has_body && (is_method(method, "GET") || is_method(method, "OPTIONS"));
+}
+
+enum fail request_write(struct buf *out, struct request *r, const struct settings *s,
+			const void *head, size_t head_bytes, bool has_body, bool keeps)
 {
 	struct head_field method;
+	enum fail f;
 
 	*r = (struct request){.has_body = has_body};
-	if (!read_method(head, head_bytes, &method) ||
-	    !put_line(out, s, head, head_bytes, method.value, method.value_bytes) ||
-	    !put_fields(out, s, head, head_bytes, &r->expects))
-		return false;
-	r->is_head = method.value_bytes == 4 && memcmp(method.value, "HEAD", 4) == 0;
-	return put_framing(out, r, head, head_bytes);
+	if (!read_method(head, head_bytes, &method))
+		return FAIL_BAD_REQUEST;
+	f = put_line(out, s, head, head_bytes, method.value, method.value_bytes);
+	if (f != FAIL_NONE)
+		return f;
+	r->is_head = is_method(&method, "HEAD");
+	if (!put_fields(out, r, s, head, head_bytes) || !put_framing(out, r, head, head_bytes))
+		return FAIL_BAD_REQUEST;
+	r->is_last = r->is_last || !keeps || !leaves_nothing(r, &method);
+	put(out, r->is_last ? "Connection: close\r\n\r\n" : "\r\n");
+	return FAIL_NONE;
 }
 
 /* --- handshakes --- */
@@ -164,16 +193,18 @@ bool request_is_upgrade(const void *head, size_t head_bytes)
 	return head_find(head, head_bytes, ":upgrade", &f);
 }
 
-bool request_write_upgrade(struct buf *out, const struct settings *s, const void *head,
-			   size_t head_bytes)
+enum fail request_write_upgrade(struct buf *out, const struct settings *s, const void *head,
+				size_t head_bytes)
 {
+	struct request r = {0};
 	struct head_field method;
-	bool expects;
+	enum fail f;
 
-	if (!read_method(head, head_bytes, &method) ||
-	    !put_line(out, s, head, head_bytes, "GET", 3) ||
-	    !put_fields(out, s, head, head_bytes, &expects))
-		return false;
+	if (!read_method(head, head_bytes, &method))
+		return FAIL_BAD_REQUEST;
+	f = put_line(out, s, head, head_bytes, "GET", 3);
+	if (f == FAIL_NONE && !put_fields(out, &r, s, head, head_bytes))
+		f = FAIL_BAD_REQUEST;
 	put(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-	return true;
+	return f;
 }

@@ -181,14 +181,15 @@ static void on_ready(void *ctx)
 /* --- start --- */
 
 struct upgrade *upgrade_start(struct origin *o, const void *head, size_t head_bytes,
-			      const struct fetch_events *events, void *ctx)
+			      const struct fetch_events *events, void *ctx, enum fail *why)
 {
 	static const struct wire_events wire_events = {on_connected, on_failed, on_ready};
 	struct upgrade *u = xcalloc(1, sizeof *u);
 
 	u->events = events;
 	u->ctx = ctx;
-	if (!request_write_upgrade(&u->up, origin_settings(o), head, head_bytes)) {
+	*why = request_write_upgrade(&u->up, origin_settings(o), head, head_bytes);
+	if (*why != FAIL_NONE) {
 		upgrade_free(u);
 		return NULL;
 	}

@@ -10,7 +10,8 @@ struct upgrade;
 
 /* Like fetch_start(), with the same events: after a head of 101 "data" and "body" are the two directions. */
 struct upgrade *upgrade_start(struct origin *o, const void *head, size_t head_bytes,
-			      const struct fetch_events *events, void *ctx) MUST_CHECK;
+			      const struct fetch_events *events, void *ctx,
+			      enum fail *why) MUST_CHECK;
 void upgrade_resume(struct upgrade *u, bool body, bool data);
 void upgrade_cancel(struct upgrade **up);
 

@@ -298,10 +298,9 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 	if (refusal == FAIL_NONE) {
 		c->fetch = fetch_start(v->origin, c->request.head.data, c->request.head.bytes,
 				       c->request.body_bytes > 0 ? FETCH_BODY : FETCH_NO_BODY,
-				       &events, c);
-		refusal = c->fetch == NULL ? FAIL_BAD_REQUEST : FAIL_NONE;
+				       &events, c, &refusal);
 	}
-	if (refusal == FAIL_BAD_REQUEST)
+	if (refusal == FAIL_BAD_REQUEST || refusal == FAIL_BAD_PATH)
 		log_warn("request.refused why=\"it cannot be made\"");
 	if (refusal != FAIL_NONE)
 		on_end(c, refusal, false);
@@ -373,7 +372,7 @@ static int answer_status(const struct call *c)
 
 	if (c->too_large)
 		return 502;
-	if (c->fail == FAIL_BAD_REQUEST || c->fail == FAIL_OVERLOADED)
+	if (c->fail == FAIL_BAD_REQUEST || c->fail == FAIL_BAD_PATH || c->fail == FAIL_OVERLOADED)
 		return fail_status(c->fail, false);
 	if (c->fail != FAIL_NONE || !head_find(c->head.data, c->head.bytes, ":status", &f) ||
 	    !http_length_parse(f.value, f.value_bytes, &status))

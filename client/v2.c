@@ -394,13 +394,14 @@ static void on_open(struct v2 *v, const struct frame *f)
 	if (v->closed)
 		return;
 	bool has_body = body_bytes > 0 || !s->up_end;
+	enum fail why = FAIL_BAD_REQUEST;
 	if (request_is_upgrade(head, head_bytes))
-		s->upgrade = upgrade_start(v->origin, head, head_bytes, &events, s);
+		s->upgrade = upgrade_start(v->origin, head, head_bytes, &events, s, &why);
 	else
 		s->fetch = fetch_start(v->origin, head, head_bytes,
-				       has_body ? FETCH_BODY : FETCH_NO_BODY, &events, s);
+				       has_body ? FETCH_BODY : FETCH_NO_BODY, &events, s, &why);
 	if (s->fetch == NULL && s->upgrade == NULL)
-		on_end(s, FAIL_BAD_REQUEST, false);
+		on_end(s, why, false);
 }
 
 static void on_window(struct stream *s, const struct frame *f)
@@ -445,9 +446,11 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 	size_t used;
 
 	while (bytes > 0 && !v->closed) {
-		if (frame_get(data, bytes, &f, &used) != 1)
+		if (frame_get(data, bytes, &f, &used) != 1) {
 			give_up(v, 1002, "malformed frame");
-		else if (!v->greeted && f.type != FRAME_HELLO)
+			return;
+		}
+		if (!v->greeted && f.type != FRAME_HELLO)
 			give_up(v, 1002, "HELLO expected");
 		else if (!v->greeted)
 			on_hello(v, &f);

@@ -126,6 +126,8 @@ bool wire_is_quiet(struct wire *w)
 {
 	char byte;
 
+	if (w->easy != NULL) /* libcurl or OpenSSL may hold bytes; a session ticket is none of the app's */
+		return read_tls(w, &byte, 1) == WIRE_WAIT;
 	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 	       (errno == EAGAIN || errno == EWOULDBLOCK);
 }

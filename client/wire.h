@@ -36,7 +36,8 @@ ssize_t wire_read(struct wire *w, void *out, size_t bytes); /* until WIRE_WAIT: 
 ssize_t wire_write(struct wire *w, const void *data, size_t bytes);
 void wire_watch(struct wire *w, bool read, bool write); /* costs nothing if it is so already */
 bool wire_end_writing(struct wire *w);			/* false: only wire_close() can say it */
-bool wire_is_quiet(struct wire *w); /* open, and nothing has come: fit for another request */
+/* Open, and nothing has come: fit for another request. False: only good for wire_close(). */
+bool wire_is_quiet(struct wire *w);
 void wire_close(struct wire **wp);  /* any time, events included */
 
 const char *wire_library_version(void);

@@ -2,6 +2,7 @@
  * asked, on a new connection or a kept one, and how the answer is taken; the second after how many bytes the app makes a pause. */
 #include "client/origin.h"
 
+#include "client/pool.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -29,9 +30,75 @@ static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
 static char path[40];
 static int listener;
 
+/* Stands in for client/pool.c, which learns: this one keeps what it is given, one connection. */
+struct pool {
+	struct wire *wire;
+};
+
+static struct pool kept;
+
+struct pool *pool_new(uv_loop_t *uv, bool keeps)
+{
+	(void)uv;
+	CHECK(keeps);
+	return &kept;
+}
+
+bool pool_keeps(const struct pool *p)
+{
+	(void)p;
+	return true;
+}
+
+void pool_distrust(struct pool *p, const char *why)
+{
+	(void)why;
+	wire_close(&p->wire);
+}
+
+static void on_kept_ready(void *ctx)
+{
+	(void)ctx;
+	pool_distrust(&kept, "");
+}
+
+void pool_put(struct pool *p, struct wire **wp, unsigned uses)
+{
+	static const struct wire_events events = {.ready = on_kept_ready};
+
+	CHECK(uses > 0);
+	if (p->wire != NULL || !wire_is_quiet(*wp)) {
+		wire_close(wp);
+		return;
+	}
+	p->wire = *wp;
+	*wp = NULL;
+	wire_hand_over(p->wire, &events, p);
+	wire_watch(p->wire, true, false);
+}
+
+struct wire *pool_take(struct pool *p, unsigned *uses)
+{
+	struct wire *w = p->wire;
+
+	if (w != NULL && !wire_is_quiet(w))
+		pool_distrust(p, "");
+	w = p->wire;
+	p->wire = NULL;
+	*uses = w != NULL;
+	return w;
+}
+
+void pool_destroy(struct pool **pp)
+{
+	pool_distrust(*pp, "");
+	*pp = NULL;
+}
+
 struct taken {
 	uint8_t how;
 	bool headed, ended, stalled;
+	long long status;
 	enum fail fail;
 	long long declared_bytes; /* -1: not declared */
 	long long bytes;
@@ -43,15 +110,15 @@ static void on_head(void *ctx, const struct head *h)
 	struct taken *t = ctx;
 	struct head_reader r;
 	struct head_field f;
-	long long status;
 	size_t lengths = 0;
 	int more;
 
 	CHECK(!t->headed && !t->ended && h->bytes <= HEAD_MAX_BYTES + 4096);
 	t->headed = true;
 	CHECK(head_find(h->data, h->bytes, ":status", &f));
-	CHECK(http_length_parse(f.value, f.value_bytes, &status) && status >= 200 && status <= 599);
-	bool bodiless = (t->how & HEAD_METHOD) || status == 204 || status == 304;
+	CHECK(http_length_parse(f.value, f.value_bytes, &t->status));
+	CHECK(t->status >= 200 && t->status <= 599);
+	bool bodiless = (t->how & HEAD_METHOD) || t->status == 204 || t->status == 304;
 	head_reader_init(&r, h->data, h->bytes);
 	while ((more = head_next(&r, &f)) == 1) {
 		bool pseudo = *f.name == ':';
@@ -162,7 +229,7 @@ static void app_turn(struct app *a)
 
 static void add_request(struct head *head, uint8_t how)
 {
-	head_add(head, ":method", how & HEAD_METHOD ? "HEAD" : "POST");
+	head_add(head, ":method", how & HEAD_METHOD ? "HEAD" : how & UPLOADS ? "POST" : "GET");
 	head_add(head, ":target", "/x");
 	if (how & DECLARES)
 		head_add(head, ":length", "250");
@@ -174,10 +241,12 @@ static void exchange(struct taken *t, struct app *a)
 {
 	static const struct fetch_events events = {on_head, on_data, on_body, on_end};
 	struct head head = {0};
+	enum fail why;
 
 	add_request(&head, t->how);
-	struct fetch *f = fetch_start(origin, head.data, head.bytes,
-				      t->how & UPLOADS ? FETCH_BODY : FETCH_NO_BODY, &events, t);
+	struct fetch *f =
+		fetch_start(origin, head.data, head.bytes,
+			    t->how & UPLOADS ? FETCH_BODY : FETCH_NO_BODY, &events, t, &why);
 	CHECK(f != NULL);
 	head_fini(&head);
 	for (int i = 0; i < TURNS_MAX && !t->ended; i++) {
@@ -202,7 +271,7 @@ static void exchange_before(struct app *a)
 				   sizeof answer - 1}; /* one byte stays: it does not close */
 
 	exchange(&t, &once);
-	CHECK(t.fail == FAIL_NONE && t.bytes == 2);
+	CHECK(t.fail == FAIL_NONE && t.bytes == 2 && kept.wire != NULL);
 	a->fd = once.fd;
 }
 
@@ -220,6 +289,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	exchange(&t, &app);
 	if (t.fail == FAIL_NONE && t.declared_bytes >= 0)
 		CHECK(t.bytes == t.declared_bytes); /* nothing is taken for whole that is not */
+	/* Nothing of this exchange can follow on a connection that is kept. */
+	CHECK(kept.wire == NULL || (t.fail == FAIL_NONE && !(t.how & (HEAD_METHOD | UPLOADS)) &&
+				    t.status != 204 && t.status != 304));
+	pool_distrust(&kept, "");
 	if (app.fd >= 0)
 		close(app.fd);
 	while ((app.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)

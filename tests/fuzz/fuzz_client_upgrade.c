@@ -151,7 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	head_add(&head, ":target", "/x");
 	head_add(&head, ":upgrade", "websocket");
 	head_add(&head, "host", "public.example");
-	struct upgrade *u = upgrade_start(&origin, head.data, head.bytes, &events, NULL);
+	enum fail why;
+	struct upgrade *u = upgrade_start(&origin, head.data, head.bytes, &events, NULL, &why);
 	head_fini(&head);
 	CHECK(u != NULL);
 	const struct wire_events *wire_events = wire->events;

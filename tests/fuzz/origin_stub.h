@@ -35,14 +35,17 @@ static bool values_are_valid(const void *head, size_t head_bytes)
 }
 
 struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
-			  enum fetch_body body, const struct fetch_events *events, void *ctx)
+			  enum fetch_body body, const struct fetch_events *events, void *ctx,
+			  enum fail *why)
 {
 	struct head_field f;
 
 	(void)o;
+	*why = FAIL_BAD_REQUEST;
 	if (!head_find(head, head_bytes, ":method", &f) ||
 	    !head_find(head, head_bytes, ":target", &f) || !values_are_valid(head, head_bytes))
 		return NULL;
+	*why = FAIL_NONE;
 	struct fetch *fetch = xcalloc(1, sizeof *fetch);
 	fetch->events = events;
 	fetch->ctx = ctx;
@@ -73,9 +76,9 @@ void fetch_cancel(struct fetch **fp)
 
 /* And for client/upgrade.c. */
 struct upgrade *upgrade_start(struct origin *o, const void *head, size_t head_bytes,
-			      const struct fetch_events *events, void *ctx)
+			      const struct fetch_events *events, void *ctx, enum fail *why)
 {
-	return (struct upgrade *)fetch_start(o, head, head_bytes, FETCH_BODY, events, ctx);
+	return (struct upgrade *)fetch_start(o, head, head_bytes, FETCH_BODY, events, ctx, why);
 }
 
 void upgrade_resume(struct upgrade *u, bool body, bool data)
