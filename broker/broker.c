@@ -175,6 +175,7 @@ static void on_polled(uv_check_t *check)
 	for (int i = 0; i < DRAIN_ROUNDS && gate_has_input(b->gate); i++)
 		gate_drain(b->gate);
 	hub_tick(&b->hub);
+	log_tell_suppressed();
 	ws_tick(b->ws);
 	upgrades_tick(b->upgrades);
 	listener_tick(b->tunnels);

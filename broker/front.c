@@ -100,7 +100,14 @@ static enum auth_result authenticate(struct hub *h, const struct listener_reques
 	free(token);
 	if (result != AUTH_OK) {
 		h->stats.refused_total++;
-		log_info("tunnel.refused reason=\"%s\"", auth_reason(result));
+		/* Only an expired or early token says truly whose it is. */
+		if (result == AUTH_EXPIRED || result == AUTH_EARLY)
+			log_limited_info(grant->connection_id,
+					 "tunnel.refused reason=\"%s\" conn=%s",
+					 auth_reason(result), grant->connection_id);
+		else
+			log_limited_info(auth_reason(result), "tunnel.refused reason=\"%s\"",
+					 auth_reason(result));
 	}
 	return result;
 }
@@ -228,8 +235,9 @@ static void refuse_lost_client(struct front *front, const struct caller *caller,
 		"server, without the connection id.";
 
 	front->hub->stats.refused_total++;
-	log_info("tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
-		 caller->id);
+	log_limited_info("",
+			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
+			 caller->id);
 	answer_refuse(&out->whole, &caller->to, detail);
 }
 

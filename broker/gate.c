@@ -189,7 +189,7 @@ static bool drain_one(struct gate *g)
 		else
 			hub_on_gate(g->hub, &peer, &m);
 	} else if (got != 0) {
-		log_warn("gate.malformed bytes=%zu", zmq_msg_size(&payload));
+		log_limited_warn("", "gate.malformed bytes=%zu", zmq_msg_size(&payload));
 	}
 	zmq_msg_close(&payload);
 	return got != 0;

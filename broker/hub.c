@@ -112,7 +112,7 @@ void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_
 	case GATE_ALIVE:
 		break;
 	default:
-		log_warn("gate.unknown kind=%u", m->kind);
+		log_limited_warn("", "gate.unknown kind=%u", m->kind);
 		reply_plain(h, peer, m, GATE_REPLY, GATE_FAILED, FAIL_BAD_REQUEST);
 	}
 }

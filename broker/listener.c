@@ -23,7 +23,6 @@ enum {
 	ACCEPTS_PER_TURN = 64,
 	LINGER_MS = 2000,	   /* for the peer to take the answer */
 	RESERVED_DESCRIPTORS = 64, /* kept for the gate, the log and those who are in already */
-	COMPLAIN_EVERY_MS = 60000,
 };
 
 struct stranger {
@@ -51,7 +50,6 @@ struct listener {
 	void *ctx;
 	TAILQ_HEAD(, stranger) strangers; /* the oldest first */
 	size_t count;
-	uint64_t complained_ms;
 	int descriptor_bound;
 };
 
@@ -314,25 +312,15 @@ static void on_stranger(uv_poll_t *poll, int status, int events)
 
 /* --- the listening socket --- */
 
-static void complain_now_and_then(struct listener *l, const char *event)
-{
-	uint64_t now_ms = uv_now(l->loop);
-
-	if (l->complained_ms != 0 && now_ms - l->complained_ms < COMPLAIN_EVERY_MS)
-		return;
-	l->complained_ms = now_ms;
-	log_warn("%s connections=%zu", event, l->count);
-}
-
 static void welcome(struct listener *l, int fd)
 {
 	if (fd >= l->descriptor_bound) {
-		complain_now_and_then(l, "listener.no_descriptors");
+		log_seldom_warn("listener.no_descriptors connections=%zu", l->count);
 		close(fd);
 		return;
 	}
 	if (l->count >= LISTENER_STRANGERS_MAX) {
-		complain_now_and_then(l, "listener.too_many_strangers");
+		log_seldom_warn("listener.too_many_strangers connections=%zu", l->count);
 		stranger_end(TAILQ_FIRST(&l->strangers));
 	}
 	struct stranger *s = xcalloc(1, sizeof *s);
@@ -364,7 +352,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			/* It would be readable at once again: look after the next tick. */
-			complain_now_and_then(l, "listener.no_descriptors");
+			log_seldom_warn("listener.no_descriptors connections=%zu", l->count);
 			uv_poll_stop(&l->poll);
 			l->paused = true;
 		}
@@ -388,7 +376,7 @@ void listener_tick(struct listener *l)
 		if (s->until_ms > uv_now(l->loop))
 			continue;
 		if (!s->answered)
-			complain_now_and_then(l, "listener.no_request_in_time");
+			log_seldom_warn("listener.no_request_in_time connections=%zu", l->count);
 		stranger_end(s);
 	}
 	if (l->paused) {

@@ -54,8 +54,8 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 	TAILQ_INIT(&t->ready);
 	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
 	h->stats.tunnels++;
-	log_info("tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
-		 (unsigned long long)t->number, codec->name);
+	log_limited_info(t->id, "tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
+			 (unsigned long long)t->number, codec->name);
 	route_expect_tunnel(route_get(h, t->id, strlen(t->id)));
 	codec->start(t);
 	return t;
@@ -170,10 +170,11 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 
 	if (t->state == TUNNEL_DEAD)
 		return;
-	log_info("tunnel.closed conn=%s tunnel=%llu code=%d reason=\"%s\" running=%zu "
-		 "websockets=%zu",
-		 t->id, (unsigned long long)t->number, ws_code, reason, t->running_count,
-		 t->websocket_count);
+	log_limited_info(t->id,
+			 "tunnel.closed conn=%s tunnel=%llu code=%d reason=\"%s\" running=%zu "
+			 "websockets=%zu",
+			 t->id, (unsigned long long)t->number, ws_code, reason, t->running_count,
+			 t->websocket_count);
 	set_state(t, TUNNEL_DEAD);
 	deadline_clear(&h->lives, &t->life);
 	t->close_code = ws_code;

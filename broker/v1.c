@@ -422,9 +422,9 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 	if (json_is_string(id) && uuid_parse(json_string_value(id), json_string_length(id), corr))
 		x = exchange_find(t->hub, corr);
 	if (x == NULL || x->tunnel != t || !x->sent)
-		log_warn("tunnel.message_ignored conn=%s tunnel=%llu why=\"%s\"", t->id,
-			 (unsigned long long)t->number,
-			 message == NULL ? "not JSON" : "names no running exchange");
+		log_limited_warn(t->id, "tunnel.message_ignored conn=%s tunnel=%llu why=\"%s\"",
+				 t->id, (unsigned long long)t->number,
+				 message == NULL ? "not JSON" : "names no running exchange");
 	else
 		deliver(x, message);
 	json_decref(message);

@@ -52,13 +52,14 @@ struct ws_socket {
 	struct ws *ws;
 	struct lws *wsi;
 	struct ws_handshake *handshake; /* NULL once established */
-	struct tunnel *tunnel;	/* NULL until established, and where the token was refused */
-	struct buf in;		/* a message that has not come whole */
-	int64_t heard_ms;	/* anything from the peer */
-	int64_t asked_ms;	/* when the last Ping was due */
-	int64_t written_bytes;	/* of messages; control frames are not worth counting */
-	int64_t taken_bytes;	/* of them the peer's kernel had so many when asked */
-	bool ping_due;		/* it has not been sent yet */
+	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
+	struct buf in;	       /* a message that has not come whole */
+	int64_t heard_ms;      /* anything from the peer */
+	int64_t asked_ms;      /* when the last Ping was due */
+	int64_t written_bytes; /* of messages; control frames are not worth counting */
+	int64_t taken_bytes;   /* of them the peer's kernel had so many when asked */
+	bool ping_due;	       /* it has not been sent yet */
+	const void *used; /* in its receive buffer: there is something that nobody needs any more */
 	struct deadlines *list; /* the one that `check` is on; NULL: none */
 	struct deadline check;
 	bool closing; /* say close_code at the next chance */
@@ -209,6 +210,10 @@ static const struct tunnel_io tunnel_io = {.flush = io_flush, .close = io_close}
 
 static void watch_silence(struct ws_socket *s)
 {
+	/* Here rather than at each Pong: a peer may send as many as it likes. */
+	if (s->used != NULL && receive_buffers != NULL)
+		slots_wipe(receive_buffers, s->used);
+	s->used = NULL;
 	check_at(s, &s->ws->silences, s->heard_ms + PING_AFTER_MS);
 	s->ping_due = false;
 }
@@ -389,8 +394,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		return on_receive(s, in, bytes);
 	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
 		s->heard_ms = (int64_t)uv_now(s->ws->loop);
-		if (receive_buffers != NULL)
-			slots_wipe(receive_buffers, in);
+		s->used = in;
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		s->peer_code = bytes >= 2 ? get_be16(in) : 1005;
@@ -437,7 +441,8 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 		.uid = (uid_t)-1,
 	};
 
-	lws_set_log_level(LLL_ERR | LLL_WARN, on_library_log);
+	/* Its lines are peers' doings: where nobody reads them, they are not even made. */
+	lws_set_log_level(log_verbose ? LLL_ERR | LLL_WARN : 0, on_library_log);
 	receive_buffers = slots_new(RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS_MAX);
 	lws_set_allocator(allocate);
 	w->loop = loop;

@@ -180,7 +180,7 @@ static void finish(struct fetch *f, enum fail why)
 
 static void fail(struct fetch *f, enum fail why, const char *text)
 {
-	log_info("target.failed why=\"%s\" head=%d", text, answer_status(f->answer));
+	log_limited_info(text, "target.failed why=\"%s\" head=%d", text, answer_status(f->answer));
 	finish(f, why);
 }
 

@@ -137,7 +137,7 @@ static void upgrade_free(struct upgrade *u)
 static void finish(struct upgrade *u, enum fail f)
 {
 	if (f != FAIL_NONE && u->connected)
-		log_info("target.failed upgrade=1 head=%d", answer_status(u->answer));
+		log_limited_info("", "target.failed upgrade=1 head=%d", answer_status(u->answer));
 	u->events->end(u->ctx, f, u->sent);
 	upgrade_free(u);
 }

@@ -287,7 +287,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 	else if (v->call_count >= CALLS_MAX)
 		refusal = FAIL_OVERLOADED;
 	if (c->request.correlation_id == NULL || v->call_count >= CALLS_MAX + REFUSALS_MAX) {
-		log_warn("message.ignored running=%zu bytes=%zu", v->call_count, bytes);
+		log_limited_warn("", "message.ignored running=%zu bytes=%zu", v->call_count, bytes);
 		v1_request_fini(&c->request);
 		free(c);
 		return;
@@ -301,7 +301,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 				       &events, c, &refusal);
 	}
 	if (refusal == FAIL_BAD_REQUEST || refusal == FAIL_BAD_PATH)
-		log_warn("request.refused why=\"it cannot be made\"");
+		log_limited_warn("", "request.refused why=\"it cannot be made\"");
 	if (refusal != FAIL_NONE)
 		on_end(c, refusal, false);
 }

@@ -233,7 +233,7 @@ static void connected(struct wire *w, CURLcode result)
 		return;
 	}
 	cli_show(why, sizeof why, *w->error ? w->error : curl_easy_strerror(result));
-	log_info("target.failed result=%d why=\"%s\"", (int)result, why);
+	log_limited_info("", "target.failed result=%d why=\"%s\"", (int)result, why);
 	w->events->failed(w->ctx);
 }
 

@@ -1,22 +1,31 @@
 /* common/log.c - see log.h. */
 #include "common/log.h"
 
+#include "common/clock.h"
+
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 bool log_verbose;
 
-static void put_line(const char *level, const char *fmt, va_list args)
+/* `suppressed`: lines like this one that were left out before it. */
+static void put_line(const char *level, uint64_t suppressed, const char *fmt, va_list args)
 {
 	char line[2048];
+	size_t room = sizeof line - 40; /* for `suppressed` and the end of the line */
 	int used = snprintf(line, sizeof line, "%s ", level);
-	int more = vsnprintf(line + used, sizeof line - (size_t)used - 1, fmt, args);
+	int more = vsnprintf(line + used, room - (size_t)used, fmt, args);
 	size_t bytes = more < 0 ? (size_t)used : (size_t)used + (size_t)more;
 
-	if (bytes > sizeof line - 2)
-		bytes = sizeof line - 2;
+	if (bytes > room - 1)
+		bytes = room - 1;
+	if (suppressed > 0)
+		bytes += (size_t)snprintf(line + bytes, 39, " suppressed=%llu",
+					  (unsigned long long)suppressed);
 	line[bytes++] = '\n';
 	if (write(STDERR_FILENO, line, bytes) < 0)
 		return; /* nobody listens, and there is nobody to tell */
@@ -29,7 +38,7 @@ static void put_line(const char *level, const char *fmt, va_list args)
 		if (!(shown))                                                                      \
 			return;                                                                    \
 		va_start(args, fmt);                                                               \
-		put_line(#level, fmt, args);                                                       \
+		put_line(#level, 0, fmt, args);                                                    \
 		va_end(args);                                                                      \
 	}
 
@@ -37,6 +46,175 @@ DEFINE_LEVEL(error, true)
 DEFINE_LEVEL(warn, true)
 DEFINE_LEVEL(info, true)
 DEFINE_LEVEL(debug, log_verbose)
+
+/* --- limits --- */
+
+enum {
+	COUNTERS = 1024, /* of kinds and peers at one time; the oldest of PROBES makes room */
+	PROBES = 8,
+	TELL_AFTER_MS = 10000, /* without a line of its own that would say how many were left out */
+	SWEEP_EVERY_MS = 1000,
+};
+
+struct limit {
+	int lines; /* at once */
+	int64_t every_ms;
+};
+
+static const struct limit often = {LOG_BURST, 1000}, seldom = {1, 60000};
+
+/* Of one kind and one `who`. */
+struct counter {
+	const char *fmt; /* NULL: free */
+	char who[LOG_WHO_MAX_BYTES + 1];
+	const struct limit *limit;
+	int lines_left;
+	int64_t refilled_ms, last_ms;
+	uint64_t suppressed;
+};
+
+static struct {
+	pthread_mutex_t lock; /* guards what follows */
+	struct counter counters[COUNTERS];
+	int64_t swept_ms;
+	bool tells_at_exit;
+} limits = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void put_text(const char *level, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	put_line(level, 0, fmt, args);
+	va_end(args);
+}
+
+static void tell(struct counter *c)
+{
+	if (c->suppressed > 0)
+		put_text("warn", "log.suppressed event=%.*s who=\"%s\" suppressed=%llu",
+			 (int)strcspn(c->fmt, " "), c->fmt, c->who,
+			 (unsigned long long)c->suppressed);
+	c->suppressed = 0;
+}
+
+/* With the lock held. */
+static void sweep(int64_t now_ms, bool all)
+{
+	if (!all && now_ms - limits.swept_ms < SWEEP_EVERY_MS)
+		return;
+	limits.swept_ms = now_ms;
+	for (size_t i = 0; i < COUNTERS; i++) {
+		struct counter *c = &limits.counters[i];
+		if (c->suppressed > 0 && (all || (now_ms - c->last_ms >= TELL_AFTER_MS &&
+						  now_ms - c->last_ms >= c->limit->every_ms)))
+			tell(c);
+	}
+}
+
+void log_tell_suppressed(void)
+{
+	pthread_mutex_lock(&limits.lock);
+	sweep(clock_now_ms(), false);
+	pthread_mutex_unlock(&limits.lock);
+}
+
+static void tell_all(void)
+{
+	pthread_mutex_lock(&limits.lock);
+	sweep(0, true);
+	pthread_mutex_unlock(&limits.lock);
+}
+
+static size_t hash(const char *fmt, const char *who)
+{
+	uint64_t h = (uint64_t)(uintptr_t)fmt * 0x9e3779b97f4a7c15u;
+
+	for (size_t i = 0; i < LOG_WHO_MAX_BYTES && who[i] != '\0'; i++)
+		h = (h ^ (unsigned char)who[i]) * 0x100000001b3u; /* FNV-1a */
+	return (size_t)(h >> 20);
+}
+
+static struct counter *find(const struct limit *limit, const char *who, const char *fmt,
+			    int64_t now_ms)
+{
+	size_t first = hash(fmt, who);
+	struct counter *c, *oldest = NULL;
+
+	for (size_t i = 0; i < PROBES; i++) {
+		c = &limits.counters[(first + i) % COUNTERS];
+		if (c->fmt == fmt && strncmp(c->who, who, LOG_WHO_MAX_BYTES) == 0)
+			return c;
+		if (oldest == NULL || c->last_ms < oldest->last_ms)
+			oldest = c;
+	}
+	if (oldest->fmt != NULL)
+		tell(oldest);
+	*oldest = (struct counter){.fmt = fmt, .limit = limit, .lines_left = limit->lines};
+	snprintf(oldest->who, sizeof oldest->who, "%s", who);
+	oldest->refilled_ms = now_ms;
+	return oldest;
+}
+
+/* May a line pass? If so, *suppressed is the number of those that did not, before it. */
+static bool may_pass(const struct limit *limit, const char *who, const char *fmt,
+		     uint64_t *suppressed)
+{
+	int64_t now_ms = clock_now_ms();
+	struct counter *c;
+
+	*suppressed = 0;
+	if (log_verbose)
+		return true;
+	pthread_mutex_lock(&limits.lock);
+	c = find(limit, who, fmt, now_ms);
+	int64_t refills = (now_ms - c->refilled_ms) / limit->every_ms;
+	c->refilled_ms += refills * limit->every_ms;
+	c->lines_left = refills >= limit->lines - c->lines_left ? limit->lines
+								: c->lines_left + (int)refills;
+	bool pass = c->lines_left > 0;
+	if (pass) {
+		c->lines_left--;
+		*suppressed = c->suppressed;
+		c->suppressed = 0;
+	} else {
+		c->suppressed++;
+		if (!limits.tells_at_exit)
+			limits.tells_at_exit = atexit(tell_all) == 0;
+	}
+	c->last_ms = now_ms;
+	sweep(now_ms, false);
+	pthread_mutex_unlock(&limits.lock);
+	return pass;
+}
+
+#define DEFINE_LIMITED(level)                                                                      \
+	void log_limited_##level(const char *who, const char *fmt, ...)                            \
+	{                                                                                          \
+		va_list args;                                                                      \
+		uint64_t suppressed;                                                               \
+		if (!may_pass(&often, who, fmt, &suppressed))                                      \
+			return;                                                                    \
+		va_start(args, fmt);                                                               \
+		put_line(#level, suppressed, fmt, args);                                           \
+		va_end(args);                                                                      \
+	}
+
+DEFINE_LIMITED(error)
+DEFINE_LIMITED(warn)
+DEFINE_LIMITED(info)
+
+void log_seldom_warn(const char *fmt, ...)
+{
+	va_list args;
+	uint64_t suppressed;
+
+	if (!may_pass(&seldom, "", fmt, &suppressed))
+		return;
+	va_start(args, fmt);
+	put_line("warn", suppressed, fmt, args);
+	va_end(args);
+}
 
 const char *log_quote(char *out, size_t out_bytes, const void *text, size_t text_bytes)
 {

@@ -224,7 +224,7 @@ static void from_broker(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 	if (s->state != SEAT_WAITING ||
 	    !gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
 	    memcmp(g.corr, s->corr, CORR_BYTES) != 0) {
-		log_warn("gate.reply_ignored seat=%u", seat);
+		log_limited_warn("", "gate.reply_ignored seat=%u", seat);
 		zmq_msg_close(payload);
 		return;
 	}
@@ -345,7 +345,7 @@ static void answer_overdue(struct mux *m)
 		struct seat *s = &m->seats[i];
 		if (s->state != SEAT_WAITING || now < s->until_ms)
 			continue;
-		log_error("gate.no_reply seat=%u", i);
+		log_limited_error("", "gate.no_reply seat=%u", i);
 		answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 	}
 }
@@ -523,7 +523,7 @@ struct ask *ask_new(struct mux *m, uint16_t seat)
 	zmq_msg_init(&a->reply);
 	if (open_socket(a))
 		return a;
-	log_error("gate.no_socket why=\"%s\"", zmq_strerror(errno));
+	log_limited_error("", "gate.no_socket why=\"%s\"", zmq_strerror(errno));
 	free(a);
 	return NULL;
 }

@@ -146,7 +146,7 @@ static void route_by_host(struct request *r, const char *host, const char *suffi
 	size_t suffix_bytes = strlen(suffix);
 
 	if (suffix_bytes < 2 || suffix[0] != '.') {
-		log_error("request.bad_parameter name=PIPEGATE_HOST_SUFFIX");
+		log_limited_error("", "request.bad_parameter name=PIPEGATE_HOST_SUFFIX");
 		refuse(r, FAIL_NOT_FOUND);
 		return;
 	}
@@ -179,7 +179,7 @@ static void route(struct request *r, const struct request_parameters *p, const s
 		if (connection_id_valid(id, strlen(id))) {
 			strcpy(r->id, id);
 		} else {
-			log_error("request.bad_parameter name=PIPEGATE_CONNECTION_ID");
+			log_limited_error("", "request.bad_parameter name=PIPEGATE_CONNECTION_ID");
 			refuse(r, FAIL_NOT_FOUND);
 		}
 	} else if (*suffix != '\0') {
@@ -189,7 +189,7 @@ static void route(struct request *r, const struct request_parameters *p, const s
 	} else if (mount_is_valid(mount)) {
 		route_by_path(r, t, mount, stripped);
 	} else {
-		log_error("request.bad_parameter name=PIPEGATE_MOUNT");
+		log_limited_error("", "request.bad_parameter name=PIPEGATE_MOUNT");
 		refuse(r, FAIL_NOT_FOUND);
 	}
 	if (r->kind != REQUEST_TUNNEL && r->kind != REQUEST_REDIRECT)

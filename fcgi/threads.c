@@ -76,7 +76,8 @@ static bool grow(struct threads *p)
 	int error = pthread_create(&thread, &attributes, run, p);
 	pthread_attr_destroy(&attributes);
 	if (error != 0) {
-		log_error("threads.none_left running=%zu why=\"%s\"", p->threads, strerror(error));
+		log_limited_error("", "threads.none_left running=%zu why=\"%s\"", p->threads,
+				  strerror(error));
 		return false;
 	}
 	p->threads++;

@@ -273,7 +273,7 @@ class StalledBroker:
         self.gate = f"{make_directory()}/gate.sock"
         self.log_fd, log = os.pipe()
         fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
-        self.popen = subprocess.Popen([*UNDER, program("broker"), "--listen", "127.0.0.1:0", "--gate", f"ipc://{self.gate}"],
+        self.popen = subprocess.Popen([*UNDER, program("broker"), "-v", "--listen", "127.0.0.1:0", "--gate", f"ipc://{self.gate}"],
                                       stderr=log, env=environment())
         os.close(log)
         self.text = b""
@@ -304,7 +304,7 @@ def test_messages_that_the_broker_has_not_looked_at(server):
         pytest.skip("no web server has a part in it")
     broker = StalledBroker()
     eager = Gate(broker.gate, send_buffer=8192)
-    odd = message(b"x" * 200)  # each costs a line of the log
+    odd = message(b"x" * 200)  # each costs a line of the log: with -v, all of them
     sent_bytes, most_bytes = 0, 2 * GATE_MOST * len(odd)
     pieces = odd * 100
     eager.sock.setblocking(False)

@@ -34,7 +34,7 @@ def swap_alg(text, alg):
     ("?token=a.b.c", "Invalid token"),
     ("?token=" + token(exp=NOW - 10), "Token expired"),
     ("?token=" + token(exp=None), "Invalid token"),
-    ("?token=" + token(nbf=NOW + 1000), "Invalid token"),
+    ("?token=" + token(nbf=NOW + 1000), "Token not yet valid"),
     ("?token=" + token(secret="another"), "Invalid token"),
     ("?token=" + token(secret="another", exp=NOW - 10), "Invalid token"),
     ("?token=" + token()[:-4] + "AAAA", "Invalid token"),
