@@ -5,7 +5,7 @@
 #include "common/notify.h"
 #include "fcgi/cgi.h"
 #include "fcgi/server.h"
-#include "fcgi/mux.h"
+#include "fcgi/gate_link.h"
 
 #include <grp.h>
 #include <signal.h>
@@ -95,7 +95,7 @@ static int parse_arguments(int argc, char **argv, struct settings *s)
 			return 0;
 		case OPT_VERSION:
 			printf("pipegate-fcgi %s (libfcgi, libzmq %s)\n", PIPEGATE_VERSION,
-			       mux_library_version());
+			       gate_link_library_version());
 			return 0;
 		default:
 			return EXIT_USAGE;

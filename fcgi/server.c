@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "fcgi/ask.h"
 #include "fcgi/cgi.h"
 #include "fcgi/connection.h"
 #include "fcgi/mux.h"
@@ -195,7 +196,7 @@ static void on_reply(void *ctx, uint16_t seat)
 
 	if (s->in_thread)
 		return; /* it is waiting in ask_call() */
-	ask_take(s->ask, &reply);
+	ask_receive(s->ask, &reply);
 	s->state = relay_take(s->relay, &reply, false);
 	drive(f, s);
 }
