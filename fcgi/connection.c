@@ -3,9 +3,10 @@
 
 #include <stdlib.h>
 
-void connections_init(struct connections *all, int epoll_fd)
+void connections_init(struct connections *all, int epoll_fd, const struct event_source *source)
 {
 	all->epoll_fd = epoll_fd;
+	all->source = *source;
 	all->count = 0;
 	for (int i = 0; i < CONNECTION_STATES; i++)
 		TAILQ_INIT(&all->in[i]);
@@ -25,12 +26,18 @@ struct connection *connection_new(struct connections *all, struct cgi *cgi, int6
 {
 	struct connection *c = xcalloc(1, sizeof *c);
 
+	c->source = all->source;
 	c->cgi = cgi;
 	c->state = IDLE;
 	c->since_ms = now_ms;
 	all->count++;
 	TAILQ_INSERT_TAIL(&all->in[IDLE], c, link);
 	return c;
+}
+
+struct connection *connection_of(struct event_source *source)
+{
+	return (struct connection *)((char *)source - offsetof(struct connection, source));
 }
 
 void connection_kill(struct connections *all, struct connection *c)
@@ -74,7 +81,7 @@ void connection_unfresh(struct connections *all, struct connection *c)
 
 void connection_watch(struct connections *all, struct connection *c, uint32_t events)
 {
-	struct epoll_event event = {.events = events, .data.ptr = c};
+	struct epoll_event event = {.events = events, .data.ptr = &c->source};
 
 	if (c->watched == events)
 		return;

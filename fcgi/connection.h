@@ -3,6 +3,7 @@
 #define PIPEGATE_CONNECTION_H
 
 #include "fcgi/cgi.h"
+#include "fcgi/event_source.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,7 @@ enum connection_state {
 };
 
 struct connection {
+	struct event_source source; /* connection_of() finds the way back */
 	struct cgi *cgi;
 	enum connection_state state; /* changed by connection_move() only */
 	TAILQ_ENTRY(connection) link;
@@ -40,12 +42,14 @@ TAILQ_HEAD(connection_list, connection);
 
 struct connections {
 	int epoll_fd;				      /* borrowed */
+	struct event_source source;		      /* copied into each connection */
 	size_t count;				      /* without DEAD */
 	struct connection_list in[CONNECTION_STATES]; /* who came first stands first */
 	struct connection_list fresh;
 };
 
-void connections_init(struct connections *all, int epoll_fd);
+/* `on_event` comes with `ctx` and the source of one of them. */
+void connections_init(struct connections *all, int epoll_fd, const struct event_source *source);
 void connections_fini(struct connections *all); /* closes them */
 
 /* IDLE. Takes over `cgi`. */
@@ -55,6 +59,8 @@ struct connection *connection_new(struct connections *all, struct cgi *cgi, int6
 void connection_kill(struct connections *all, struct connection *c);
 void connections_free_dead(struct connections *all);
 
+struct connection *connection_of(struct event_source *source);
+
 void connection_move(struct connections *all, struct connection *c, enum connection_state state);
 
 void connection_refresh(struct connections *all, struct connection *c);
@@ -63,7 +69,7 @@ void connection_unfresh(struct connections *all, struct connection *c);
 /* Edge-triggered: an event says that there is something new. */
 #define NEWS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
-/* Events for the epoll set, with `c` as their data. */
+/* Events for the epoll set. */
 void connection_watch(struct connections *all, struct connection *c, uint32_t events);
 
 #endif

@@ -1,27 +1,22 @@
 /* fcgi/server.c - see server.h.
  *
- * Callbacks of the mux and events of connections may end a connection of which another event is still to come
- * in the same turn: so connections die at once and are freed at the turn's end. */
+ * An event may end a connection of which another event is still to come in the same turn: so connections are closed at
+ * once and freed at the turn's end. */
 #include "fcgi/server.h"
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "fcgi/ask.h"
 #include "fcgi/cgi.h"
 #include "fcgi/connection.h"
-#include "fcgi/mux.h"
-#include "fcgi/threads.h"
-#include "fcgi/relay.h"
-#include "fcgi/quota.h"
+#include "fcgi/event_source.h"
+#include "fcgi/workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,132 +24,54 @@ enum {
 	EVENTS_PER_TURN = 64,
 	ROUNDS_PER_TURN = 4,
 	ACCEPTS_PER_TURN = 64,
-	PARAMETERS_MS = 1000, /* so long they may take to come; then a thread reads them */
-	BODY_MS = 20,	      /* likewise a small body: Apache sends it behind the parameters */
-	RETRY_MS = 100, /* after a descriptor, a thread or room for a connection could not be had */
-	SPARE_ASKS = 128, /* sockets kept for slots that are free */
+	PARAMETERS_MS = 1000, /* how long to wait for the parameters before a thread takes over */
+	BODY_MS = 20,	      /* likewise for a small body: Apache sends it behind the parameters */
+	RETRY_MS = 100,	      /* after a descriptor or room for a connection could not be had */
 	LAST_IDLE_MS = 1000,
 	DRAINED_IDLE_MS = 200,
 	SOON_US = 20,
-	HURRY_MS = 1000,
 };
-
-struct slot {
-	struct job job;
-	struct server *server;
-	uint16_t number;
-	struct ask *ask; /* NULL: not made, or given back */
-	struct connection *connection;
-	struct relay *relay;
-	enum relay_state state;
-	bool begun;		 /* relay_start() was called */
-	bool in_thread;		 /* then a thread owns all but this and `connection` */
-	STAILQ_ENTRY(slot) link; /* server->free, or server->unthreaded */
-	STAILQ_ENTRY(slot) done_link;
-};
-
-STAILQ_HEAD(slots, slot);
 
 struct server {
-	int epoll_fd, wake_fd, stop_fd, listen_fd;
-	struct mux *mux;
-	struct threads *threads;
-	struct quota *quota;
-	int64_t max_body_bytes;
+	int epoll_fd, stop_fd, listen_fd;
+	struct event_source accept_due, stop_due;
+	struct workers *workers;
 	int64_t now_ms;
 	bool accepting; /* listen_fd is in the epoll set */
 	bool is_tcp;
-	bool told_to_stop, draining, plain;
+	bool told_to_stop, draining;
 	int64_t pause_until_ms; /* after accept() failed; 0: not */
-	int64_t threads_due_ms; /* when one is asked for again */
-
 	size_t connections_max;
-	size_t slot_count, busy, asks;
-	struct slot *slots;
-	struct slots
-		free; /* those with an ask first, and the last used one of them: its memory is warm */
-	struct slots unthreaded; /* these want a thread, and none could be had */
-
 	struct connections all;
 	uint8_t scratch[CGI_LOOK_BYTES];
-
-	pthread_mutex_t lock; /* guards what follows */
-	struct slots done;    /* back from their threads */
 };
 
-/* --- slots --- */
-
-/* As many connections as there may be: others may be waiting at the door, so none is kept that is not in use. */
+/* At the limit, idle connections are closed so that new ones can be accepted. */
 static bool is_full(const struct server *f)
 {
 	return f->all.count >= f->connections_max;
 }
 
-static struct slot *take_slot(struct server *f)
-{
-	struct slot *s = STAILQ_FIRST(&f->free);
-
-	if (s == NULL || (s->ask == NULL && f->pause_until_ms != 0))
-		return NULL;
-	if (s->ask == NULL) {
-		s->ask = ask_new(f->mux, s->number);
-		if (s->ask == NULL) {
-			f->pause_until_ms = f->now_ms + RETRY_MS;
-			return NULL;
-		}
-		f->asks++;
-	}
-	STAILQ_REMOVE_HEAD(&f->free, link);
-	f->busy++;
-	return s;
-}
-
-static void release(struct server *f, struct slot *s)
-{
-	f->busy--;
-	if (f->asks - f->busy <= SPARE_ASKS) {
-		STAILQ_INSERT_HEAD(&f->free, s, link);
-		return;
-	}
-	ask_destroy(&s->ask);
-	f->asks--;
-	STAILQ_INSERT_TAIL(&f->free, s, link); /* behind those that have a socket */
-}
-
-static void give_to_thread(struct server *f, struct slot *s)
-{
-	s->in_thread = true;
-	if (threads_run(f->threads, &s->job))
-		return;
-	s->in_thread = false;
-	f->threads_due_ms = f->now_ms + RETRY_MS;
-	STAILQ_INSERT_TAIL(&f->unthreaded, s, link);
-}
-
-/* It has come in this moment, and its event is still to be heard. */
+/* The request has arrived but its epoll event has not been handled yet. */
 static bool has_request(struct server *f, const struct connection *c)
 {
 	return cgi_look(c->cgi, f->scratch) > CGI_IDLE;
 }
 
+/* --- what workers report --- */
+
 /* A web server that keeps connections looks whether one is open, and then sends its request. To close it in between
- * would cost that request: it is closed so soon behind an answer that the web server cannot have come to looking, or not
- * at all now. */
+ * would cost that request: it is closed so soon behind a response that the web server cannot have come to looking, or
+ * not at all now. */
 static bool may_close_behind(struct server *f, struct connection *c)
 {
 	return !has_request(f, c) && cgi_sent_ago_us(c->cgi) <= SOON_US;
 }
 
-/* The answer is out. */
-static void done(struct server *f, struct slot *s)
+static void on_done(void *ctx, struct connection *c, enum cgi_end end)
 {
-	struct connection *c = s->connection;
-	enum cgi_end end = relay_end(s->relay);
+	struct server *f = ctx;
 
-	relay_destroy(&s->relay);
-	s->connection = NULL;
-	c->slot = NULL;
-	release(f, s);
 	if (end == CGI_CLOSED ||
 	    (end == CGI_KEPT && (f->draining || is_full(f)) && may_close_behind(f, c))) {
 		connection_kill(&f->all, c);
@@ -166,80 +83,15 @@ static void done(struct server *f, struct slot *s)
 		return;
 	}
 	connection_move(&f->all, c, end == CGI_KEPT ? IDLE : LINGERING);
-	/* What came in the meantime raised no event that we heard. */
+	/* What arrived in the meantime raised no event that we heard. */
 	connection_refresh(&f->all, c);
 }
 
-static void drive(struct server *f, struct slot *s)
-{
-	switch (s->state) {
-	case RELAY_ASK:
-		ask_send(s->ask, relay_message(s->relay));
-		break;
-	case RELAY_BODY:
-		give_to_thread(f, s);
-		break;
-	case RELAY_STUCK:
-		connection_watch(&f->all, s->connection, NEWS | EPOLLOUT);
-		break;
-	case RELAY_OVER:
-		done(f, s);
-		break;
-	}
-}
-
-static void on_reply(void *ctx, uint16_t seat)
+static void on_stuck(void *ctx, struct connection *c)
 {
 	struct server *f = ctx;
-	struct slot *s = &f->slots[seat];
-	struct gate_msg reply;
 
-	if (s->in_thread)
-		return; /* it is waiting in ask_call() */
-	ask_receive(s->ask, &reply);
-	s->state = relay_take(s->relay, &reply, false);
-	drive(f, s);
-}
-
-/* In a thread: what may block, until the request body is through. Plain CGI: all of it, as writing the answer may
- * block too. */
-static void work(struct job *job)
-{
-	struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));
-	struct server *f = s->server;
-	uint64_t one = 1;
-
-	if (s->begun)
-		s->state = relay_go_on(s->relay, true);
-	else
-		s->state = relay_start(s->relay, true);
-	while (s->state == RELAY_ASK && (f->plain || relay_is_uploading(s->relay))) {
-		struct gate_msg reply;
-		ask_call(s->ask, relay_message(s->relay), &reply);
-		s->state = relay_take(s->relay, &reply, true);
-	}
-	pthread_mutex_lock(&f->lock);
-	STAILQ_INSERT_TAIL(&f->done, s, done_link);
-	pthread_mutex_unlock(&f->lock);
-	(void)!write(f->wake_fd, &one, sizeof one);
-}
-
-static void take_back(struct server *f)
-{
-	struct slots back = STAILQ_HEAD_INITIALIZER(back);
-	struct slot *s;
-	uint64_t count;
-
-	(void)!read(f->wake_fd, &count, sizeof count);
-	pthread_mutex_lock(&f->lock);
-	STAILQ_CONCAT(&back, &f->done);
-	pthread_mutex_unlock(&f->lock);
-	while ((s = STAILQ_FIRST(&back)) != NULL) {
-		STAILQ_REMOVE_HEAD(&back, done_link);
-		s->in_thread = false;
-		s->begun = true;
-		drive(f, s);
-	}
+	connection_watch(&f->all, c, NEWS | EPOLLOUT);
 }
 
 /* --- requests --- */
@@ -247,21 +99,12 @@ static void take_back(struct server *f)
 /* False: no slot is free. */
 static bool serve(struct server *f, struct connection *c, bool whole)
 {
-	struct slot *s = take_slot(f);
+	struct slot *s = workers_reserve(f->workers, f->now_ms);
 
 	if (s == NULL)
 		return false;
 	connection_move(&f->all, c, SERVED);
-	c->slot = s;
-	s->connection = c;
-	s->relay = relay_new(c->cgi, f->quota, f->max_body_bytes);
-	s->begun = whole;
-	if (whole) {
-		s->state = relay_start(s->relay, false);
-		drive(f, s);
-	} else {
-		give_to_thread(f, s);
-	}
+	workers_start(f->workers, s, c, whole);
 	return true;
 }
 
@@ -314,17 +157,15 @@ static void look(struct server *f, struct connection *c)
 	}
 }
 
-static void on_connection(struct server *f, struct connection *c, uint32_t events)
+static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 {
-	struct slot *s = c->slot;
+	struct server *f = ctx;
+	struct connection *c = connection_of(self);
 
-	if (c->state == IDLE || c->state == READING || c->state == LINGERING) {
+	if (c->state == IDLE || c->state == READING || c->state == LINGERING)
 		connection_refresh(&f->all, c);
-	} else if (c->state == SERVED && !s->in_thread && s->state == RELAY_STUCK &&
-		   (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
-		s->state = relay_go_on(s->relay, false);
-		drive(f, s);
-	}
+	else if (c->state == SERVED && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+		workers_writable(f->workers, c);
 }
 
 /* --- the listening socket --- */
@@ -344,8 +185,9 @@ static struct connection *spare(const struct server *f)
 static void listen_or_not(struct server *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
-		   TAILQ_EMPTY(&f->all.in[QUEUED]) && (!is_full(f) || spare(f) != NULL);
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->listen_fd};
+		   !workers_lack_descriptors(f->workers) && TAILQ_EMPTY(&f->all.in[QUEUED]) &&
+		   (!is_full(f) || spare(f) != NULL);
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->accept_due};
 
 	if (may == f->accepting)
 		return;
@@ -429,22 +271,6 @@ static void end_patience(struct server *f)
 	}
 }
 
-static void retry(struct server *f)
-{
-	struct slots again = STAILQ_HEAD_INITIALIZER(again);
-	struct slot *s;
-
-	if (f->now_ms >= f->pause_until_ms)
-		f->pause_until_ms = 0;
-	if (f->now_ms < f->threads_due_ms)
-		return;
-	STAILQ_CONCAT(&again, &f->unthreaded);
-	while ((s = STAILQ_FIRST(&again)) != NULL) {
-		STAILQ_REMOVE_HEAD(&again, link);
-		give_to_thread(f, s);
-	}
-}
-
 /* Those that are fresh now; a look may make others so. */
 static void look_at_fresh(struct server *f)
 {
@@ -465,7 +291,7 @@ static void settle(struct server *f)
 
 	for (int i = 0; i == 0 || (i < ROUNDS_PER_TURN && !TAILQ_EMPTY(&f->all.fresh)); i++) {
 		look_at_fresh(f);
-		mux_work(f->mux);
+		workers_work(f->workers, f->now_ms);
 		while ((c = TAILQ_FIRST(&f->all.in[QUEUED])) != NULL && serve(f, c, c->whole))
 			;
 	}
@@ -484,7 +310,7 @@ static int sooner_ms(const struct server *f, int most_ms, int64_t due_ms)
 
 static int timeout_ms(const struct server *f)
 {
-	int most_ms = mux_timeout_ms(f->mux);
+	int most_ms = workers_timeout_ms(f->workers);
 	const struct connection *c;
 
 	if (!TAILQ_EMPTY(&f->all.fresh))
@@ -496,17 +322,28 @@ static int timeout_ms(const struct server *f)
 		most_ms = sooner_ms(f, most_ms, c->since_ms + linger_ms(f));
 	if (!TAILQ_EMPTY(&f->all.in[CUTTING]))
 		most_ms = sooner_ms(f, most_ms, f->now_ms + CGI_CUT_LEAST_MS / 2);
-	if (f->pause_until_ms != 0 || f->draining || !STAILQ_EMPTY(&f->unthreaded) ||
-	    !TAILQ_EMPTY(&f->all.in[QUEUED]) || (f->listen_fd >= 0 && !f->accepting))
+	if (f->pause_until_ms != 0 || f->draining || !TAILQ_EMPTY(&f->all.in[QUEUED]) ||
+	    (f->listen_fd >= 0 && !f->accepting))
 		most_ms = sooner_ms(f, most_ms, f->now_ms + RETRY_MS);
 	return most_ms;
 }
 
-/* Stays readable, as it is not for us to read. */
-static void stop(struct server *f)
+/* Stays readable: main.c reads the signal. */
+static void on_stop(void *ctx, struct event_source *self, uint32_t events)
 {
+	struct server *f = ctx;
+
+	(void)self;
+	(void)events;
 	f->told_to_stop = true;
 	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, f->stop_fd, NULL) == 0);
+}
+
+static void on_acceptable(void *ctx, struct event_source *self, uint32_t events)
+{
+	(void)self;
+	(void)events;
+	(void)take_connections(ctx);
 }
 
 static void turn(struct server *f)
@@ -515,19 +352,12 @@ static void turn(struct server *f)
 	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, timeout_ms(f));
 
 	f->now_ms = clock_now_ms();
+	if (f->now_ms >= f->pause_until_ms)
+		f->pause_until_ms = 0;
 	for (int i = 0; i < count; i++) {
-		void *what = events[i].data.ptr;
-		if (what == &f->listen_fd)
-			(void)take_connections(f);
-		else if (what == &f->wake_fd)
-			take_back(f);
-		else if (what == &f->stop_fd)
-			stop(f);
-		else if (what != f->mux)
-			on_connection(f, what, events[i].events);
+		struct event_source *source = events[i].data.ptr;
+		source->on_event(source->ctx, source, events[i].events);
 	}
-	if (!STAILQ_EMPTY(&f->unthreaded) || f->pause_until_ms != 0)
-		retry(f);
 	settle(f);
 }
 
@@ -568,22 +398,6 @@ static void close_idle(struct server *f, int64_t stopped_ms)
 	}
 }
 
-/* What the time did not suffice for. */
-static bool end_all(struct server *f)
-{
-	log_warn("server.hurry running=%zu", f->busy);
-	mux_stop(f->mux);
-	for (size_t i = 0; i < f->slot_count; i++) {
-		struct slot *s = &f->slots[i];
-		if (s->connection == NULL || s->in_thread)
-			continue;
-		if (s->begun)
-			relay_end_now(s->relay);
-		s->state = RELAY_OVER;
-	}
-	return threads_stop(f->threads, HURRY_MS);
-}
-
 bool server_drain(struct server *f, int64_t most_ms)
 {
 	int64_t stopped_ms = clock_now_ms();
@@ -594,61 +408,62 @@ bool server_drain(struct server *f, int64_t most_ms)
 		turn(f);
 		close_idle(f, stopped_ms);
 	}
-	return f->all.count == 0 ? threads_stop(f->threads, HURRY_MS) : end_all(f);
+	return f->all.count == 0 ? workers_stop(f->workers) : workers_end_all(f->workers);
 }
 
 void server_serve_plain(struct server *f)
 {
 	f->now_ms = clock_now_ms();
-	f->plain = true;
+	workers_set_plain(f->workers);
 	CHECK(serve(f, connection_new(&f->all, cgi_new_plain(), f->now_ms), false));
 	while (f->all.count > 0)
 		turn(f);
-	CHECK(threads_stop(f->threads, HURRY_MS)); /* its thread has nothing to do any more */
+	CHECK(workers_stop(f->workers)); /* its thread has nothing to do any more */
 }
 
 /* --- start --- */
 
-static void add(struct server *f, int *fd)
+static void watch(struct server *f, int fd, struct event_source *source)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = fd};
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
 
-	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, *fd, &event) == 0);
+	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+static bool start_workers(struct server *f, const struct server_settings *s, char *why,
+			  size_t why_bytes)
+{
+	const struct workers_settings settings = {
+		.gate = s->gate,
+		.slots = s->slots,
+		.max_body_bytes = s->max_body_bytes,
+		.epoll_fd = f->epoll_fd,
+	};
+	const struct workers_events events = {f, on_done, on_stuck};
+
+	f->workers = workers_new(&settings, &events, why, why_bytes);
+	return f->workers != NULL;
 }
 
 struct server *server_new(const struct server_settings *s, char *why, size_t why_bytes)
 {
 	struct server *f = xcalloc(1, sizeof *f);
+	const struct event_source connection = {on_connection, f};
 
-	f->mux = mux_new(s->gate, s->slots, on_reply, f, why, why_bytes);
-	if (f->mux == NULL) {
-		free(f);
-		return NULL;
-	}
 	f->connections_max = s->connections;
-	f->slot_count = s->slots;
-	f->slots = xcalloc(s->slots, sizeof *f->slots);
-	STAILQ_INIT(&f->free);
-	STAILQ_INIT(&f->unthreaded);
-	STAILQ_INIT(&f->done);
-	for (size_t i = 0; i < s->slots; i++) {
-		f->slots[i].server = f;
-		f->slots[i].number = (uint16_t)i;
-		STAILQ_INSERT_TAIL(&f->free, &f->slots[i], link);
-	}
-	f->quota = quota_new(s->slots);
-	f->threads = threads_new(s->slots, work);
-	f->max_body_bytes = s->max_body_bytes;
 	f->listen_fd = -1;
 	f->stop_fd = s->stop_fd;
+	f->accept_due = (struct event_source){on_acceptable, f};
+	f->stop_due = (struct event_source){on_stop, f};
 	f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	CHECK(f->epoll_fd >= 0 && f->wake_fd >= 0 && pthread_mutex_init(&f->lock, NULL) == 0);
-	connections_init(&f->all, f->epoll_fd);
-	add(f, &f->wake_fd);
+	CHECK(f->epoll_fd >= 0);
+	connections_init(&f->all, f->epoll_fd, &connection);
+	if (!start_workers(f, s, why, why_bytes)) {
+		server_destroy(&f);
+		return NULL;
+	}
 	if (f->stop_fd >= 0)
-		add(f, &f->stop_fd);
-	mux_watch(f->mux, f->epoll_fd, f->mux);
+		watch(f, f->stop_fd, &f->stop_due);
 	return f;
 }
 
@@ -659,23 +474,8 @@ void server_destroy(struct server **fp)
 	*fp = NULL;
 	if (f == NULL)
 		return;
-	for (size_t i = 0; i < f->slot_count; i++) {
-		struct slot *s = &f->slots[i];
-		if (s->connection != NULL) { /* ended by end_all() */
-			if (s->state != RELAY_OVER)
-				relay_end_now(s->relay);
-			relay_destroy(&s->relay);
-			connection_kill(&f->all, s->connection);
-		}
-		ask_destroy(&s->ask);
-	}
+	workers_destroy(&f->workers);
 	connections_fini(&f->all);
-	threads_destroy(&f->threads);
-	quota_destroy(&f->quota);
-	mux_destroy(&f->mux);
 	close(f->epoll_fd);
-	close(f->wake_fd);
-	pthread_mutex_destroy(&f->lock);
-	free(f->slots);
 	free(f);
 }

@@ -215,7 +215,7 @@ def test_the_end_and_half_a_request(make_web):
     assert slow.response().status == 200
     assert stuck.is_closed()
     assert web.responder.wait() == 0
-    assert "server.hurry" not in web.responder.log()
+    assert "responder.forced_stop" not in web.responder.log()
     for c in (stuck, slow):
         c.close()
 
