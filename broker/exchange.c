@@ -11,6 +11,8 @@
 enum {
 	HOLD_MAX_MS = 10000,
 	LINGER_MS = 30000, /* an ended exchange waits so long for its responder to ask */
+	UNSENT_MAX_BYTES =
+		64 * 1024, /* a responder that holds more of a response is given no more */
 };
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES])
@@ -54,12 +56,28 @@ static void drop_bodies(struct exchange *x)
 	buf_fini(&x->up);
 	buf_fini(&x->answer_head);
 	buf_fini(&x->down);
+	x->granted_bytes = 0;
+	exchange_recount(x);
+}
+
+void exchange_recount(struct exchange *x)
+{
+	budget_charge(x->home, &x->held_bytes,
+		      x->head.end + x->up.end + x->granted_bytes + x->answer_head.end +
+			      x->down.end + x->unsent_bytes);
+}
+
+bool exchange_on_stream(const struct exchange *x)
+{
+	return x->tunnel != NULL && !x->answered;
 }
 
 static void exchange_free(struct exchange *x)
 {
 	struct hub *h = x->hub;
 
+	if (x->tunnel != NULL && x->answered)
+		tunnel_detach(x);
 	CHECK(x->tunnel == NULL && !x->queued);
 	if (x->dirty)
 		TAILQ_REMOVE(&h->dirty, x, dirty_link);
@@ -67,7 +85,10 @@ static void exchange_free(struct exchange *x)
 		deadline_clear(x->progress_list, &x->progress);
 	deadline_clear(&h->holds, &x->hold);
 	deadline_clear(&h->offline_waits, &x->offline);
+	x->unsent_bytes = 0;
 	drop_bodies(x);
+	x->home->websockets -= x->websocket;
+	route_release(x->home);
 	HASH_DEL(h->exchanges, x);
 	h->stats.open--;
 	h->stats.outcomes[x->failed ? x->fail : FAIL_NONE]++;
@@ -102,14 +123,23 @@ static bool take_body(struct exchange *x, const struct gate_msg *m)
 
 	if (x->up_end)
 		return true; /* nothing can follow the end */
+	size_t granted = m->body_bytes < x->granted_bytes ? m->body_bytes : x->granted_bytes;
+	x->granted_bytes -= granted;
 	x->up_bytes += (int64_t)m->body_bytes;
 	x->hub->stats.request_bytes += m->body_bytes;
 	if (limit > 0 && x->up_bytes > limit) {
 		exchange_fail(x, FAIL_BODY_TOO_LARGE);
 		return false;
 	}
-	buf_append(&x->up, m->body, m->body_bytes);
 	x->up_end = (m->flags & GATE_BODY_END) != 0;
+	if (x->up_end || x->down_end)
+		x->granted_bytes = 0;
+	if (!x->down_end && (!budget_admits(x->home, m->body_bytes - granted) ||
+			     !buf_try_append(&x->up, m->body, m->body_bytes))) {
+		exchange_fail(x, FAIL_OVERLOADED);
+		return false;
+	}
+	exchange_recount(x);
 	return true;
 }
 
@@ -118,6 +148,29 @@ static bool open_is_well_formed(const struct gate_msg *m)
 	return connection_id_valid(m->id, m->id_bytes) && m->head_bytes > 0 &&
 	       m->head_bytes <= FRAME_REQUEST_HEAD_MAX_BYTES && m->body_bytes <= GATE_PIECE_BYTES &&
 	       head_valid(m->head, m->head_bytes);
+}
+
+static struct exchange *exchange_new(struct hub *h, const struct gate_msg *m,
+				     const struct buf *head)
+{
+	struct exchange *x = xcalloc(1, sizeof *x);
+
+	memcpy(x->corr, m->corr, CORR_BYTES);
+	x->hub = h;
+	x->process = m->process;
+	x->websocket = m->process == 0;
+	x->opened_ms = h->now_ms;
+	x->body_total_bytes = m->flags & GATE_HAS_LENGTH ? (int64_t)m->body_total_bytes : -1;
+	x->head = *head;
+	x->home = route_get(h, m->id, m->id_bytes);
+	x->home->websockets += x->websocket;
+	route_hold(x->home);
+	x->wants_credit = true;
+	HASH_ADD(hh, h->exchanges, corr, CORR_BYTES, x);
+	h->stats.open++;
+	exchange_recount(x);
+	exchange_progress(x);
+	return x;
 }
 
 void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m)
@@ -139,23 +192,19 @@ void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gat
 		return;
 	}
 
-	struct exchange *x = xcalloc(1, sizeof *x);
-	memcpy(x->corr, m->corr, CORR_BYTES);
-	x->hub = h;
-	x->process = m->process;
-	x->websocket = m->process == 0;
-	x->opened_ms = h->now_ms;
-	x->body_total_bytes = has_length ? (int64_t)m->body_total_bytes : -1;
-	buf_append(&x->head, m->head, m->head_bytes);
-	HASH_ADD(hh, h->exchanges, corr, CORR_BYTES, x);
-	h->stats.open++;
-	exchange_progress(x);
-	x->wants_credit = true;
-	expect_reply(x, peer, m);
-	if (!take_body(x, m))
+	struct buf head = {0};
+	if (!buf_try_append(&head, m->head, m->head_bytes)) {
+		hub_refuse(h, peer, m, FAIL_OVERLOADED);
 		return;
-
-	enum fail refusal = route_accept(route_get(h, m->id, m->id_bytes), x);
+	}
+	struct exchange *x = exchange_new(h, m, &head);
+	expect_reply(x, peer, m);
+	enum fail refusal = budget_is_full(x->home) ? FAIL_OVERLOADED : FAIL_NONE;
+	x->refused = refusal != FAIL_NONE;
+	if (refusal == FAIL_NONE && !take_body(x, m))
+		return;
+	if (refusal == FAIL_NONE)
+		refusal = route_accept(x->home, x);
 	if (refusal != FAIL_NONE) {
 		x->refused = true;
 		exchange_fail(x, refusal);
@@ -182,7 +231,7 @@ void exchange_step(struct exchange *x, const struct gate_peer *peer, const struc
 	}
 	if (news && take_body(x, m)) {
 		exchange_progress(x);
-		if (x->tunnel != NULL)
+		if (exchange_on_stream(x))
 			x->tunnel->codec->more(x->tunnel, x);
 	}
 }
@@ -191,7 +240,7 @@ int64_t exchange_credit_bytes(const struct exchange *x)
 {
 	if (x->up_end)
 		return 0;
-	if (x->tunnel != NULL)
+	if (exchange_on_stream(x))
 		return x->tunnel->codec->credit(x->tunnel, x);
 	return x->down_end ? GATE_PIECE_BYTES : 0; /* answered early: the rest is thrown away */
 }
@@ -214,7 +263,7 @@ static void fill_piece(struct exchange *x, struct gate_msg *m)
 		m->head_bytes = buf_bytes(&x->answer_head);
 	}
 	m->body = buf_first(&x->down);
-	m->body_bytes = buf_bytes(&x->down);
+	m->body_bytes = x->unsent_bytes < UNSENT_MAX_BYTES ? buf_bytes(&x->down) : 0;
 	if (m->body_bytes > GATE_PIECE_BYTES)
 		m->body_bytes = GATE_PIECE_BYTES;
 	if (x->down_end && m->body_bytes == buf_bytes(&x->down))
@@ -230,9 +279,10 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 	}
 	if (m->body_bytes > 0) {
 		buf_consume(&x->down, m->body_bytes);
-		if (x->tunnel != NULL)
+		if (exchange_on_stream(x))
 			x->tunnel->codec->consumed(x->tunnel, x, m->body_bytes);
 	}
+	exchange_recount(x);
 	if ((m->flags & GATE_HAS_HEAD) || m->body_bytes > 0)
 		exchange_progress(x); /* an empty reply, when a hold is over, is none */
 }
@@ -244,7 +294,9 @@ static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
 		return true;
 	}
 	m->number = (uint32_t)exchange_credit_bytes(x);
-	if ((x->head_came && !x->head_given) || buf_bytes(&x->down) > 0 || x->down_end) {
+	bool room = x->unsent_bytes < UNSENT_MAX_BYTES;
+	if ((x->head_came && !x->head_given) ||
+	    (room && (buf_bytes(&x->down) > 0 || x->down_end))) {
 		fill_piece(x, m);
 		return true;
 	}
@@ -278,6 +330,7 @@ void exchange_settle(struct exchange *x)
 		exchange_free(x);
 		return;
 	}
+	x->granted_bytes = x->up_end || x->down_end ? 0 : m.number;
 	piece_given(x, &m);
 }
 
@@ -286,7 +339,8 @@ void exchange_fail(struct exchange *x, enum fail f)
 	if (x->failed)
 		return;
 	if (x->tunnel != NULL) {
-		x->tunnel->codec->cancel(x->tunnel, x, f);
+		if (!x->answered)
+			x->tunnel->codec->cancel(x->tunnel, x, f);
 		tunnel_detach(x);
 	} else if (x->queued) {
 		route_dequeue(x);
@@ -313,26 +367,48 @@ void exchange_idle(struct exchange *x)
 		exchange_fail(x, FAIL_IDLE_TIMEOUT);
 }
 
-void exchange_on_head(struct exchange *x, const void *head, size_t bytes)
+static bool took(struct exchange *x, bool had_memory)
+{
+	if (!had_memory)
+		exchange_fail(x, FAIL_OVERLOADED);
+	else
+		exchange_recount(x);
+	exchange_progress(x);
+	exchange_touch(x);
+	return had_memory;
+}
+
+bool exchange_on_head(struct exchange *x, const void *head, size_t bytes)
 {
 	CHECK(!x->head_came);
 	x->head_came = true;
-	buf_append(&x->answer_head, head, bytes);
-	exchange_progress(x);
-	exchange_touch(x);
+	return took(x, buf_try_append(&x->answer_head, head, bytes));
 }
 
-void exchange_on_data(struct exchange *x, const void *data, size_t bytes)
+bool exchange_on_data(struct exchange *x, const void *data, size_t bytes)
 {
-	buf_append(&x->down, data, bytes);
-	exchange_progress(x);
-	exchange_touch(x);
+	return took(x, buf_try_append(&x->down, data, bytes));
+}
+
+void exchange_on_body(struct exchange *x, struct buf *body)
+{
+	CHECK(buf_bytes(&x->down) == 0);
+	buf_fini(&x->down);
+	x->down = *body;
+	*body = (struct buf){0};
+	(void)took(x, true);
 }
 
 void exchange_on_end(struct exchange *x)
 {
 	x->down_end = true;
+	x->granted_bytes = 0;
 	buf_fini(&x->up);
-	tunnel_detach(x);
+	/* Where its caller has the whole of it at the next hub_settle(), the place is free now. */
+	if (x->reply_due && buf_bytes(&x->down) <= GATE_PIECE_BYTES)
+		tunnel_detach(x);
+	else
+		tunnel_answered(x);
+	exchange_recount(x);
 	exchange_touch(x);
 }

@@ -27,6 +27,7 @@ void hub_init(struct hub *h, const struct config *config, const struct hub_io *i
 	TAILQ_INIT(&h->dirty);
 	TAILQ_INIT(&h->dirty_tunnels);
 	TAILQ_INIT(&h->dead_tunnels);
+	TAILQ_INIT(&h->marked_routes);
 }
 
 static void forget_process(struct hub *h, struct process *p)
@@ -51,6 +52,8 @@ void hub_fini(struct hub *h)
 	deadlines_fini(&h->idle_waits);
 	deadlines_fini(&h->offline_waits);
 	deadlines_fini(&h->lives);
+	deadlines_fini(&h->messages);
+	deadlines_fini(&h->stalls);
 }
 
 void hub_set_now(struct hub *h, int64_t now_ms)
@@ -127,6 +130,17 @@ void hub_abandon(struct hub *h, const uint8_t corr[CORR_BYTES], enum fail f)
 	exchange_abandon(x);
 }
 
+void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)
+{
+	struct exchange *x = exchange_find(h, corr);
+
+	if (x == NULL || x->unsent_bytes == bytes)
+		return;
+	x->unsent_bytes = bytes;
+	exchange_recount(x);
+	exchange_touch(x);
+}
+
 void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f)
 {
 	h->stats.outcomes[f]++;
@@ -178,6 +192,7 @@ void hub_tick(struct hub *h)
 {
 	expire_exchanges(h);
 	expire_tunnels(h);
+	budget_tick(h);
 	end_silent_processes(h);
 }
 
@@ -205,12 +220,13 @@ void hub_settle(struct hub *h)
 		while ((t = TAILQ_FIRST(&h->dirty_tunnels)) != NULL) {
 			TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
 			t->dirty = false;
-			if (t->overrun)
-				tunnel_kill(t, 1008, "reads nothing");
+			if (t->doom != NULL)
+				tunnel_kill(t, t->doom_code, t->doom);
 			else if (t->socket != NULL)
 				t->io->flush(t->socket);
 		}
 	}
+	budget_settle(h);
 	reap_tunnels(h);
 	route_forget_idle(h);
 }

@@ -11,7 +11,7 @@
  * is freed inside a callback: functions mark exchanges and tunnels as dirty, hub_settle() does the
  * rest once per turn of the loop, so that what came in one turn goes out in one message.
  *
- * This file is shared by hub.c, exchange.c, route.c, tunnel.c, v1.c, v2.c; others use hub_*(). */
+ * This file is shared by hub.c, exchange.c, route.c, budget.c, tunnel.c, v1.c, v2.c; others use hub_*(). */
 #ifndef PIPEGATE_HUB_H
 #define PIPEGATE_HUB_H
 
@@ -57,6 +57,7 @@ struct exchange {
 	struct buf head;	  /* emptied once it went down the tunnel */
 	bool is_head;		  /* v1, once it is gone: its method was HEAD */
 	struct buf up;		  /* body bytes not yet gone down */
+	size_t granted_bytes;	  /* the last reply allowed so many more */
 	bool up_end;		  /* `up` holds the last of it */
 	bool up_end_sent;	  /* and that went down too */
 	int64_t up_bytes;	  /* came so far */
@@ -77,8 +78,12 @@ struct exchange {
 	bool gone;	      /* nobody will ask for it: hub_settle() frees it */
 
 	/* Where it is. */
-	struct route *route;	     /* while queued */
-	struct tunnel *tunnel;	     /* NULL: queued, or over on the tunnel side */
+	struct route *home;    /* its connection id */
+	size_t held_bytes;     /* what `home` is charged for it */
+	size_t unsent_bytes;   /* the responder holds so much of the response: see upgrade.h */
+	struct route *route;   /* while queued */
+	struct tunnel *tunnel; /* NULL: queued, or over on the tunnel side */
+	bool answered;	       /* over on the stream; counts as running until the caller has it */
 	TAILQ_ENTRY(exchange) place; /* route->queue or tunnel->running */
 	bool queued;
 	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
@@ -114,19 +119,35 @@ struct route {
 	struct hub *hub;
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	struct tunnel_list tunnels; /* in the order of their next turn */
+	size_t tunnel_count;
+	struct tunnel_list greeting; /* those that are not open yet, the oldest first */
+	size_t greeting_count;
+	size_t closing_count; /* closed ones whose socket is still there */
 	struct exchange_list queue;
 	size_t queued, queued_websockets; /* the latter among the former */
 	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
 	bool seen;	/* had a tunnel once: worth waiting for */
 	bool dispatching;
-	TAILQ_ENTRY(route) idle_link; /* hub->idle_routes: no tunnel, nothing queued */
+	TAILQ_ENTRY(route) idle_link; /* hub->idle_routes: nothing refers to it */
 	bool idle;
+	size_t users;	   /* exchanges and tunnels whose home it is */
+	size_t websockets; /* callers' ones, among them */
+
+	/* budget.c */
+	size_t held_bytes;
+	bool full;
+	struct tunnel *reader; /* the one that is read although the budget is full */
+	TAILQ_ENTRY(route) marked_link;
+	bool marked;
 };
 
 struct process; /* hub.c */
 struct socket;	/* route.c */
 
-enum { FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024 }; /* leaves room in a frame */
+enum {
+	FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024, /* leaves room in a frame */
+	BUDGET_MESSAGE_BYTES = 16 * 1024 * 1024,  /* the largest message of any client */
+};
 
 struct hub {
 	const struct config *config;
@@ -148,8 +169,9 @@ struct hub {
 	struct tunnel_list dead_tunnels;
 	struct process *processes;
 	struct socket *sockets; /* by corr */
+	TAILQ_HEAD(, route) marked_routes; /* budget_settle() must look at them */
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
-	struct deadlines lives; /* of tunnels */
+	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
 };
 
 void hub_init(struct hub *h, const struct config *config, const struct hub_io *io, int64_t now_ms);
@@ -172,6 +194,10 @@ bool hub_has_tunnels(const struct hub *h); /* open ones, or sockets that still c
 /* The responder of this exchange gives it up and will not ask for a reply any more. */
 void hub_abandon(struct hub *h, const uint8_t corr[CORR_BYTES], enum fail f);
 
+/* The responder of this exchange holds so many bytes of the response that its caller has not taken. They
+ * count for the budget, and nothing more is given to it while there are many. */
+void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
+
 /* Answers an OPEN that made no exchange. */
 void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f);
 
@@ -192,10 +218,14 @@ void exchange_abandon(
 void exchange_idle(struct exchange *x); /* its idle deadline has come */
 void exchange_free_all(struct hub *h);
 
-/* The tunnel side: what the codecs report. All mark the exchange dirty and free nothing. */
-void exchange_on_head(struct exchange *x, const void *head, size_t bytes);
-void exchange_on_data(struct exchange *x, const void *data, size_t bytes);
-void exchange_on_end(struct exchange *x); /* complete: leaves the tunnel */
+/* The tunnel side: what the codecs report. All mark the exchange dirty and free nothing. False: there was
+ * no memory, and the exchange has failed. */
+bool exchange_on_head(struct exchange *x, const void *head, size_t bytes) MUST_CHECK;
+bool exchange_on_data(struct exchange *x, const void *data, size_t bytes) MUST_CHECK;
+void exchange_on_body(struct exchange *x, struct buf *body); /* the whole one: takes its memory */
+void exchange_on_end(struct exchange *x);		     /* complete: its stream is over */
+void exchange_recount(struct exchange *x);		     /* after its buffers have changed */
+bool exchange_on_stream(const struct exchange *x);	     /* a tunnel has to do with it still */
 
 /* --- route.c --- */
 struct route *route_find(struct hub *h, const char *id, size_t bytes);
@@ -210,7 +240,10 @@ void route_expect_tunnel(struct route *r); /* its token is good, its greeting is
 void route_add_tunnel(struct route *r, struct tunnel *t);
 void route_remove_tunnel(struct tunnel *t);
 void route_tunnel_left(
-	struct route *r); /* one takes nothing new: those that wait may be alone now */
+	struct route *r);	     /* one takes nothing new: those that wait may be alone now */
+void route_hold(struct route *r);    /* an exchange or a tunnel has it as its home */
+void route_release(struct route *r); /* not any more */
+bool route_may_open_tunnel(const struct route *r); /* PIPEGATE_MAX_TUNNELS */
 void route_free_all(struct hub *h);
 
 /* A caller's WebSocket counts for the limit of its id from the time that a tunnel takes it until its socket is
@@ -218,5 +251,21 @@ void route_free_all(struct hub *h);
 void route_socket_opened(struct route *r, const struct exchange *x);
 void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
 void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
+
+/* --- budget.c: PIPEGATE_MAX_BUFFER_BYTES_PER_ID --- */
+bool budget_is_full(const struct route *r);  /* nothing new is taken for it */
+bool budget_is_tight(const struct route *r); /* windows shall not grow */
+size_t budget_room_bytes(const struct route *r);
+bool budget_admits(const struct route *r, size_t bytes);
+size_t budget_message_bytes(const struct tunnel *t); /* the largest message from its client */
+
+/* *charged is what `r` was charged before, and becomes `bytes`. */
+void budget_charge(struct route *r, size_t *charged, size_t bytes);
+/* So many bytes of a message from the client are here; unfinished: more of it has to come. */
+void budget_message(struct tunnel *t, size_t bytes, bool unfinished);
+void budget_new_tunnel(struct tunnel *t);
+void budget_unmark(struct route *r);
+void budget_settle(struct hub *h); /* pauses and resumes reading */
+void budget_tick(struct hub *h);
 
 #endif

@@ -8,9 +8,12 @@
 #include "common/log.h"
 
 #include <jansson.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
+
+enum { MMAP_FROM_BYTES = 256 * 1024 };
 
 static const char usage[] =
 	"usage: pipegate-broker [--listen ADDR:PORT|unix:PATH] [--gate ENDPOINT]\n"
@@ -111,6 +114,10 @@ int main(int argc, char **argv)
 {
 	struct arguments a = {0};
 	struct config config;
+
+	/* Buffers of messages go back to the kernel when they are freed, and grow without a copy: by itself
+	 * glibc moves them to the heap, where small things above them keep them. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
 
 	cli_program = "pipegate-broker";
 	int result = parse_arguments(argc, argv, &a);

@@ -1,6 +1,6 @@
 /* broker/route.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
  *
- * A route exists while it has a tunnel or a waiting request, and afterwards for as long as there is
+ * A route exists while a tunnel or an exchange has it as its home, and afterwards for as long as there is
  * room, so that a request for a name that was here before may wait for its client to come back.
  *
  * A request waits only while no tunnel that can carry it has room, and route_dispatch() sees to that
@@ -45,6 +45,7 @@ struct route *route_get(struct hub *h, const char *id, size_t bytes)
 	r->hub = h;
 	memcpy(r->id, id, bytes);
 	TAILQ_INIT(&r->tunnels);
+	TAILQ_INIT(&r->greeting);
 	TAILQ_INIT(&r->queue);
 	HASH_ADD(hh, h->routes, id, bytes, r);
 	r->idle = true;
@@ -57,7 +58,7 @@ struct route *route_get(struct hub *h, const char *id, size_t bytes)
 static void review(struct route *r)
 {
 	struct hub *h = r->hub;
-	bool idle = TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue) && r->sockets == 0;
+	bool idle = r->users == 0 && r->sockets == 0;
 
 	if (idle == r->idle)
 		return;
@@ -74,10 +75,30 @@ static void review(struct route *r)
 	h->idle_route_count++;
 }
 
+void route_hold(struct route *r)
+{
+	r->users++;
+	review(r);
+}
+
+void route_release(struct route *r)
+{
+	CHECK(r->users > 0);
+	r->users--;
+	review(r);
+}
+
+bool route_may_open_tunnel(const struct route *r)
+{
+	return r->tunnel_count < (size_t)r->hub->config->max_tunnels;
+}
+
 static void forget(struct route *r)
 {
 	struct hub *h = r->hub;
 
+	CHECK(r->held_bytes == 0 && TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue));
+	budget_unmark(r);
 	TAILQ_REMOVE(&h->idle_routes, r, idle_link);
 	h->idle_route_count--;
 	HASH_DEL(h->routes, r);
@@ -185,7 +206,6 @@ static void enqueue(struct route *r, struct exchange *x, bool at_front)
 	r->hub->unseen_queued += !r->seen;
 	if (!has_open_tunnel(r))
 		wait_for_tunnel(x);
-	review(r);
 }
 
 void route_dequeue(struct exchange *x)
@@ -201,7 +221,6 @@ void route_dequeue(struct exchange *x)
 	r->hub->stats.queued--;
 	r->hub->unseen_queued -= !r->seen;
 	deadline_clear(&r->hub->offline_waits, &x->offline);
-	review(r);
 }
 
 enum fail route_accept(struct route *r, struct exchange *x)
@@ -210,6 +229,10 @@ enum fail route_accept(struct route *r, struct exchange *x)
 	enum fail refusal;
 	bool fresh = h->now_ms - h->started_ms < FRESH_MS;
 
+	if (budget_is_full(r))
+		return FAIL_OVERLOADED;
+	if (x->websocket && r->websockets > (size_t)h->config->max_websockets)
+		return FAIL_QUEUE_FULL; /* each has a descriptor, however many tunnels there are */
 	struct tunnel *t = pick(r, x, &refusal);
 	if (t != NULL) {
 		give(r, t, x);
@@ -299,7 +322,7 @@ void route_add_tunnel(struct route *r, struct tunnel *t)
 	t->route = r;
 	mark_seen(r);
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
-	review(r);
+	r->tunnel_count++;
 	TAILQ_FOREACH (x, &r->queue, place)
 		deadline_clear(&r->hub->offline_waits, &x->offline);
 	route_dispatch(r);
@@ -310,9 +333,9 @@ void route_remove_tunnel(struct tunnel *t)
 	struct route *r = t->route;
 
 	TAILQ_REMOVE(&r->tunnels, t, siblings);
+	r->tunnel_count--;
 	t->route = NULL;
 	route_tunnel_left(r);
-	review(r);
 }
 
 void route_socket_opened(struct route *r, const struct exchange *x)

@@ -22,6 +22,14 @@
 	X(tunnels_total, "pipegate_tunnels_total", "counter", "Tunnels opened.")                   \
 	X(refused_total, "pipegate_tunnels_refused_total", "counter",                              \
 	  "Tunnels refused for their token.")                                                      \
+	X(held_bytes, "pipegate_buffer_bytes", "gauge",                                            \
+	  "Bytes held for requests, responses and tunnels of all connection ids.")                 \
+	X(full_ids, "pipegate_ids_over_budget", "gauge",                                           \
+	  "Connection ids that hold so much that their tunnels are not read.")                     \
+	X(over_limit_total, "pipegate_tunnels_over_limit_total", "counter",                        \
+	  "Tunnels closed because their connection id had too many.")                              \
+	X(messages_refused_total, "pipegate_v1_messages_refused_total", "counter",                 \
+	  "Messages of v1 clients that are no valid response.")                                    \
 	X(request_bytes, "pipegate_request_body_bytes_total", "counter",                           \
 	  "Request body bytes taken in.")                                                          \
 	X(response_bytes, "pipegate_response_body_bytes_total", "counter",                         \

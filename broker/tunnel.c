@@ -1,6 +1,7 @@
 /* broker/tunnel.c - see tunnel.h. What v1 and v2 tunnels have in common. */
 #include "broker/tunnel.h"
 
+#include "broker/v1_response.h"
 #include "common/log.h"
 
 #include <stdlib.h>
@@ -33,6 +34,37 @@ static void set_state(struct tunnel *t, enum tunnel_state to)
 	t->state = to;
 }
 
+void tunnel_doom(struct tunnel *t, int ws_code, const char *reason)
+{
+	if (t->doom != NULL)
+		return;
+	t->doom = reason;
+	t->doom_code = ws_code;
+	tunnel_touch(t);
+}
+
+static void refuse_one_more(struct tunnel *t)
+{
+	t->hub->stats.over_limit_total += t->doom == NULL;
+	tunnel_doom(t, 1013, "too many tunnels for this connection id");
+}
+
+/* Of those that have not greeted the oldest makes room, as an honest client greets at once. */
+static void enter_greeting(struct tunnel *t)
+{
+	struct route *r = t->home;
+
+	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
+	if (++r->greeting_count > (size_t)t->hub->config->max_tunnels)
+		refuse_one_more(TAILQ_FIRST(&r->greeting));
+}
+
+static void leave_greeting(struct tunnel *t)
+{
+	TAILQ_REMOVE(&t->home->greeting, t, siblings);
+	t->home->greeting_count--;
+}
+
 struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct auth_grant *grant,
 			  const struct tunnel_io *io, void *socket)
 {
@@ -56,16 +88,25 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 	h->stats.tunnels++;
 	log_limited_info(t->id, "tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
 			 (unsigned long long)t->number, codec->name);
-	route_expect_tunnel(route_get(h, t->id, strlen(t->id)));
+	t->home = route_get(h, t->id, strlen(t->id));
+	route_hold(t->home);
+	route_expect_tunnel(t->home);
+	enter_greeting(t);
 	codec->start(t);
 	return t;
 }
 
 void tunnel_opened(struct tunnel *t)
 {
+	if (!route_may_open_tunnel(t->home)) {
+		refuse_one_more(t);
+		return;
+	}
 	set_state(t, TUNNEL_OPEN);
 	deadline_set(&t->hub->lives, &t->life, t->expires_ms);
-	route_add_tunnel(route_get(t->hub, t->id, strlen(t->id)), t);
+	leave_greeting(t);
+	route_add_tunnel(t->home, t);
+	budget_new_tunnel(t);
 }
 
 void tunnel_life_over(struct tunnel *t)
@@ -132,11 +173,17 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 	t->codec->more(t, x);
 }
 
+void tunnel_recount(struct tunnel *t)
+{
+	budget_charge(t->home, &t->out_charge, t->out.end + t->out_body.end);
+}
+
 /* A tunnel spends most of its life with nothing to do, and thousands of them do so at one time. */
 static void give_memory_back(struct tunnel *t)
 {
 	if (TAILQ_EMPTY(&t->running) && buf_bytes(&t->out) == 0)
 		buf_fini(&t->out);
+	tunnel_recount(t);
 }
 
 /* Takes it off without asking who might take the free place. */
@@ -153,6 +200,15 @@ static void unlink_exchange(struct exchange *x)
 	give_memory_back(t);
 }
 
+void tunnel_answered(struct exchange *x)
+{
+	struct tunnel *t = x->tunnel;
+
+	t->codec->detach(t, x);
+	tunnel_unready(t, x);
+	x->answered = true;
+}
+
 void tunnel_detach(struct exchange *x)
 {
 	struct tunnel *t = x->tunnel;
@@ -160,6 +216,13 @@ void tunnel_detach(struct exchange *x)
 	unlink_exchange(x);
 	if (t->state == TUNNEL_OPEN)
 		route_dispatch(t->route);
+}
+
+/* A closing handshake takes seconds if the peer likes, and meanwhile a descriptor. */
+static void close_socket(struct tunnel *t)
+{
+	t->cut = ++t->home->closing_count > (size_t)t->hub->config->max_tunnels;
+	t->io->close(t->socket);
 }
 
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
@@ -175,6 +238,8 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 			 "websockets=%zu",
 			 t->id, (unsigned long long)t->number, ws_code, reason, t->running_count,
 			 t->websocket_count);
+	if (t->state == TUNNEL_GREETING)
+		leave_greeting(t);
 	set_state(t, TUNNEL_DEAD);
 	deadline_clear(&h->lives, &t->life);
 	t->close_code = ws_code;
@@ -182,7 +247,9 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	if (r != NULL)
 		route_remove_tunnel(t);
 	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
-		if (x->sent) {
+		if (x->answered) {
+			unlink_exchange(x);
+		} else if (x->sent) {
 			exchange_fail(x, FAIL_TUNNEL_LOST);
 		} else { /* the client never saw it: somebody else may serve it */
 			unlink_exchange(x);
@@ -198,8 +265,12 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	TAILQ_REMOVE(&h->tunnels, t, all);
 	TAILQ_INSERT_TAIL(&h->dead_tunnels, t, all);
 	h->stats.tunnels--;
+	buf_fini(&t->out);
+	buf_fini(&t->out_body);
+	tunnel_recount(t);
+	budget_message(t, 0, false);
 	if (t->socket != NULL)
-		t->io->close(t->socket);
+		close_socket(t);
 }
 
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
@@ -210,14 +281,52 @@ size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 	return bytes;
 }
 
+void tunnel_on_piece(struct tunnel *t, size_t message_bytes)
+{
+	budget_message(t, message_bytes, true);
+}
+
+void tunnel_on_decoding(struct tunnel *t, size_t message_bytes)
+{
+	budget_message(t, message_bytes, false);
+}
+
+void tunnel_on_decoded(struct tunnel *t, struct v1_response *r)
+{
+	budget_message(t, 0, false);
+	if (t->state != TUNNEL_DEAD)
+		t->codec->on_decoded(t, r);
+}
+
+/* For small messages, and where there is one thread only. */
+static void decode_here(struct tunnel *t, const uint8_t *data, size_t bytes)
+{
+	struct buf message = {0};
+	struct v1_response r;
+
+	if (!buf_try_append(&message, data, bytes)) {
+		tunnel_kill(t, 1011, "no memory");
+		return;
+	}
+	t->codec->decode(&r, &message);
+	tunnel_on_decoded(t, &r);
+	v1_response_fini(&r);
+}
+
 void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes)
 {
-	if (t->state != TUNNEL_DEAD)
+	budget_message(t, 0, false);
+	if (t->state == TUNNEL_DEAD)
+		return;
+	if (t->codec->receive != NULL)
 		t->codec->receive(t, data, bytes);
+	else
+		decode_here(t, data, bytes);
 }
 
 void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason)
 {
+	t->home->closing_count -= t->state == TUNNEL_DEAD;
 	t->socket = NULL;
 	tunnel_kill(t, ws_code, reason);
 }
@@ -225,7 +334,8 @@ void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason)
 void tunnel_free(struct tunnel *t)
 {
 	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && TAILQ_EMPTY(&t->running));
+	CHECK(t->out_charge == 0 && t->message_bytes == 0);
 	TAILQ_REMOVE(&t->hub->dead_tunnels, t, all);
-	buf_fini(&t->out);
+	route_release(t->home);
 	free(t);
 }

@@ -19,9 +19,12 @@ enum tunnel_state {
 #undef X
 };
 
+struct v1_response;
+
 struct tunnel_io {
-	void (*flush)(void *socket); /* write now what tunnel_pull() gives, as far as it goes */
-	void (*close)(void *socket); /* close with tunnel->close_code and ->close_reason */
+	void (*flush)(void *socket);   /* write now what tunnel_pull() gives, as far as it goes */
+	void (*close)(void *socket);   /* close with tunnel->close_code and ->close_reason */
+	void (*reading)(void *socket); /* tunnel->paused has changed */
 };
 
 struct codec {
@@ -43,8 +46,11 @@ struct codec {
 	size_t (*pull)(struct tunnel *t, uint8_t *out, bool *first, bool *final);
 	/* The broker will stop: tell the client, if the protocol can. */
 	void (*goodbye)(struct tunnel *t);
-	/* A complete message from the client. */
+	/* A complete message from the client. Where receive() is NULL it is taken in two steps: decode() takes
+	 * the message's memory, may run on any thread and needs no tunnel; on_decoded() has the effect. */
 	void (*receive)(struct tunnel *t, const uint8_t *data, size_t bytes);
+	void (*decode)(struct v1_response *r, struct buf *message);
+	void (*on_decoded)(struct tunnel *t, struct v1_response *r);
 	size_t max_message_bytes;
 	bool text;
 };
@@ -55,7 +61,8 @@ enum { TUNNEL_PULL_BYTES = 192 * 1024 }; /* room that tunnel_pull() needs */
 
 struct tunnel {
 	struct hub *hub;
-	struct route *route; /* NULL when DEAD */
+	struct route *home;  /* its connection id */
+	struct route *route; /* the same while it is open, NULL otherwise */
 	const struct codec *codec;
 	const struct tunnel_io *io;
 	void *socket; /* NULL: closed */
@@ -66,10 +73,11 @@ struct tunnel {
 	struct deadline life; /* HELLO has to come until then, afterwards `expires_ms` */
 
 	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
-	TAILQ_ENTRY(tunnel) siblings; /* route->tunnels */
+	TAILQ_ENTRY(tunnel) siblings; /* home->tunnels, or home->greeting */
 	TAILQ_ENTRY(tunnel) dirty_link;
 	bool dirty;
-	bool overrun; /* more is waiting for it than a tunnel may have */
+	const char *doom; /* static text: hub_settle() closes it with that reason, and doom_code */
+	int doom_code;
 
 	struct exchange_list running;
 	size_t running_count;	/* requests */
@@ -79,9 +87,20 @@ struct tunnel {
 
 	int close_code;
 	const char *close_reason; /* static text */
+	bool cut;		  /* the end of the connection follows the Close at once */
 
-	/* v1: the message under way, and how much of it went. v2: whole frames that go first. */
+	/* budget.c */
+	size_t out_charge;    /* what `home` is charged for `out` and `out_body` */
+	size_t message_bytes; /* and for the message that comes in */
+	bool unfinished;      /* more of that has to come */
+	bool paused;	      /* its socket is not to be read */
+	struct deadline message, stall;
+
+	/* v1: the message under way up to its body, the body not yet encoded, whether its tail is still to go,
+	 * and whether some of it went. v2: whole frames that go first. */
 	struct buf out;
+	struct buf out_body;
+	bool out_tail;
 	bool out_begun;
 	/* v2 */
 	struct exchange *streams;
@@ -96,7 +115,8 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 
 /* Gives the exchange to this tunnel: it counts as running there. */
 void tunnel_take(struct tunnel *t, struct exchange *x);
-void tunnel_detach(struct exchange *x);			 /* the exchange leaves; both live on */
+void tunnel_answered(struct exchange *x); /* its stream is over, it keeps its place */
+void tunnel_detach(struct exchange *x);	  /* the exchange leaves; both live on */
 void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
 void tunnel_unready(struct tunnel *t, struct exchange *x);
 void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
@@ -110,10 +130,21 @@ void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle(
  * fail as tunnel-lost. Frees nothing. `reason` is static text, shown to the peer. */
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
 
+/* The same at the next hub_settle(): for where the tunnel is still in use. */
+void tunnel_doom(struct tunnel *t, int ws_code, const char *reason);
+
 /* Writes the next piece for the wire to `out` (TUNNEL_PULL_BYTES) and says whether it is the first
  * and the last of its WebSocket message. 0: nothing to send. */
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final) MUST_CHECK;
-void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes);
+void tunnel_recount(struct tunnel *t); /* after `out` has changed */
+
+/* A message comes in pieces: so many bytes of it are gathered by now. */
+void tunnel_on_piece(struct tunnel *t, size_t message_bytes);
+void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes); /* it is whole */
+
+/* Or, where the codec has a decode(): that has begun, elsewhere; and its result, which the caller ends. */
+void tunnel_on_decoding(struct tunnel *t, size_t message_bytes);
+void tunnel_on_decoded(struct tunnel *t, struct v1_response *r);
 void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason); /* its socket is gone */
 
 const char *tunnel_state_name(enum tunnel_state s);

@@ -1,23 +1,19 @@
 /* broker/v1.c - The codec of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"), broker's side: the
- * original's JSON messages with whole bodies in base64. Of the tunnel codecs only this file knows JSON.
+ * original's JSON messages with whole bodies in base64. v1_request.c writes them, v1_response.c reads them.
  *
  * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in one. */
 #include "broker/tunnel.h"
+#include "broker/v1_request.h"
+#include "broker/v1_response.h"
 #include "common/b64.h"
 #include "common/head.h"
-#include "common/http.h"
 #include "common/log.h"
-#include "common/query.h"
-#include "common/utf8.h"
 
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-	MESSAGE_IN_MAX_BYTES = 16 * 1024 * 1024,
 	FRAGMENT_BYTES = 64 * 1024,
+	CREDIT_BYTES = 256 * 1024, /* of a request body at one time */
 };
 
 static void start(struct tunnel *t)
@@ -64,12 +60,18 @@ static void more(struct tunnel *t, struct exchange *x)
 		exchange_fail(x, FAIL_BODY_TOO_LARGE);
 	else if (x->up_end)
 		tunnel_ready(t, x);
+	else if (
+		budget_is_full(
+			x->home)) /* parts of bodies that wait for their rest would wait for ever */
+		exchange_fail(x, FAIL_OVERLOADED);
 }
 
 static int64_t credit(const struct tunnel *t, const struct exchange *x)
 {
 	/* One byte over the bound is let in: it is what tells that the body is too large. */
-	return body_max_bytes(t) + 1 - (int64_t)buf_bytes(&x->up);
+	int64_t left = body_max_bytes(t) + 1 - (int64_t)buf_bytes(&x->up);
+
+	return left < CREDIT_BYTES ? left : CREDIT_BYTES;
 }
 
 static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
@@ -92,118 +94,6 @@ static void detach(struct tunnel *t, struct exchange *x)
 	(void)x;
 }
 
-/* A JSON string of any bytes: as UTF-8, or else read as Latin-1. */
-static json_t *json_text(const char *text, size_t bytes)
-{
-	json_t *string = json_stringn(text, bytes);
-
-	if (string != NULL)
-		return string;
-	size_t utf8_bytes;
-	char *utf8 = utf8_from_latin1(text, bytes, &utf8_bytes);
-	string = json_stringn_nocheck(utf8, utf8_bytes);
-	free(utf8);
-	return string;
-}
-
-/* Repeated names are joined: a JSON object has each name once. */
-static void add_header(json_t *headers, const struct head_field *f)
-{
-	char name[256];
-	const char *glue = field_is(f, "cookie") ? "; " : ", ";
-
-	if (f->name_bytes >= sizeof name)
-		return;
-	memcpy(name, f->name, f->name_bytes);
-	name[f->name_bytes] = '\0';
-	json_t *value = json_text(f->value, f->value_bytes);
-	const json_t *earlier = json_object_get(headers, name);
-	if (earlier != NULL) {
-		json_t *joined = json_sprintf("%s%s%s", json_string_value(earlier), glue,
-					      json_string_value(value));
-		json_decref(value);
-		value = joined;
-	}
-	json_object_set_new(headers, name, value);
-}
-
-static json_t *headers_object(const struct exchange *x)
-{
-	json_t *headers = json_object();
-	struct head_reader r;
-	struct head_field f;
-
-	head_reader_init(&r, buf_first(&x->head), buf_bytes(&x->head));
-	while (head_next(&r, &f) == 1) {
-		if (f.name[0] != ':' && !field_is(&f, "accept-encoding"))
-			add_header(headers, &f);
-	}
-	/* The original's client decodes compressed bodies and keeps their headers. */
-	json_object_set_new(headers, "accept-encoding", json_string("identity"));
-	if (buf_bytes(&x->up) > 0 || x->body_total_bytes == 0) {
-		json_t *length = json_sprintf("%zu", buf_bytes(&x->up));
-		json_object_set_new(headers, "content-length", length);
-	}
-	return headers;
-}
-
-static void add_pair(void *list, const char *key, size_t key_bytes, const char *value,
-		     size_t value_bytes)
-{
-	json_array_append_new(list, json_pack("[o, o]", json_text(key, key_bytes),
-					      json_text(value, value_bytes)));
-}
-
-/* Dumps a value and packs the text as a JSON string, as v1 wants it; frees the value. */
-static json_t *as_string(json_t *value)
-{
-	char *text = json_dumps(value, JSON_COMPACT);
-	json_t *string = json_string_nocheck(text ? text : "");
-
-	free(text);
-	json_decref(value);
-	return string;
-}
-
-static json_t *correlation_uuid(const struct exchange *x)
-{
-	const uint8_t *c = x->corr;
-
-	return json_sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-			    c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10],
-			    c[11], c[12], c[13], c[14], c[15]);
-}
-
-/* The request as text; the caller frees it. NULL: it cannot be said in JSON. */
-static char *encode_request(const struct exchange *x)
-{
-	struct head_field method, target;
-
-	if (!head_find(buf_first(&x->head), buf_bytes(&x->head), ":method", &method) ||
-	    !head_find(buf_first(&x->head), buf_bytes(&x->head), ":target", &target) ||
-	    target.value_bytes == 0)
-		return NULL;
-	const char *path = target.value + 1;
-	size_t rest = target.value_bytes - 1;
-	const char *question = memchr(path, '?', rest);
-	size_t path_bytes = question ? (size_t)(question - path) : rest;
-	json_t *pairs = json_array();
-	if (question != NULL)
-		query_parse(question + 1, rest - path_bytes - 1, add_pair, pairs);
-
-	size_t body_bytes;
-	char *body = b64_encode(buf_first(&x->up), buf_bytes(&x->up), &body_bytes);
-	json_t *message = json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:o}", "correlation_id", correlation_uuid(x), "url_path",
-		json_text(path, path_bytes), "url_query", as_string(pairs), "method",
-		json_text(method.value, method.value_bytes), "headers",
-		as_string(headers_object(x)), "body", json_stringn_nocheck(body, body_bytes));
-	free(body);
-	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
-	json_decref(message);
-	return text;
-}
-
 static bool method_is_head(const struct exchange *x)
 {
 	struct head_field f;
@@ -212,222 +102,132 @@ static bool method_is_head(const struct exchange *x)
 	       f.value_bytes == 4 && memcmp(f.value, "HEAD", 4) == 0;
 }
 
+/* How long the message becomes. */
+static size_t message_bytes(const struct buf *text, const struct buf *body)
+{
+	return buf_bytes(text) + (buf_bytes(body) + 2) / 3 * 4 + strlen(V1_REQUEST_TAIL);
+}
+
+/* Makes it the message under way. The body stays as it is: pull() encodes it piece by piece. */
+static enum fail load(struct tunnel *t, struct exchange *x)
+{
+	const struct v1_request request = {.corr = x->corr,
+					   .head = buf_first(&x->head),
+					   .head_bytes = buf_bytes(&x->head),
+					   .body_bytes = buf_bytes(&x->up),
+					   .has_length = x->body_total_bytes == 0};
+	enum fail f = v1_request_write(&request, &t->out);
+
+	if (f == FAIL_NONE &&
+	    message_bytes(&t->out, &x->up) > (size_t)t->hub->config->v1_message_bytes)
+		f = FAIL_BODY_TOO_LARGE;
+	if (f != FAIL_NONE) {
+		buf_consume(&t->out, buf_bytes(&t->out));
+		return f;
+	}
+	buf_fini(&t->out_body);
+	t->out_body = x->up;
+	x->up = (struct buf){0};
+	t->out_tail = true;
+	t->out_begun = false;
+	return FAIL_NONE;
+}
+
 /* Turns the next ready exchange into the message under way. False: there is none. */
 static bool load_message(struct tunnel *t)
 {
 	struct exchange *x;
 
 	while ((x = TAILQ_FIRST(&t->ready)) != NULL) {
-		char *text = encode_request(x);
-		size_t bytes = text ? strlen(text) : 0;
+		enum fail f = load(t, x);
 		tunnel_unready(t, x);
-		if (text == NULL) {
-			exchange_fail(x, FAIL_BAD_REQUEST);
-		} else if (bytes > (size_t)t->hub->config->v1_message_bytes) {
-			exchange_fail(x, FAIL_BODY_TOO_LARGE);
-		} else {
-			buf_append(&t->out, text, bytes);
-			t->out_begun = false;
-			x->sent = true;
-			x->is_head = method_is_head(x);
-			buf_fini(&x->head);
-			buf_fini(&x->up);
-			exchange_progress(x);
-			free(text);
-			return true;
+		if (f != FAIL_NONE) {
+			exchange_fail(x, f);
+			continue;
 		}
-		free(text);
+		x->sent = true;
+		x->is_head = method_is_head(x);
+		buf_fini(&x->head);
+		exchange_recount(x);
+		exchange_progress(x);
+		return true;
 	}
 	return false;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Whole groups of the body as base64, as many as fit. */
+static size_t pull_body(struct tunnel *t, uint8_t *out, size_t room)
+{
+	size_t bytes = smaller(buf_bytes(&t->out_body), room / 4 * 3);
+
+	if (bytes == 0)
+		return 0;
+	b64_encode_piece(buf_first(&t->out_body), bytes, (char *)out);
+	buf_consume(&t->out_body, bytes);
+	return (bytes + 2) / 3 * 4;
+}
+
 static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
-	if (buf_bytes(&t->out) == 0 && !load_message(t))
+	const size_t tail_bytes = strlen(V1_REQUEST_TAIL);
+
+	if (!t->out_tail && !load_message(t))
 		return 0;
-	size_t bytes = buf_bytes(&t->out);
-	if (bytes > FRAGMENT_BYTES)
-		bytes = FRAGMENT_BYTES;
-	memcpy(out, buf_first(&t->out), bytes);
-	buf_consume(&t->out, bytes);
+	size_t used = smaller(buf_bytes(&t->out), FRAGMENT_BYTES);
+	if (used > 0)
+		memcpy(out, buf_first(&t->out), used);
+	buf_consume(&t->out, used);
+	if (buf_bytes(&t->out) == 0)
+		used += pull_body(t, out + used, FRAGMENT_BYTES - used);
+	if (buf_bytes(&t->out) == 0 && buf_bytes(&t->out_body) == 0) {
+		memcpy(out + used, V1_REQUEST_TAIL,
+		       tail_bytes); /* a few bytes over: there is room */
+		used += tail_bytes;
+		t->out_tail = false;
+	}
 	*first = !t->out_begun;
-	*final = buf_bytes(&t->out) == 0;
+	*final = !t->out_tail;
 	t->out_begun = !*final;
-	return bytes;
+	return used;
 }
 
 /* --- the way up --- */
 
-/* Any spelling of a UUID: dashes, braces and "urn:uuid:" do not count (RFC 4122 3). */
-static bool uuid_parse(const char *text, size_t bytes, uint8_t out[CORR_BYTES])
+static void deliver(struct exchange *x, struct v1_response *r)
 {
-	static const char hex[] = "0123456789abcdef";
-	const char *end = text + bytes;
-	size_t digits = 0;
+	bool bodiless = x->is_head || r->status == 204 || r->status == 304;
+	struct buf head = {0};
 
-	if (bytes > 9 && strncasecmp(text, "urn:uuid:", 9) == 0)
-		text += 9;
-	for (; text < end; text++) {
-		if (*text == '-' || *text == '{' || *text == '}')
-			continue;
-		const char *at = memchr(hex, *text >= 'A' && *text <= 'F' ? *text + 32 : *text, 16);
-		if (at == NULL || digits == 2 * CORR_BYTES)
-			return false;
-		uint8_t value = (uint8_t)(at - hex);
-		if (digits % 2 == 0)
-			out[digits / 2] = (uint8_t)(value << 4);
-		else
-			out[digits / 2] |= value;
-		digits++;
-	}
-	return digits == 2 * CORR_BYTES;
-}
-
-static bool status_parse(const json_t *value, int *out)
-{
-	double number = json_number_value(value);
-
-	if (!json_is_number(value) || !(number >= 200 && number <= 599))
-		return false;
-	*out = (int)number;
-	return *out == number;
-}
-
-/* Does a body begin as one of that coding does? */
-static bool begins_like(const struct head_field *coding, const uint8_t *body, size_t bytes)
-{
-	if (field_is(coding, "zstd")) /* RFC 8878 3.1.1 */
-		return bytes >= 4 && memcmp(body, "\x28\xb5\x2f\xfd", 4) == 0;
-	if (field_is(coding, "deflate")) /* zlib, RFC 1950 2.2 */
-		return bytes >= 2 && (body[0] & 0x0f) == 8 && (body[0] * 256 + body[1]) % 31 == 0;
-	return bytes >= 2 && body[0] == 0x1f && body[1] == 0x8b;
-}
-
-/* The original's client has decoded the body and left the header, a list in the order in which the codings were applied
- * (RFC 9110 8.4). One that we cannot tell by how a body begins, such as br, may be there still. */
-static bool coding_is_gone(const json_t *codings, const uint8_t *body, size_t bytes)
-{
-	struct head_field list = {.value = json_string_value(codings),
-				  .value_bytes = json_string_length(codings)};
-	struct head_field coding, last = {0};
-
-	while (http_list_next(&list, &coding)) {
-		if (coding.name_bytes == 0 || field_is(&coding, "identity"))
-			continue;
-		if (!field_is(&coding, "gzip") && !field_is(&coding, "x-gzip") &&
-		    !field_is(&coding, "deflate") && !field_is(&coding, "zstd"))
-			return false;
-		last = coding;
-	}
-	return last.name != NULL && !begins_like(&last, body, bytes);
-}
-
-struct answer {
-	int status;
-	uint8_t *body; /* owned */
-	size_t body_bytes;
-	json_t *headers; /* owned; an object */
-};
-
-static void answer_fini(struct answer *a)
-{
-	free(a->body);
-	json_decref(a->headers);
-}
-
-/* False: some field is missing or of the wrong kind. */
-static bool answer_parse(const json_t *message, struct answer *a)
-{
-	const json_t *body = json_object_get(message, "body");
-	const json_t *headers = json_object_get(message, "headers");
-	const char *key;
-	json_t *value;
-
-	if (!status_parse(json_object_get(message, "status_code"), &a->status) ||
-	    !json_is_string(body) || !json_is_string(headers))
-		return false;
-	a->body = b64_decode(json_string_value(body), json_string_length(body), &a->body_bytes);
-	if (a->body == NULL)
-		return false;
-	if (json_string_length(headers) == 0)
-		a->headers = json_object();
-	else
-		a->headers = json_loadb(json_string_value(headers), json_string_length(headers),
-					JSON_ALLOW_NUL, NULL);
-	if (!json_is_object(a->headers))
-		return false;
-	json_object_foreach (a->headers, key, value) {
-		if (*key == '\0' || *key == ':' || strlen(key) > 1024 || !json_is_string(value) ||
-		    !http_value_valid(json_string_value(value), json_string_length(value)))
-			return false;
-	}
-	return true;
-}
-
-/* `bodiless`: the answer says what it would be with a body (RFC 9110 6.4.1). */
-static void answer_head(const struct answer *a, bool bodiless, struct head *out)
-{
-	const char *key;
-	json_t *value;
-	char number[24];
-
-	snprintf(number, sizeof number, "%d", a->status);
-	head_add(out, ":status", number);
-	json_object_foreach (a->headers, key, value) {
-		bool stale = !bodiless && (strcasecmp(key, "content-length") == 0 ||
-					   (strcasecmp(key, "content-encoding") == 0 &&
-					    coding_is_gone(value, a->body, a->body_bytes)));
-		if (!stale)
-			head_add_bytes(out, key, strlen(key), json_string_value(value),
-				       json_string_length(value));
-	}
-	if (!bodiless) {
-		snprintf(number, sizeof number, "%zu", a->body_bytes);
-		head_add(out, "content-length", number);
-	}
-}
-
-static void deliver(struct exchange *x, const json_t *message)
-{
-	struct answer a = {0};
-	struct head head = {0};
-
-	if (!answer_parse(message, &a)) {
+	if (r->fault != NULL) {
+		exchange_fail(x, r->fail);
+	} else if (!v1_response_head(r, bodiless, &head)) {
+		exchange_fail(x, FAIL_OVERLOADED);
+	} else if (buf_bytes(&head) > FRAME_REQUEST_HEAD_MAX_BYTES) {
 		exchange_fail(x, FAIL_BAD_RESPONSE);
-		answer_fini(&a);
-		return;
-	}
-	bool bodiless = x->is_head || a.status == 204 || a.status == 304;
-	answer_head(&a, bodiless, &head);
-	if (head.bytes > FRAME_REQUEST_HEAD_MAX_BYTES) {
-		exchange_fail(x, FAIL_BAD_RESPONSE);
-	} else {
-		exchange_on_head(x, head.data, head.bytes);
-		exchange_on_data(x, a.body, bodiless ? 0 : a.body_bytes);
+	} else if (exchange_on_head(x, buf_first(&head), buf_bytes(&head))) {
+		if (!bodiless)
+			exchange_on_body(x, &r->body);
 		exchange_on_end(x);
 	}
-	head_fini(&head);
-	answer_fini(&a);
+	buf_fini(&head);
 }
 
-static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
+static void on_decoded(struct tunnel *t, struct v1_response *r)
 {
-	/* Integers as reals: a status of 10^30 is a wrong status, not a JSON error. */
-	json_t *message = json_loadb((const char *)data, bytes,
-				     JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-	const json_t *id = json_object_get(message, "correlation_id");
-	uint8_t corr[CORR_BYTES];
-	struct exchange *x = NULL;
+	struct exchange *x = r->has_corr ? exchange_find(t->hub, r->corr) : NULL;
 
-	if (json_is_string(id) && uuid_parse(json_string_value(id), json_string_length(id), corr))
-		x = exchange_find(t->hub, corr);
-	if (x == NULL || x->tunnel != t || !x->sent)
+	t->hub->stats.messages_refused_total += r->fault != NULL;
+	if (x != NULL && x->tunnel == t && x->sent && !x->answered)
+		deliver(x, r);
+	else
 		log_limited_warn(t->id, "tunnel.message_ignored conn=%s tunnel=%llu why=\"%s\"",
 				 t->id, (unsigned long long)t->number,
-				 message == NULL ? "not JSON" : "names no running exchange");
-	else
-		deliver(x, message);
-	json_decref(message);
+				 r->fault ? r->fault : "names no running exchange");
 }
 
 const struct codec codec_v1 = {
@@ -441,7 +241,8 @@ const struct codec codec_v1 = {
 	.cancel = cancel,
 	.detach = detach,
 	.pull = pull,
-	.receive = receive,
-	.max_message_bytes = MESSAGE_IN_MAX_BYTES,
+	.decode = v1_response_decode,
+	.on_decoded = on_decoded,
+	.max_message_bytes = BUDGET_MESSAGE_BYTES,
 	.text = true,
 };

@@ -10,9 +10,9 @@
 #include <string.h>
 
 enum {
-	UP_BUFFER_BYTES = 256 * 1024,	      /* of one request body, here, on its way down */
-	MESSAGE_BYTES = 64 * 1024,	      /* a message is closed once it holds so much */
-	GRANT_BYTES = FRAME_WINDOW_BYTES / 4, /* consumed bytes are given back in such lots */
+	UP_BUFFER_BYTES = 256 * 1024,	 /* of one request body, here, on its way down */
+	MESSAGE_BYTES = 64 * 1024,	 /* a message is closed once it holds so much */
+	TIGHT_WINDOW_BYTES = 64 * 1024,	 /* where much is held for the id already */
 	CONTROL_MAX_BYTES = 1024 * 1024, /* a client that reads nothing gets no more than this */
 };
 
@@ -24,7 +24,9 @@ static void put_frame(struct tunnel *t, uint8_t type, uint32_t stream, const voi
 	frame_put_header(at, type, 0, stream, bytes);
 	if (bytes)
 		memcpy(at + FRAME_HEADER_BYTES, payload, bytes);
-	t->overrun = buf_bytes(&t->out) > CONTROL_MAX_BYTES; /* hub_settle() ends it */
+	tunnel_recount(t);
+	if (buf_bytes(&t->out) > CONTROL_MAX_BYTES)
+		tunnel_doom(t, 1008, "reads nothing");
 	tunnel_touch(t);
 }
 
@@ -94,8 +96,13 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 {
 	(void)t;
 	size_t held = buf_bytes(&x->up);
+	size_t room = budget_room_bytes(x->home) + x->granted_bytes; /* that is charged already */
+	size_t most = held < UP_BUFFER_BYTES ? UP_BUFFER_BYTES - held : 0;
+
+	if (most > room)
+		most = room;
 	/* A whole piece or nothing: small credits would make small messages for the rest of the upload. */
-	return held <= UP_BUFFER_BYTES - GATE_PIECE_BYTES ? (int64_t)(UP_BUFFER_BYTES - held) : 0;
+	return most >= GATE_PIECE_BYTES ? (int64_t)most : 0;
 }
 
 /* How much of its body may go now. */
@@ -132,6 +139,7 @@ static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 		exchange_progress(x);
 	}
 	x->sent = true;
+	exchange_recount(x);
 	x->up_end_sent = end;
 	if (!x->up_end)
 		exchange_touch(x); /* there is room for more of the upload */
@@ -180,13 +188,17 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
 {
 	uint8_t grant[4];
+	int64_t window = budget_is_tight(x->home) ? TIGHT_WINDOW_BYTES : FRAME_WINDOW_BYTES;
+	int64_t most = window - x->receive_window_bytes - (int64_t)buf_bytes(&x->down);
 
 	x->ungranted_bytes += (int64_t)bytes;
-	if (x->ungranted_bytes < GRANT_BYTES)
+	if (most > x->ungranted_bytes)
+		most = x->ungranted_bytes;
+	if (most < window / 4) /* consumed bytes are given back in such lots */
 		return;
-	put_be32(grant, (uint32_t)x->ungranted_bytes);
-	x->receive_window_bytes += x->ungranted_bytes;
-	x->ungranted_bytes = 0;
+	put_be32(grant, (uint32_t)most);
+	x->receive_window_bytes += most;
+	x->ungranted_bytes -= most;
 	put_frame(t, FRAME_WINDOW, x->stream, grant, sizeof grant);
 }
 
@@ -273,8 +285,8 @@ static bool take_data(struct exchange *x, const struct frame *f, const uint8_t *
 		return false;
 	}
 	x->receive_window_bytes -= (int64_t)bytes;
-	if (bytes > 0)
-		exchange_on_data(x, data, bytes);
+	if (bytes > 0 && !exchange_on_data(x, data, bytes))
+		return false;
 	if (f->flags & FRAME_END)
 		exchange_on_end(x);
 	return true;
@@ -290,8 +302,8 @@ static void on_head(struct exchange *x, const struct frame *f)
 		exchange_fail(x, FAIL_BAD_RESPONSE);
 		return;
 	}
-	exchange_on_head(x, head, head_bytes);
-	(void)take_data(x, f, body, body_bytes);
+	if (exchange_on_head(x, head, head_bytes))
+		(void)take_data(x, f, body, body_bytes);
 }
 
 static void on_data(struct exchange *x, const struct frame *f)
@@ -377,7 +389,7 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 	struct frame f;
 	size_t used;
 
-	while (bytes > 0 && t->state != TUNNEL_DEAD) {
+	while (bytes > 0 && t->state != TUNNEL_DEAD && t->doom == NULL) {
 		if (frame_get(data, bytes, &f, &used) != 1) {
 			tunnel_kill(t, 1002, "malformed frame");
 			return;

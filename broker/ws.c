@@ -1,6 +1,7 @@
 /* broker/ws.c - see ws.h. */
 #include "broker/ws.h"
 
+#include "broker/decoder.h"
 #include "broker/slots.h"
 #include "broker/tunnel.h"
 #include "common/bytes.h"
@@ -27,8 +28,9 @@ enum {
 	PONG_WITHIN_MS = 10000,
 	CLOSE_WAIT_MS = 5000,
 	CLOSING_TURNS = 4,
-	REFUSED_MAX = 1024,	     /* sockets that close after a bad token; the oldest is cut */
-	RECEIVE_BUFFERS_MAX = 65536, /* further ones come from the heap */
+	REFUSED_MAX = 1024,	       /* sockets that close after a bad token; the oldest is cut */
+	RECEIVE_BUFFERS_MAX = 65536,   /* further ones come from the heap */
+	DECODE_HERE_BYTES = 64 * 1024, /* larger messages are decoded on another thread */
 };
 
 static const char PING_TEXT[] = "pipegate";
@@ -39,6 +41,7 @@ struct ws {
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	struct hub *hub;
+	struct decoder *decoder;
 	uint8_t *out; /* LWS_PRE and TUNNEL_PULL_BYTES */
 	/* Of the sockets: each is on one of them. */
 	struct deadlines silences, pongs, closings, refused;
@@ -52,13 +55,15 @@ struct ws_socket {
 	struct ws *ws;
 	struct lws *wsi;
 	struct ws_handshake *handshake; /* NULL once established */
-	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
-	struct buf in;	       /* a message that has not come whole */
-	int64_t heard_ms;      /* anything from the peer */
-	int64_t asked_ms;      /* when the last Ping was due */
-	int64_t written_bytes; /* of messages; control frames are not worth counting */
-	int64_t taken_bytes;   /* of them the peer's kernel had so many when asked */
-	bool ping_due;	       /* it has not been sent yet */
+	struct tunnel *tunnel;	/* NULL until established, and where the token was refused */
+	struct buf in;		/* a message that has not come whole */
+	struct decode_job *job; /* one that has, and is being decoded */
+	bool paused;		/* nothing is read */
+	int64_t heard_ms;	/* anything from the peer */
+	int64_t asked_ms;	/* when the last Ping was due */
+	int64_t written_bytes;	/* of messages; control frames are not worth counting */
+	int64_t taken_bytes;	/* of them the peer's kernel had so many when asked */
+	bool ping_due;		/* it has not been sent yet */
 	const void *used; /* in its receive buffer: there is something that nobody needs any more */
 	struct deadlines *list; /* the one that `check` is on; NULL: none */
 	struct deadline check;
@@ -124,11 +129,31 @@ static void check_at(struct ws_socket *s, struct deadlines *list, int64_t at_ms)
 		deadline_set(list, &s->check, at_ms);
 }
 
+static bool wants_pause(const struct ws_socket *s)
+{
+	return !s->closing && (s->job != NULL || (s->tunnel != NULL && s->tunnel->paused));
+}
+
+/* While nothing is read no Pong comes in either: see is_alive(). */
+static void review_reading(struct ws_socket *s)
+{
+	bool pause = wants_pause(s);
+
+	if (pause == s->paused)
+		return;
+	s->paused = pause;
+	(void)lws_rx_flow_control(s->wsi, !pause);
+	if (!pause && s->list == &s->ws->pongs) /* it may lie there unread */
+		check_at(s, s->list, (int64_t)uv_now(s->ws->loop) + PONG_WITHIN_MS);
+}
+
 static void close_on(struct ws_socket *s, struct deadlines *list, int code, const char *reason)
 {
 	s->closing = true;
 	s->close_code = code;
 	s->close_reason = reason;
+	buf_fini(&s->in);
+	review_reading(s);
 	lws_callback_on_writable(s->wsi);
 	/* A peer that reads nothing never lets us write. */
 	check_at(s, list, (int64_t)uv_now(s->ws->loop) + CLOSE_WAIT_MS);
@@ -162,7 +187,17 @@ static void io_close(void *socket)
 {
 	struct ws_socket *s = socket;
 
+	if (s->job != NULL)
+		decoder_cancel(s->job);
+	s->job = NULL;
 	start_closing(s, s->tunnel->close_code, s->tunnel->close_reason);
+	if (s->tunnel->cut && (lws_partial_buffered(s->wsi) || say_close(s) == 0))
+		hang_up(s);
+}
+
+static void io_reading(void *socket)
+{
+	review_reading(socket);
 }
 
 static int write_flags(const struct tunnel *t, bool first, bool final)
@@ -200,7 +235,8 @@ static void io_flush(void *socket)
 		start_closing(s, 1011, "write failed");
 }
 
-static const struct tunnel_io tunnel_io = {.flush = io_flush, .close = io_close};
+static const struct tunnel_io tunnel_io = {
+	.flush = io_flush, .close = io_close, .reading = io_reading};
 
 /* --- is the peer there? ---
  *
@@ -225,6 +261,15 @@ static int64_t taken(const struct ws_socket *s)
 
 	(void)ioctl(lws_get_socket_fd(s->wsi), SIOCOUTQ, &unsent_bytes);
 	return s->written_bytes - unsent_bytes;
+}
+
+/* No Pong came in time. It is alive if it takes what was sent before the Ping; or, where we read nothing, if
+ * its kernel has acknowledged everything, the Ping included. */
+static bool is_alive(const struct ws_socket *s)
+{
+	int64_t taken_bytes = taken(s);
+
+	return taken_bytes > s->taken_bytes || (s->paused && taken_bytes >= s->written_bytes);
 }
 
 static void ask(struct ws_socket *s, int64_t now_ms)
@@ -268,8 +313,8 @@ void ws_tick(struct ws *w)
 		struct ws_socket *s = OWNER_OF(d, struct ws_socket, check);
 		if (s->heard_ms >= s->asked_ms)
 			watch_silence(s);
-		else if (taken(s) > s->taken_bytes)
-			ask(s, now_ms); /* a slow one: it reads what was sent before our Ping */
+		else if (is_alive(s))
+			ask(s, now_ms);
 		else
 			hang_up(s);
 	}
@@ -310,6 +355,30 @@ static void on_established(struct ws_socket *s)
 	s->handshake = NULL;
 }
 
+static void on_decoded(void *socket)
+{
+	struct ws_socket *s = socket;
+
+	s->job = NULL;
+	review_reading(s);
+}
+
+/* The message in s->in is whole. */
+static void on_whole_message(struct ws_socket *s)
+{
+	bool large = s->tunnel->codec->decode != NULL && buf_bytes(&s->in) > DECODE_HERE_BYTES;
+
+	if (large && s->job == NULL) {
+		s->job = decoder_start(s->ws->decoder, s->tunnel, &s->in, on_decoded, s);
+		review_reading(s);
+	} else {
+		struct buf whole = s->in; /* a close frees what is in s->in */
+		s->in = (struct buf){0};
+		tunnel_on_message(s->tunnel, buf_first(&whole), buf_bytes(&whole));
+		buf_fini(&whole);
+	}
+}
+
 /* One piece of a message. A message that came in one piece is used where it lies. */
 static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 {
@@ -317,20 +386,16 @@ static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 
 	if (s->closing || s->tunnel == NULL)
 		return 0;
-	if (buf_bytes(&s->in) + bytes > s->tunnel->codec->max_message_bytes) {
+	if (buf_bytes(&s->in) + bytes > budget_message_bytes(s->tunnel))
 		tunnel_kill(s->tunnel, 1009, "message too big");
-		buf_fini(&s->in);
-		return 0;
-	}
-	if (final && buf_bytes(&s->in) == 0) {
+	else if (final && buf_bytes(&s->in) == 0)
 		tunnel_on_message(s->tunnel, data, bytes);
-		return 0;
-	}
-	buf_append(&s->in, data, bytes);
-	if (final) {
-		tunnel_on_message(s->tunnel, buf_first(&s->in), buf_bytes(&s->in));
-		buf_fini(&s->in);
-	}
+	else if (!buf_try_append(&s->in, data, bytes))
+		tunnel_kill(s->tunnel, 1011, "no memory");
+	else if (final)
+		on_whole_message(s);
+	else
+		tunnel_on_piece(s->tunnel, buf_bytes(&s->in));
 	return 0;
 }
 
@@ -345,6 +410,8 @@ static int on_writable(struct ws_socket *s)
 
 static void forget(struct ws_socket *s)
 {
+	if (s->job != NULL)
+		decoder_cancel(s->job);
 	buf_fini(&s->in);
 	free(s->handshake);
 	free(s);
@@ -447,6 +514,7 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	lws_set_allocator(allocate);
 	w->loop = loop;
 	w->hub = hub;
+	w->decoder = decoder_new(loop);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);
 	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
@@ -469,6 +537,7 @@ void ws_destroy(struct ws **wp)
 		return;
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
+	decoder_destroy(&w->decoder);
 	/* Of a loop that is not its own, libwebsockets 4.1 leaves the second half to a second call, for when
 	 * the loop has closed its handles. */
 	for (int i = 0; i < CLOSING_TURNS; i++)

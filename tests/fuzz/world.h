@@ -22,6 +22,7 @@ struct world_socket {
 	struct tunnel *tunnel; /* NULL: not connected */
 	bool closing;	       /* the broker has closed it */
 	bool blocked;	       /* takes nothing now */
+	bool paused;	       /* the broker does not read it */
 	struct buf sent;       /* v2: frames; v1: one message after the other, NUL in between */
 	bool in_message;
 };
@@ -78,6 +79,14 @@ static inline void world_close(void *socket)
 	s->closing = true;
 }
 
+static inline void world_reading(void *socket)
+{
+	struct world_socket *s = socket;
+
+	CHECK(!s->closing && s->tunnel->paused != s->paused);
+	s->paused = s->tunnel->paused;
+}
+
 static inline void world_init(struct world *w)
 {
 	const struct hub_io io = {.ctx = w, .reply = world_reply};
@@ -85,6 +94,8 @@ static inline void world_init(struct world *w)
 	*w = (struct world){.config = {.max_body_bytes = 400000,
 				       .max_queue_depth = 3,
 				       .max_concurrent = 2,
+				       .max_tunnels = 3,
+				       .max_buffer_bytes_per_id = 4 << 20,
 				       .v1_message_bytes = 4096,
 				       .response_timeout_ms = 20000,
 				       .idle_timeout_ms = 15000,
@@ -192,7 +203,7 @@ static inline void world_lose_responders(struct world *w)
 static inline void world_connect(struct world *w, size_t slot, const struct codec *codec,
 				 const char *id)
 {
-	static const struct tunnel_io io = {world_flush, world_close};
+	static const struct tunnel_io io = {world_flush, world_close, world_reading};
 	struct world_socket *s = &w->sockets[slot];
 	struct auth_grant grant = {.life_ms = w->life_ms ? w->life_ms : INT64_MAX / 2};
 

@@ -37,7 +37,9 @@ static void pass(struct hub *h, int64_t now_ms)
 /* The responder asks again after each hold of 10 s: that is no progress of the exchange. */
 static void test_holds_do_not_put_the_time_out_off(void **state)
 {
-	struct config config = {.max_queue_depth = 10,
+	struct config config = {.max_tunnels = 1,
+				.max_buffer_bytes_per_id = 1 << 20,
+				.max_queue_depth = 10,
 				.max_concurrent = 10,
 				.response_timeout_ms = 25000,
 				.idle_timeout_ms = 25000,

@@ -1,0 +1,194 @@
+/* broker/budget.c - Bytes held for one connection id: all its requests, responses and tunnels. See hub.h.
+ *
+ *   0 ......... quiet ......... full ................ limit
+ *               |  (7/8)        |   room for one message |
+ *
+ * Over `full` the sockets of the id's tunnels are not read until its callers have read, and new requests
+ * are refused. Slow callers so slow down their own id. Unfinished messages alone could fill the budget, and
+ * then nothing would ever be read: so one tunnel at a time, the one with the largest unfinished message, is
+ * read nevertheless. There is room for that behind `full`. If nothing comes on it, it is closed, and the next
+ * one has its turn. */
+#include "broker/hub.h"
+#include "broker/tunnel.h"
+
+enum { STALL_MS = 10000 };
+
+static size_t limit_bytes(const struct hub *h)
+{
+	return (size_t)h->config->max_buffer_bytes_per_id;
+}
+
+/* Room for the largest message, which is read even when the budget is full. */
+static size_t message_room_bytes(const struct hub *h)
+{
+	size_t half = limit_bytes(h) / 2;
+
+	return half < BUDGET_MESSAGE_BYTES ? half : BUDGET_MESSAGE_BYTES;
+}
+
+static size_t full_bytes(const struct hub *h)
+{
+	return limit_bytes(h) - message_room_bytes(h);
+}
+
+size_t budget_message_bytes(const struct tunnel *t)
+{
+	size_t room = message_room_bytes(t->hub), most = t->codec->max_message_bytes;
+
+	return room < most ? room : most;
+}
+
+bool budget_is_full(const struct route *r)
+{
+	return r->full;
+}
+
+bool budget_is_tight(const struct route *r)
+{
+	return r->held_bytes > full_bytes(r->hub) / 2;
+}
+
+size_t budget_room_bytes(const struct route *r)
+{
+	size_t full = full_bytes(r->hub);
+
+	return r->held_bytes < full ? full - r->held_bytes : 0;
+}
+
+bool budget_admits(const struct route *r, size_t bytes)
+{
+	size_t limit = limit_bytes(r->hub);
+
+	return bytes <= limit && r->held_bytes <= limit - bytes;
+}
+
+static void mark(struct route *r)
+{
+	if (!r->marked)
+		TAILQ_INSERT_TAIL(&r->hub->marked_routes, r, marked_link);
+	r->marked = true;
+}
+
+void budget_unmark(struct route *r)
+{
+	if (r->marked)
+		TAILQ_REMOVE(&r->hub->marked_routes, r, marked_link);
+	r->marked = false;
+}
+
+void budget_charge(struct route *r, size_t *charged, size_t bytes)
+{
+	size_t full = full_bytes(r->hub);
+
+	if (*charged == bytes)
+		return;
+	r->held_bytes = r->held_bytes - *charged + bytes;
+	r->hub->stats.held_bytes += bytes;
+	r->hub->stats.held_bytes -= *charged;
+	*charged = bytes;
+	bool was_full = r->full;
+	r->full = r->held_bytes > (was_full ? full - full / 8 : full);
+	r->hub->stats.full_ids += r->full;
+	r->hub->stats.full_ids -= was_full;
+	if (r->full || was_full)
+		mark(r);
+}
+
+/* --- who is read --- */
+
+/* The tunnel with the largest unfinished message, if there is room for the rest of that. */
+static struct tunnel *choose_reader(const struct route *r)
+{
+	struct tunnel *t, *best = NULL;
+
+	TAILQ_FOREACH (t, &r->tunnels, siblings) {
+		if (t->unfinished && (best == NULL || t->message_bytes > best->message_bytes))
+			best = t;
+	}
+	if (best == NULL || !budget_admits(r, budget_message_bytes(best) - best->message_bytes))
+		return NULL;
+	return best;
+}
+
+static void set_paused(struct tunnel *t, bool paused)
+{
+	if (t->paused == paused || t->socket == NULL)
+		return;
+	t->paused = paused;
+	t->io->reading(t->socket);
+}
+
+static void settle_route(struct route *r)
+{
+	struct hub *h = r->hub;
+	struct tunnel *t;
+
+	if (!r->full)
+		r->reader = NULL;
+	else if (r->reader == NULL && (r->reader = choose_reader(r)) != NULL)
+		deadline_set(&h->stalls, &r->reader->stall, h->now_ms + STALL_MS);
+	TAILQ_FOREACH (t, &r->tunnels, siblings)
+		set_paused(t, r->full && t != r->reader);
+}
+
+void budget_settle(struct hub *h)
+{
+	struct route *r;
+
+	while ((r = TAILQ_FIRST(&h->marked_routes)) != NULL) {
+		budget_unmark(r);
+		settle_route(r);
+	}
+}
+
+/* --- unfinished messages --- */
+
+static int64_t message_wait_ms(const struct hub *h)
+{
+	return h->config->response_timeout_ms;
+}
+
+void budget_message(struct tunnel *t, size_t bytes, bool unfinished)
+{
+	struct hub *h = t->hub;
+
+	if (t->state == TUNNEL_DEAD)
+		bytes = unfinished = 0;
+	if (unfinished && !t->unfinished)
+		deadline_set(&h->messages, &t->message, h->now_ms + message_wait_ms(h));
+	if (!unfinished)
+		deadline_clear(&h->messages, &t->message);
+	deadline_clear(&h->stalls, &t->stall);
+	t->unfinished = unfinished;
+	if (t->home->reader == t) {
+		if (unfinished)
+			deadline_set(&h->stalls, &t->stall, h->now_ms + STALL_MS);
+		else
+			t->home->reader = NULL;
+	}
+	budget_charge(t->home, &t->message_bytes, bytes);
+	if (t->home->full)
+		mark(t->home);
+}
+
+void budget_new_tunnel(struct tunnel *t)
+{
+	if (t->home->full)
+		mark(t->home);
+}
+
+void budget_tick(struct hub *h)
+{
+	struct deadline *d;
+
+	while ((d = deadline_take_due(&h->messages, h->now_ms)) != NULL) {
+		struct tunnel *t = OWNER_OF(d, struct tunnel, message);
+		if (t->paused) /* the rest of it may be there, unread */
+			deadline_set(&h->messages, &t->message, h->now_ms + message_wait_ms(h));
+		else
+			tunnel_kill(t, 1008, "message not complete in time");
+	}
+	while ((d = deadline_take_due(&h->stalls, h->now_ms)) != NULL)
+		tunnel_kill(OWNER_OF(d, struct tunnel, stall), 1008,
+			    "unfinished message holds the buffer");
+}

@@ -1,0 +1,26 @@
+/* broker/v1_request.h - Writes a request as the message of protocol v1 (common/PROTOCOL.md, "Tunnel v1").
+ *
+ * The cost is linear in the head: names and pairs are written as they are read, without a tree of JSON
+ * values. The body is not written here: base64 of any part of it can be made when it is sent. */
+#ifndef PIPEGATE_V1_REQUEST_H
+#define PIPEGATE_V1_REQUEST_H
+
+#include "common/buf.h"
+#include "common/fail.h"
+#include "common/gatemsg.h"
+
+/* What stands behind the base64 of the body. */
+#define V1_REQUEST_TAIL "\"}"
+
+struct v1_request {
+	const uint8_t *corr; /* CORR_BYTES */
+	const void *head;    /* common/head.h */
+	size_t head_bytes;
+	size_t body_bytes;
+	bool has_length; /* `content-length` is written even for an empty body */
+};
+
+/* Appends the message up to its body. FAIL_BAD_REQUEST: no method or target. FAIL_OVERLOADED: no memory. */
+enum fail v1_request_write(const struct v1_request *r, struct buf *out) MUST_CHECK;
+
+#endif
