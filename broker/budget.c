@@ -48,13 +48,6 @@ bool budget_is_tight(const struct route *r)
 	return r->held_bytes > full_bytes(r->hub) / 2;
 }
 
-size_t budget_room_bytes(const struct route *r)
-{
-	size_t full = full_bytes(r->hub);
-
-	return r->held_bytes < full ? full - r->held_bytes : 0;
-}
-
 bool budget_admits(const struct route *r, size_t bytes)
 {
 	size_t limit = limit_bytes(r->hub);
@@ -118,6 +111,15 @@ static void set_paused(struct tunnel *t, bool paused)
 	t->io->reading(t->socket);
 }
 
+/* There is credit again for those that got none. */
+static void wake_uploads(struct tunnel *t)
+{
+	struct exchange *x;
+
+	TAILQ_FOREACH (x, &t->running, place)
+		exchange_touch(x);
+}
+
 static void settle_route(struct route *r)
 {
 	struct hub *h = r->hub;
@@ -127,8 +129,11 @@ static void settle_route(struct route *r)
 		r->reader = NULL;
 	else if (r->reader == NULL && (r->reader = choose_reader(r)) != NULL)
 		deadline_set(&h->stalls, &r->reader->stall, h->now_ms + STALL_MS);
-	TAILQ_FOREACH (t, &r->tunnels, siblings)
+	TAILQ_FOREACH (t, &r->tunnels, siblings) {
 		set_paused(t, r->full && t != r->reader);
+		if (!r->full)
+			wake_uploads(t);
+	}
 }
 
 void budget_settle(struct hub *h)

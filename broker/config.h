@@ -25,7 +25,7 @@ struct config {
 	int64_t max_body_bytes; /* 0: no limit */
 	int64_t max_queue_depth;
 	int64_t max_concurrent;
-	int64_t max_websockets; /* of one connection id */
+	int64_t max_websockets; /* on one tunnel */
 	int64_t max_tunnels;	/* of one connection id */
 	int64_t max_buffer_bytes_per_id;
 	int64_t v1_message_bytes;

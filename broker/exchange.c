@@ -330,7 +330,8 @@ void exchange_settle(struct exchange *x)
 		exchange_free(x);
 		return;
 	}
-	x->granted_bytes = x->up_end || x->down_end ? 0 : m.number;
+	/* WebSockets are idle for most of their time: theirs is not charged before it comes. */
+	x->granted_bytes = x->up_end || x->down_end || x->websocket ? 0 : m.number;
 	piece_given(x, &m);
 }
 

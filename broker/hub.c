@@ -212,9 +212,10 @@ void hub_settle(struct hub *h)
 	struct exchange *x;
 	struct tunnel *t;
 
-	/* Replies can make room for more of an upload, and writes for more credit: so until both
-	 * lists are empty. */
-	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels)) {
+	/* Replies can make room for more of an upload, writes for more credit, and both for more of the
+	 * budget: so until all lists are empty. */
+	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels) ||
+	       !TAILQ_EMPTY(&h->marked_routes)) {
 		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)
 			exchange_settle(x);
 		while ((t = TAILQ_FIRST(&h->dirty_tunnels)) != NULL) {
@@ -225,8 +226,8 @@ void hub_settle(struct hub *h)
 			else if (t->socket != NULL)
 				t->io->flush(t->socket);
 		}
+		budget_settle(h);
 	}
-	budget_settle(h);
 	reap_tunnels(h);
 	route_forget_idle(h);
 }

@@ -57,7 +57,7 @@ struct exchange {
 	struct buf head;	  /* emptied once it went down the tunnel */
 	bool is_head;		  /* v1, once it is gone: its method was HEAD */
 	struct buf up;		  /* body bytes not yet gone down */
-	size_t granted_bytes;	  /* the last reply allowed so many more */
+	size_t granted_bytes;	  /* the last reply allowed so many more, and they are charged */
 	bool up_end;		  /* `up` holds the last of it */
 	bool up_end_sent;	  /* and that went down too */
 	int64_t up_bytes;	  /* came so far */
@@ -168,7 +168,7 @@ struct hub {
 	struct tunnel_list dirty_tunnels;
 	struct tunnel_list dead_tunnels;
 	struct process *processes;
-	struct socket *sockets; /* by corr */
+	struct socket *sockets;		   /* by corr */
 	TAILQ_HEAD(, route) marked_routes; /* budget_settle() must look at them */
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
 	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
@@ -255,7 +255,6 @@ void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest
 /* --- budget.c: PIPEGATE_MAX_BUFFER_BYTES_PER_ID --- */
 bool budget_is_full(const struct route *r);  /* nothing new is taken for it */
 bool budget_is_tight(const struct route *r); /* windows shall not grow */
-size_t budget_room_bytes(const struct route *r);
 bool budget_admits(const struct route *r, size_t bytes);
 size_t budget_message_bytes(const struct tunnel *t); /* the largest message from its client */
 

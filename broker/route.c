@@ -17,6 +17,9 @@ enum {
 	/* So many requests may wait for names never seen, all together: each takes one of the
 	 * responder's slots (1024), and a scan of ids must not take them all. */
 	UNSEEN_QUEUED_MAX = 256,
+	/* Callers' WebSockets of one id: as many as this number of tunnels may have. Each holds a descriptor,
+	 * and ids may have many tunnels. Further ones are refused. */
+	WEBSOCKETS_TUNNELS = 4,
 };
 
 /* A caller's WebSocket that a tunnel took. */
@@ -223,6 +226,12 @@ void route_dequeue(struct exchange *x)
 	deadline_clear(&r->hub->offline_waits, &x->offline);
 }
 
+/* Of an id, the one that is asked for included: exchanges, or sockets that outlive theirs. */
+static size_t websockets_of(const struct route *r)
+{
+	return r->websockets > r->sockets + 1 ? r->websockets : r->sockets + 1;
+}
+
 enum fail route_accept(struct route *r, struct exchange *x)
 {
 	struct hub *h = r->hub;
@@ -231,8 +240,9 @@ enum fail route_accept(struct route *r, struct exchange *x)
 
 	if (budget_is_full(r))
 		return FAIL_OVERLOADED;
-	if (x->websocket && r->websockets > (size_t)h->config->max_websockets)
-		return FAIL_QUEUE_FULL; /* each has a descriptor, however many tunnels there are */
+	if (x->websocket &&
+	    websockets_of(r) > WEBSOCKETS_TUNNELS * (size_t)h->config->max_websockets)
+		return FAIL_QUEUE_FULL;
 	struct tunnel *t = pick(r, x, &refusal);
 	if (t != NULL) {
 		give(r, t, x);

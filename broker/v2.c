@@ -96,11 +96,10 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 {
 	(void)t;
 	size_t held = buf_bytes(&x->up);
-	size_t room = budget_room_bytes(x->home) + x->granted_bytes; /* that is charged already */
 	size_t most = held < UP_BUFFER_BYTES ? UP_BUFFER_BYTES - held : 0;
 
-	if (most > room)
-		most = room;
+	if (budget_is_full(x->home))
+		return 0;
 	/* A whole piece or nothing: small credits would make small messages for the rest of the upload. */
 	return most >= GATE_PIECE_BYTES ? (int64_t)most : 0;
 }
