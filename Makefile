@@ -132,6 +132,8 @@ C_FILES := $(wildcard */*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
 # uthash, and && that guards a pointer, are beyond gcc 12's analyzer.
 NO_NOISE := -Wno-analyzer-malloc-leak -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference
 SCRIPTS := .ci/run tests/install-deps tests/fuzz/run tests/demo/run tests/demo/app/echo.cgi
+measure:
+	$(Q)tests/lint/measure.py
 lint:
 	$(Q)tests/install-deps build test lint
 	clang-format --dry-run -Werror $(C_FILES)
@@ -179,6 +181,6 @@ uninstall:
 
 clean: ; $(Q)rm -rf build build-*
 
-.PHONY: all unit replay harnesses fuzz integration browser tsan valgrind soak bench systemd-check test demo deps deps-test lint install uninstall clean
+.PHONY: all unit replay harnesses fuzz integration browser measure tsan valgrind soak bench systemd-check test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
