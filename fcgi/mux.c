@@ -47,6 +47,7 @@ struct mux {
 	bool unfinished;  /* the rounds did not suffice */
 	int64_t alive_ms; /* when the next ALIVE is due */
 	int64_t check_ms; /* when the next look for overdue replies is */
+	bool put_off;	  /* it was late, and is made once more before anybody is judged */
 };
 
 /* --- towards the asks --- */
@@ -236,21 +237,28 @@ static void say_alive(struct mux *m)
 	gate_link_notify(m->link, &g);
 }
 
-/* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits for ever. */
-static void answer_overdue(struct mux *m)
+/* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits for ever. After a stall of
+ * this process, replies may still be on their way through ZeroMQ's thread. True: there were some. */
+static bool answer_overdue(struct mux *m)
 {
 	int64_t now = clock_now_ms();
+	bool some = false;
 
 	if (m->waiting == 0 || now < m->check_ms)
-		return;
+		return false;
+	m->put_off = !m->put_off && now - m->check_ms >= CHECK_MS;
 	m->check_ms = now + CHECK_MS;
+	if (m->put_off)
+		return false;
 	for (uint16_t i = 0; i < m->seat_count; i++) {
 		struct seat *s = &m->seats[i];
 		if (s->state != SEAT_WAITING || now < s->until_ms)
 			continue;
 		log_limited_error("", "gate.no_reply seat=%u", i);
 		answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+		some = true;
 	}
+	return some;
 }
 
 int mux_timeout_ms(const struct mux *m)
@@ -268,7 +276,6 @@ void mux_work(struct mux *m)
 	gate_link_work(m->link);
 	if (m->parked > 0)
 		retry_parked(m, true);
-	answer_overdue(m);
 	/* A reply can make a new ask. And whatever was sent may have taken the sign that something came: so
 	 * nothing is sent behind the last look, or the next one does not wait. While much is under way a round takes
 	 * longer than the next replies, so there is an end to them. */
@@ -277,6 +284,8 @@ void mux_work(struct mux *m)
 		drain_broker(m);
 		m->unfinished = drain_asks(m);
 	}
+	if (answer_overdue(m)) /* what has come is taken first */
+		m->unfinished = true;
 }
 
 void mux_watch(struct mux *m, int epoll_fd, void *data)

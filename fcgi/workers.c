@@ -95,11 +95,14 @@ static void release(struct workers *w, struct slot *s)
 
 static void give_to_thread(struct workers *w, struct slot *s)
 {
-	s->in_thread = true;
-	if (threads_run(w->threads, &s->job))
-		return;
+	/* A newcomer waits behind the others, and does not postpone their retry. */
+	if (STAILQ_EMPTY(&w->unthreaded)) {
+		s->in_thread = true;
+		if (threads_run(w->threads, &s->job))
+			return;
+		w->threads_due_ms = w->now_ms + RETRY_MS;
+	}
 	s->in_thread = false;
-	w->threads_due_ms = w->now_ms + RETRY_MS;
 	STAILQ_INSERT_TAIL(&w->unthreaded, s, link);
 }
 

@@ -320,3 +320,72 @@ def test_messages_that_the_broker_has_not_looked_at(server):
     assert eager.next() == PONG
     eager.close()
     assert broker.stop().count("gate.malformed bytes=200") == sent_bytes // len(odd) + 1
+
+
+def test_callers_of_websockets_who_read_nothing(make_web, make_app, server):
+    """They count until they are closed, and are closed in time: while the app still writes, and once it has ended."""
+    if server != "lighttpd":
+        pytest.skip("the listener; a web server would read for them")
+    ends = threading.Event()
+
+    def handler(request, connection):
+        open_handshake(request, connection)
+        piece = frame(BINARY, bytes(60000))
+        try:
+            for _ in range(100) if request.target == "/ends" else iter(int, 1):
+                connection.send(piece)
+        finally:
+            ends.set()
+        return False
+
+    web = make_web(PIPEGATE_MAX_WEBSOCKETS=2, PIPEGATE_IDLE_TIMEOUT=3)
+    web.client(make_app(handler).url)
+    before = web.broker.descriptors()
+
+    def ask_for(path):
+        return WebSocketCaller(web.broker_port, f"/demo/{path}", receive_buffer=4096)
+
+    def refused():
+        other = ask_for("other")
+        status, headers = other.head()
+        other.close()
+        return status == 503 and dict(headers).get("x-pipegate-error") == "queue-full; delivered=no"
+
+    deaf = [ask_for("ends"), ask_for("writes")]
+    for c in deaf:
+        assert c.head()[0] == 101
+    assert refused()
+    # The first of them is over for the client, the second is given up: what is left are their sockets.
+    web.wait_metric("pipegate_exchanges_running", 0)
+    wait_until(lambda: web.broker.descriptors() <= before, "both are closed")
+    deaf.append(ask_for("ends"))
+    assert deaf[-1].head()[0] == 101
+    for c in deaf:
+        c.close()
+
+
+def test_a_caller_who_reads_nothing_of_an_ended_websocket(make_web, make_app, server):
+    """No exchange is left of it, but the socket: it takes the place of one."""
+    if server != "lighttpd":
+        pytest.skip("the listener; a web server would read for it")
+
+    def handler(request, connection):
+        open_handshake(request, connection)
+        connection.send(frame(BINARY, bytes(60000)))
+        return False
+
+    web = make_web(PIPEGATE_MAX_WEBSOCKETS=2)
+    web.client(make_app(handler).url)
+    before = web.broker.descriptors()
+    deaf, statuses = [], []
+    start = time.monotonic()
+    for _ in range(8):
+        deaf.append(WebSocketCaller(web.broker_port, "/demo/x", receive_buffer=4096))
+        status = deaf[-1].head()[0]
+        web.wait_metric("pipegate_exchanges_running", 0)
+        if time.monotonic() - start < 2:  # so long the first two stay at least
+            statuses.append(status)
+    assert statuses == [101, 101, 503, 503, 503, 503, 503, 503][:len(statuses)]
+    wait_until(lambda: web.broker.descriptors() <= before, "they are closed, if they take it or not")
+    for c in deaf:
+        c.close()

@@ -511,7 +511,7 @@ def test_the_limit(make_web, make_app):
     r = WebSocketCaller(web.port, "/demo/").response()
     assert (r.status, r.error) == (503, "queue-full; delivered=no")
     first[0].close()
-    web.wait_metric("pipegate_exchanges_running", 1)
+    web.wait_metric("pipegate_websockets", 1)  # its socket counts until it is closed
     WebSocketCaller(web.port, "/demo/").opened().close()
 
 
