@@ -226,6 +226,8 @@ static bool give_head(struct answer *a)
 	snprintf(number, sizeof number, "%03d", a->status);
 	head_add(&whole, ":status", number);
 	head_add(&whole, ":origin", a->settings->target.url);
+	if (a->settings->host_header == HOST_NAME)
+		head_add(&whole, ":host", a->settings->host_name);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
 		if (http_hop_by_hop(&f) || http_connection_names(&connection, &f))

@@ -3,6 +3,7 @@
 
 #include "client/answer.h"
 #include "client/base.h"
+#include "common/destination.h"
 #include "common/head.h"
 #include "common/http.h"
 
@@ -63,7 +64,8 @@ static void put_field(struct buf *out, const struct head_field *f)
 	memcpy(at + 2 + f->value_bytes, "\r\n", 2);
 }
 
-static bool put_host(struct buf *out, const struct settings *s, const void *head, size_t head_bytes)
+/* What Host says to the app. */
+static struct head_field host_for_app(const struct settings *s, const void *head, size_t head_bytes)
 {
 	const char *name = s->host_header == HOST_NAME ? s->host_name : s->target.authority;
 	struct head_field given, host = {"Host", 4, name, strlen(name)};
@@ -73,10 +75,53 @@ static bool put_host(struct buf *out, const struct settings *s, const void *head
 		host.value = given.value;
 		host.value_bytes = given.value_bytes;
 	}
+	return host;
+}
+
+static bool put_host(struct buf *out, const struct settings *s, const void *head, size_t head_bytes)
+{
+	struct head_field host = host_for_app(s, head, head_bytes);
+
 	if (!http_value_valid(host.value, host.value_bytes))
 		return false;
 	put_field(out, &host);
 	return true;
+}
+
+/* How Destination and If of WebDAV name the app: by its own scheme, Host and base, which is what it compares them with. The
+ * public prefix has been taken off. */
+struct naming {
+	struct destination_map map;
+	struct buf origin;
+	bool ready;
+};
+
+static void naming_init(struct naming *n, const struct settings *s, const void *head,
+			size_t head_bytes)
+{
+	struct head_field host = host_for_app(s, head, head_bytes), public;
+
+	n->ready = true;
+	n->map.from_prefix = "";
+	n->map.to_prefix = s->target.base;
+	if (!head_find(head, head_bytes, "host", &public) ||
+	    !place_read_host(&n->map.from, SCHEME_HTTP, public.value, public.value_bytes))
+		n->map.from = (struct place){0};
+	put(&n->origin, strncmp(s->target.origin, "https", 5) == 0 ? "https://" : "http://");
+	buf_append(&n->origin, host.value, host.value_bytes);
+	buf_append(&n->origin, "", 1);
+	n->map.to_origin = (const char *)buf_first(&n->origin);
+}
+
+static void put_named(struct buf *out, const struct naming *n, const struct head_field *f)
+{
+	struct buf value = {0};
+
+	destination_write(&value, &n->map, f);
+	struct head_field named = {f->name, f->name_bytes, (const char *)buf_first(&value),
+				   buf_bytes(&value)};
+	put_field(out, &named);
+	buf_fini(&value);
 }
 
 /* What stands elsewhere, or is between two machines only: a v1 server hands on all that the caller sent. */
@@ -102,6 +147,7 @@ static bool put_fields(struct buf *out, struct request *r, const struct settings
 {
 	struct http_connection connection = {0};
 	struct head_reader reader;
+	struct naming naming = {0};
 	struct head_field f;
 	int more;
 
@@ -113,15 +159,23 @@ static bool put_fields(struct buf *out, struct request *r, const struct settings
 		if (is_ours_to_write(&connection, &f))
 			continue;
 		if (!http_token_valid(f.name, f.name_bytes) ||
-		    !http_value_valid(f.value, f.value_bytes))
-			return false;
+		    !http_value_valid(f.value, f.value_bytes)) {
+			more = -1;
+			break;
+		}
 		while (f.value_bytes > 0 && (*f.value == ' ' || *f.value == '\t')) {
 			f.value++;
 			f.value_bytes--;
 		}
-		put_field(out, &f);
+		if (destination_is_in(&f) && !naming.ready)
+			naming_init(&naming, s, head, head_bytes);
+		if (destination_is_in(&f))
+			put_named(out, &naming, &f);
+		else
+			put_field(out, &f);
 		note_field(r, &f);
 	}
+	buf_fini(&naming.origin);
 	return more == 0;
 }
 

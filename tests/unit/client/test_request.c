@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 /* after those that it needs */
 #include <cmocka.h>
@@ -60,6 +61,51 @@ static void refuse(enum fail why)
 
 	assert_int_equal(write_it(&out, true), why);
 	buf_fini(&out);
+}
+
+/* WebDAV names URLs of its server: here they are the app's, by its own scheme, Host and base. */
+static void test_destinations(void **state)
+{
+	static const struct {
+		const char *name, *value, *line;
+	} rows[] = {
+		{"destination", "https://public.example/x%2F?y",
+		 "destination: http://public.example/base/x%2F?y"},
+		{"Destination", "http://PUBLIC.example:80",
+		 "Destination: http://public.example/base/"},
+		{"destination", "/x", "destination: /base/x"},
+		{"destination", "https://other.example/x", "destination: https://other.example/x"},
+		{"destination", "http://public.example:81/x",
+		 "destination: http://public.example:81/x"},
+		{"destination", "/../x", "destination: /../x"},
+		{"destination", "//public.example/x", "destination: //public.example/x"},
+		{"destination", "container/object", "destination: container/object"},
+		{"if",
+		 "<https://public.example/x> (<urn:uuid:1> [\"a)<\"]) </y> (Not <DAV:no-lock>)",
+		 "if: <http://public.example/base/x> (<urn:uuid:1> [\"a)<\"]) </base/y> (Not "
+		 "<DAV:no-lock>)"},
+		{"if", "(<http://public.example/token>)", "if: (<http://public.example/token>)"},
+		{"if", "<http://public.example/x", "if: <http://public.example/x"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char text[512];
+		start("COPY", "/a");
+		head_add(&head, rows[i].name, rows[i].value);
+		head_add(&head, "host", "public.example");
+		snprintf(text, sizeof text,
+			 "COPY /base/a HTTP/1.1\r\nHost: public.example\r\n%s\r\n\r\n",
+			 rows[i].line);
+		expect(false, text);
+	}
+	settings.host_header = HOST_TARGET;
+	start("MOVE", "/a");
+	head_add(&head, "host", "public.example");
+	head_add(&head, "destination", "https://public.example/x");
+	expect(false, "MOVE /base/a HTTP/1.1\r\nHost: app:3000\r\ndestination: "
+		      "http://app:3000/base/x\r\n\r\n");
+	settings.host_header = HOST_KEEP;
 }
 
 static void test_fields(void **state)
@@ -295,7 +341,8 @@ int main(void)
 					   TEST(test_impossible),
 					   TEST(test_upgrade),
 					   TEST(test_last_on_its_connection),
-					   TEST(test_base_is_a_boundary)};
+					   TEST(test_base_is_a_boundary),
+					   TEST(test_destinations)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
