@@ -171,7 +171,6 @@ static void build_head(struct caller *c, const struct listener_request *r, size_
 
 static void judge(struct caller *c, const struct listener_request *r)
 {
-	struct listener_text length = listener_find(r, "content-length");
 	size_t stripped = read_id(c, r->path);
 
 	name_it(c, r);
@@ -179,10 +178,8 @@ static void judge(struct caller *c, const struct listener_request *r)
 		c->fail = hides_id(r->path) ? FAIL_BAD_PATH : FAIL_NOT_FOUND;
 	else if (!http_path_is_plain(r->path.at, r->path.bytes))
 		c->fail = FAIL_BAD_PATH;
-	else if ((length.bytes > 0 && !text_is(length, "0")) ||
-		 listener_find(r, "transfer-encoding").bytes > 0 ||
-		 !http_value_valid(r->query.at, r->query.bytes))
-		c->fail = FAIL_BAD_REQUEST; /* a handshake has no body */
+	else if (!http_value_valid(r->query.at, r->query.bytes))
+		c->fail = FAIL_BAD_REQUEST;
 	else
 		build_head(c, r, stripped);
 }

@@ -210,21 +210,18 @@ static void take_caller(void *ctx, int fd, void *take_state)
 	free(h);
 }
 
-static bool is_token_of_ours(const struct config *c, char *token, size_t bytes)
-{
-	bool ours = token != NULL && auth_is_ours(c, token, bytes);
-
-	free(token);
-	return ours;
-}
-
 /* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the app there. */
 static bool is_lost_client(const struct config *c, const struct listener_request *r)
 {
 	size_t bearer_bytes = 0, query_bytes = 0;
+	char *bearer = find_bearer(r, &bearer_bytes);
+	char *query = find_query_token(r, &query_bytes);
+	bool lost = offers_v2(r) || (bearer && auth_is_ours(c, bearer, bearer_bytes)) ||
+		    (query && auth_is_ours(c, query, query_bytes));
 
-	return offers_v2(r) || is_token_of_ours(c, find_bearer(r, &bearer_bytes), bearer_bytes) ||
-	       is_token_of_ours(c, find_query_token(r, &query_bytes), query_bytes);
+	free(bearer);
+	free(query);
+	return lost;
 }
 
 static void refuse_lost_client(struct front *front, const struct caller *caller,
@@ -237,7 +234,7 @@ static void refuse_lost_client(struct front *front, const struct caller *caller,
 	front->hub->stats.refused_total++;
 	log_limited_info("",
 			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
-			 caller->id);
+			 *caller->id ? caller->id : "-");
 	answer_refuse(&out->whole, &caller->to, detail);
 }
 

@@ -12,7 +12,8 @@ enum single { HOST, UPGRADE, KEY, VERSION, AUTHORIZATION, SINGLES };
 struct found {
 	size_t count[SINGLES];
 	struct listener_text value[SINGLES];
-	bool wants; /* Upgrade has "websocket" among others */
+	bool wants;    /* Upgrade has "websocket", perhaps among others */
+	bool has_body; /* so it says */
 };
 
 static bool list_has_websocket(struct listener_text list)
@@ -26,6 +27,12 @@ static bool list_has_websocket(struct listener_text list)
 	return false;
 }
 
+static bool declares_body(const struct head_field *f)
+{
+	return (field_is(f, "content-length") && !(f->value_bytes == 1 && *f->value == '0')) ||
+	       field_is(f, "transfer-encoding");
+}
+
 static void find_singles(struct found *x, const struct listener_request *r)
 {
 	static const char *const names[SINGLES] = {"host", "upgrade", "sec-websocket-key",
@@ -33,7 +40,9 @@ static void find_singles(struct found *x, const struct listener_request *r)
 
 	for (size_t i = 0; i < r->header_count; i++) {
 		const struct listener_header *h = &r->headers[i];
-		struct head_field f = {h->name.at, h->name.bytes, "", 0};
+		struct head_field f = {h->name.at, h->name.bytes, h->value.at ? h->value.at : "",
+				       h->value.bytes};
+		x->has_body = x->has_body || declares_body(&f);
 		for (size_t j = 0; j < SINGLES; j++) {
 			if (!field_is(&f, names[j]))
 				continue;
@@ -55,8 +64,8 @@ enum handshake handshake_judge(const struct listener_request *r)
 		if (x.count[i] > 1)
 			return HANDSHAKE_BAD;
 	}
-	bool good = r->connection_upgrade && r->http_minor >= 1 && strcmp(r->method, "GET") == 0 &&
-		    x.value[UPGRADE].bytes == 9 &&
+	bool good = !x.has_body && r->connection_upgrade && r->http_minor >= 1 &&
+		    strcmp(r->method, "GET") == 0 && x.value[UPGRADE].bytes == 9 &&
 		    strncasecmp(x.value[UPGRADE].at, "websocket", 9) == 0 &&
 		    x.value[HOST].bytes > 0 &&
 		    http_host_valid(x.value[HOST].at, x.value[HOST].bytes);

@@ -6,8 +6,8 @@
 
 enum handshake {
 	HANDSHAKE_NONE, /* it asks for no WebSocket */
-	HANDSHAKE_GOOD, /* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket */
-	HANDSHAKE_BAD,	/* it asks for one, but not so; or says something twice that is said once */
+	HANDSHAKE_GOOD, /* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket, no body */
+	HANDSHAKE_BAD, /* it asks for one, but not so; or says something twice that is said once */
 };
 
 enum handshake handshake_judge(const struct listener_request *r);

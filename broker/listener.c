@@ -158,7 +158,7 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	r->query = question ? (struct listener_text){question + 1, x->url.bytes - path_bytes - 1}
 			    : (struct listener_text){"", 0};
 	r->has_query = question != NULL;
-	r->connection_upgrade = parser.upgrade;
+	r->connection_upgrade = (parser.flags & F_CONNECTION_UPGRADE) != 0;
 	r->http_minor = parser.http_major == 1 ? (int)parser.http_minor : -1;
 	r->extra = (struct listener_text){text + used, bytes - used};
 	return 0;

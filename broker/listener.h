@@ -38,7 +38,7 @@ struct listener_request {
 	const struct listener_header *headers;
 	size_t header_count;
 	int http_minor;		    /* of HTTP/1.x; -1 for others */
-	bool connection_upgrade;    /* Connection has "upgrade", and there is an Upgrade */
+	bool connection_upgrade;    /* "upgrade" is among what Connection names */
 	struct listener_text extra; /* bytes after the head */
 };
 

@@ -37,6 +37,45 @@ void ws_adopt(struct ws *ws, int fd, struct ws_handshake *handshake)
 	close(fd);
 }
 
+static bool is_one_of(const struct head_field *f, const char *const *names)
+{
+	while (*names != NULL && !field_is(f, *names))
+		names++;
+	return *names != NULL;
+}
+
+/* What an app may see of a caller's handshake. */
+static void check_head(const struct head *h)
+{
+	static const char *const ours[] = {"x-pipegate-correlation-id",
+					   "x-forwarded-for",
+					   "x-forwarded-proto",
+					   "x-forwarded-host",
+					   "x-forwarded-port",
+					   "x-forwarded-prefix",
+					   "forwarded",
+					   NULL};
+	struct head_reader reader;
+	struct head_field f;
+	size_t forwarding = 0, hosts = 0;
+	int more;
+
+	head_reader_init(&reader, h->data, h->bytes);
+	while ((more = head_next(&reader, &f)) == 1) {
+		CHECK(*f.name == ':' || http_token_valid(f.name, f.name_bytes));
+		CHECK(http_value_valid(f.value, f.value_bytes) && !http_hop_by_hop(&f));
+		hosts += http_name_is(&f, "host");
+		if (http_is_forwarding(&f))
+			CHECK(is_one_of(&f, ours) && ++forwarding <= 7);
+		if (field_is(&f, "authorization") &&
+		    f.value_bytes > 7) /* a tunnel's token goes to no app */
+			CHECK(!auth_is_ours(&config, f.value + 7, f.value_bytes - 7));
+		CHECK(!field_is(&f, "sec-websocket-protocol") ||
+		      memmem(f.value, f.value_bytes, ",pipegate.v2,", 13) == NULL);
+	}
+	CHECK(more == 0 && hosts == 1);
+}
+
 /* Stands in for broker/upgrade.c: a caller's WebSocket would be here. */
 void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void *data,
 		   size_t bytes)
@@ -49,6 +88,7 @@ void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void
 	CHECK(head_valid(caller->head.data, caller->head.bytes) && *caller->id != '\0');
 	CHECK(head_find(caller->head.data, caller->head.bytes, ":target", &f) && *f.value == '/');
 	CHECK(http_value_valid(f.value, f.value_bytes));
+	check_head(&caller->head);
 	caller_free(caller);
 	adopted++;
 	close(fd);

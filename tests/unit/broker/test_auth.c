@@ -247,6 +247,35 @@ static void test_claims(void **state)
 	}
 }
 
+/* Signed with our secret, whatever it says: not for an app's eyes. */
+static void test_ours(void **state)
+{
+	static const struct {
+		const char *claims, *key;
+		bool ours;
+	} rows[] = {
+		{"{}", secret, true},
+		{"{\"sub\":\"abc\",\"exp\":1}", secret, true},
+		{"{\"sub\":\"abc\",\"iss\":\"elsewhere\"}", secret, true},
+		{"{\"sub\":\"abc\"}", "another", false},
+		{"{\"sub\":\"abc\"}", "", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *token = token_of(HEADER, rows[i].claims, EVP_sha256(), rows[i].key);
+		assert_int_equal(auth_is_ours(&config, token, strlen(token)), rows[i].ours);
+	}
+	const char *token = token_of(HEADER, "{}", EVP_sha512(), secret);
+	assert_true(auth_is_ours(&config, token, strlen(token)));
+	token = token_of(HEADER, "{}", EVP_sha384(), secret); /* not allowed: no tunnel's token */
+	assert_false(auth_is_ours(&config, token, strlen(token)));
+	token = token_of(HEADER, "{}", NULL, NULL);
+	assert_false(auth_is_ours(&config, token, strlen(token)));
+	assert_false(auth_is_ours(&config, "", 0));
+	assert_false(auth_is_ours(&config, "of-the-app", 10));
+}
+
 static void test_no_token(void **state)
 {
 	static const char *const texts[] = {".",     "..",	"...",	 "a",  "a.b",
@@ -269,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_minted), cmocka_unit_test(test_clocks_apart),
 		cmocka_unit_test(test_forged), cmocka_unit_test(test_algorithms),
 		cmocka_unit_test(test_claims), cmocka_unit_test(test_no_token),
+		cmocka_unit_test(test_ours),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
