@@ -3,12 +3,15 @@
 #include "common/head.h"
 #include "fcgi/request.h"
 #include "fcgi/quota.h"
+#include "tests/unit/inbound_rows.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 /* after those that it needs */
 #include <cmocka.h>
 
@@ -251,6 +254,178 @@ static void test_headers(void **state)
 	request_fini(&r);
 }
 
+/* "HTTP_NAME=value" of a field, as web servers write it. The caller frees it. */
+static char *as_variable(const char *name, const char *value)
+{
+	char *text = malloc(strlen(name) + strlen(value) + 7);
+	size_t used = (size_t)sprintf(text, "HTTP_");
+
+	for (; *name != '\0'; name++)
+		text[used++] = (char)(*name == '-' ? '_' : toupper((unsigned char)*name));
+	sprintf(text + used, "=%s", value);
+	return text;
+}
+
+static void test_one_policy(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof inbound_rows / sizeof inbound_rows[0]; i++) {
+		const struct inbound_row *row = &inbound_rows[i];
+		const char *entries[20] = {"REQUEST_METHOD=GET",
+					   "REQUEST_URI=/tunnels/abc/x",
+					   "SCRIPT_NAME=/tunnels/abc/x",
+					   "PIPEGATE_MOUNT=/tunnels",
+					   "HTTPS=on",
+					   "REMOTE_ADDR=192.0.2.7"};
+		char *made[INBOUND_FIELDS_MAX + 1];
+		size_t count = 0;
+		struct request r;
+		made[count++] = as_variable("Host", row->host);
+		for (size_t j = 0; j < INBOUND_FIELDS_MAX && row->fields[j][0] != NULL; j++)
+			made[count++] = as_variable(row->fields[j][0], row->fields[j][1]);
+		for (size_t j = 0; j < count; j++)
+			entries[6 + j] = made[j];
+		read_entries(&r, entries);
+		assert_int_equal(r.kind, REQUEST_TUNNEL);
+		for (size_t j = 0; j < INBOUND_FIELDS_MAX && row->seen[j][0] != NULL; j++)
+			expect_field(&r, row->seen[j][0], row->seen[j][1]);
+		expect_field(&r, "x-pipegate-correlation-id", r.corr_hex);
+		request_fini(&r);
+		while (count > 0)
+			free(made[--count]);
+	}
+}
+
+/* What the web server does not know is left out; what is no host is no part of what we write. */
+static void test_what_is_not_known(void **state)
+{
+	static const struct {
+		const char *entries[4];
+		const char *forwarded, *host, *port, *origin;
+	} rows[] = {
+		{{"REMOTE_ADDR=2001:db8::7", "HTTP_HOST=h"},
+		 "for=\"[2001:db8::7]\";host=h;proto=http",
+		 "h",
+		 "80",
+		 "http://h"},
+		{{"REMOTE_ADDR=@unix"}, "for=unknown;proto=http", NULL, "80", ""},
+		{{NULL}, "proto=http", NULL, "80", ""},
+		{{"HTTP_HOST=a\"b", "HTTPS=on"}, "proto=https", NULL, "443", ""},
+		{{"HTTP_HOST=a b"}, "proto=http", NULL, "80", ""},
+		{{"HTTP_HOST=evil/path?", "REMOTE_ADDR=192.0.2.1"},
+		 "for=192.0.2.1;proto=http",
+		 NULL,
+		 "80",
+		 ""},
+		{{"HTTP_HOST=u@evil"}, "proto=http", NULL, "80", ""},
+		{{"HTTP_HOST=h:"}, "host=\"h:\";proto=http", "h:", "80", "http://h:"},
+		{{"HTTP_HOST=h:99999999"}, "proto=http", NULL, "80", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *entries[8] = {"REQUEST_METHOD=GET", "REQUEST_URI=/abc/x"};
+		struct request r;
+		memcpy(entries + 2, rows[i].entries, sizeof rows[i].entries);
+		read_entries(&r, entries);
+		assert_int_equal(r.kind, REQUEST_TUNNEL);
+		expect_field(&r, "forwarded", rows[i].forwarded);
+		expect_field(&r, "x-forwarded-host", rows[i].host);
+		expect_field(&r, "x-forwarded-port", rows[i].port);
+		assert_string_equal(r.public.origin, rows[i].origin);
+		request_fini(&r);
+	}
+}
+
+static void test_lengths(void **state)
+{
+	static const struct {
+		const char *entries[3];
+		const char *length; /* NULL: refused; "": none is declared */
+	} rows[] = {
+		{{"CONTENT_LENGTH=5"}, "5"},
+		{{"CONTENT_LENGTH=5, 5"}, "5"},
+		{{"CONTENT_LENGTH=5,6"}, NULL},
+		{{"CONTENT_LENGTH=5,"}, NULL},
+		{{"CONTENT_LENGTH=-1"}, NULL},
+		{{"CONTENT_LENGTH=5x"}, NULL},
+		{{"HTTP_TRANSFER_ENCODING=chunked"}, ""},
+		{{"HTTP_TRANSFER_ENCODING=Chunked"}, ""},
+		{{"HTTP_TRANSFER_ENCODING=gzip, chunked"}, NULL},
+		{{"HTTP_TRANSFER_ENCODING=chunked, chunked"}, NULL},
+		{{"HTTP_TRANSFER_ENCODING=gzip", "CONTENT_LENGTH=5"}, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *entries[8] = {"REQUEST_METHOD=POST", "REQUEST_URI=/abc/x"};
+		struct request r;
+		memcpy(entries + 2, rows[i].entries, sizeof rows[i].entries);
+		read_entries(&r, entries);
+		if ((r.kind == REQUEST_TUNNEL) != (rows[i].length != NULL))
+			fail_msg("%s: kind %d", rows[i].entries[0], r.kind);
+		if (rows[i].length != NULL)
+			expect_field(&r, ":length", *rows[i].length ? rows[i].length : NULL);
+		request_fini(&r);
+	}
+}
+
+/* User CPU of reading a request of `fields` fields with a Connection of `names` names. */
+static double seconds_for(size_t fields, size_t names)
+{
+	const char **entries = calloc(fields + 8, sizeof *entries);
+	char *list = malloc(names * 8 + 32), *made = malloc(fields * 32);
+	struct timespec before, after;
+	size_t used = (size_t)sprintf(list, "HTTP_CONNECTION=");
+
+	for (size_t i = 0; i < names; i++)
+		used += (size_t)sprintf(list + used, "a,n%zu,", i % 60);
+	entries[0] = "REQUEST_METHOD=GET";
+	entries[1] = "REQUEST_URI=/abc/x";
+	entries[2] = list;
+	for (size_t i = 0; i < fields; i++) {
+		sprintf(made + i * 32, "HTTP_X_FIELD_%zu=", i);
+		entries[3 + i] = made + i * 32;
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	for (int i = 0; i < 100; i++) {
+		struct request r;
+		read_entries(&r, entries);
+		assert_int_equal(r.kind, REQUEST_TUNNEL);
+		request_fini(&r);
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	free(entries);
+	free(list);
+	free(made);
+	return (double)(after.tv_sec - before.tv_sec) +
+	       (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+}
+
+static void test_cost(void **state)
+{
+	(void)state;
+	double few = seconds_for(250, 1000), many = seconds_for(1000, 4000);
+	if (many > 9 * few)
+		fail_msg("four times as much took %.1f times as long", many / few);
+}
+
+static void test_too_many_names(void **state)
+{
+	char list[1024];
+	const char *entries[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/abc/x", list, NULL};
+	size_t used = (size_t)sprintf(list, "HTTP_CONNECTION=");
+	struct request r;
+
+	(void)state;
+	for (int i = 0; i <= 64; i++)
+		used += (size_t)sprintf(list + used, "n%d,", i);
+	read_entries(&r, entries);
+	assert_int_equal(r.kind, REQUEST_REFUSED);
+	assert_int_equal(r.fail, FAIL_BAD_REQUEST);
+	request_fini(&r);
+}
+
 /* Whether a comma in a Cookie may be where two lines were joined depends on the web server. */
 static void test_cookies(void **state)
 {
@@ -318,6 +493,11 @@ int main(void)
 		cmocka_unit_test(test_redirect_keeps_the_query),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_cookies),
+		cmocka_unit_test(test_one_policy),
+		cmocka_unit_test(test_what_is_not_known),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_too_many_names),
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_share),
 	};

@@ -1,0 +1,78 @@
+/* tests/unit/inbound_rows.h - One policy, two adapters: what a caller says, and what the app sees of it, whether it comes as CGI
+ * variables (fcgi/test_request.c) or as a handshake (broker/test_caller.c). */
+#ifndef PIPEGATE_TEST_INBOUND_ROWS_H
+#define PIPEGATE_TEST_INBOUND_ROWS_H
+
+#include <stddef.h>
+
+enum { INBOUND_FIELDS_MAX = 4 };
+
+/* The rest of the request: for /tunnels/abc/x on https, from 192.0.2.7. */
+static const struct inbound_row {
+	const char *host;
+	const char *fields[INBOUND_FIELDS_MAX][2]; /* of the caller */
+	const char *seen[INBOUND_FIELDS_MAX][2];   /* by the app; NULL: not at all */
+} inbound_rows[] = {
+	/* clang-format off */
+	/* what passes */
+	{"pub.example", {{"X-Mine", "1"}, {"Accept", "a, b"}, {"Via", "1.1 proxy"}, {"X-Request-Id", "7"}},
+	 {{"x-mine", "1"}, {"accept", "a, b"}, {"via", "1.1 proxy"}, {"x-request-id", "7"}}},
+	{"pub.example", {{"X-HTTP-Method-Override", "PUT"}, {"Authorization", "Bearer x"}, {"X-Forward", "1"}, {"X-Original", "2"}},
+	 {{"x-http-method-override", "PUT"}, {"authorization", "Bearer x"}, {"x-forward", "1"}, {"x-original", "2"}}},
+	{"pub.example", {{"X-Real-IPs", "1"}, {"Proxy-Status", "x"}, {"X-Scheme-Name", "2"}, {"X-Host-Name", "3"}},
+	 {{"x-real-ips", "1"}, {"proxy-status", "x"}, {"x-scheme-name", "2"}, {"x-host-name", "3"}}},
+	/* forwarding headers are ours, in every spelling */
+	{"pub.example", {{"X-Forwarded-For", "6.6.6.6"}, {"X-Forwarded-Host", "evil"}, {"X-Forwarded-Port", "1"}, {"Forwarded", "for=6.6.6.6"}},
+	 {{"x-forwarded-for", "192.0.2.7"}, {"x-forwarded-host", "pub.example"}, {"x-forwarded-port", "443"},
+	  {"forwarded", "for=192.0.2.7;host=pub.example;proto=https"}}},
+	{"pub.example", {{"X_Forwarded_For", "6.6.6.6"}, {"X-Forwarded_Proto", "http"}, {"x_forwarded_prefix", "/evil"}, {"x_pipegate_correlation_id", "mine"}},
+	 {{"x-forwarded-for", "192.0.2.7"}, {"x-forwarded-proto", "https"}, {"x-forwarded-prefix", "/tunnels/abc"}}},
+	{"pub.example", {{"X-Forwarded-Ssl", "off"}, {"X-Forwarded-Scheme", "http"}, {"X-Forwarded-By", "me"}, {"X-Forwarded-Uri", "/evil"}},
+	 {{"x-forwarded-ssl", NULL}, {"x-forwarded-scheme", NULL}, {"x-forwarded-by", NULL}, {"x-forwarded-uri", NULL}}},
+	{"pub.example", {{"X-Forwarded", "for=1"}, {"Forwarded-For", "6.6.6.6"}, {"X-Forwarded-Anything", "1"}, {"X-Forwarded-User", "root"}},
+	 {{"x-forwarded", NULL}, {"forwarded-for", NULL}, {"x-forwarded-anything", NULL}, {"x-forwarded-user", NULL}}},
+	{"pub.example", {{"X-Real-IP", "6.6.6.6"}, {"X_Real_IP", "6.6.6.6"}, {"X-Client-IP", "6.6.6.6"}, {"Client-IP", "6.6.6.6"}},
+	 {{"x-real-ip", NULL}, {"x_real_ip", NULL}, {"x-client-ip", NULL}, {"client-ip", NULL}}},
+	{"pub.example", {{"True-Client-IP", "6.6.6.6"}, {"CF-Connecting-IP", "6.6.6.6"}, {"X-Cluster-Client-Ip", "6.6.6.6"}, {"X-ProxyUser-Ip", "6.6.6.6"}},
+	 {{"true-client-ip", NULL}, {"cf-connecting-ip", NULL}, {"x-cluster-client-ip", NULL}, {"x-proxyuser-ip", NULL}}},
+	{"pub.example", {{"Fastly-Client-Ip", "6.6.6.6"}, {"X-Envoy-External-Address", "6.6.6.6"}, {"X-Original-Forwarded-For", "6.6.6.6"}, {"X-Remote-Addr", "6.6.6.6"}},
+	 {{"fastly-client-ip", NULL}, {"x-envoy-external-address", NULL}, {"x-original-forwarded-for", NULL}, {"x-remote-addr", NULL}}},
+	{"pub.example", {{"X-Original-URL", "/evil"}, {"X-Rewrite-URL", "/evil"}, {"X_Original_URL", "/evil"}, {"X-Original-URI", "/evil"}},
+	 {{"x-original-url", NULL}, {"x-rewrite-url", NULL}, {"x_original_url", NULL}, {"x-original-uri", NULL}}},
+	{"pub.example", {{"X-Host", "evil"}, {"X-Original-Host", "evil"}, {"X-HTTP-Host-Override", "evil"}, {"Proxy", "evil"}},
+	 {{"x-host", NULL}, {"x-original-host", NULL}, {"x-http-host-override", NULL}, {"proxy", NULL}}},
+	{"pub.example", {{"Front-End-Https", "off"}, {"X-Url-Scheme", "http"}, {"X-Scheme", "http"}, {"X-Script-Name", "/evil"}},
+	 {{"front-end-https", NULL}, {"x-url-scheme", NULL}, {"x-scheme", NULL}, {"x-script-name", NULL}}},
+	{"pub.example", {{"SCRIPT_NAME", "/evil"}, {"Script-Name", "/evil"}, {"PATH_INFO", "/evil"}, {"X-Pipegate-Anything", "1"}},
+	 {{"script-name", NULL}, {"script_name", NULL}, {"path_info", NULL}, {"x-pipegate-anything", NULL}}},
+	/* hop-by-hop, and what Connection names */
+	{"pub.example", {{"Connection", "x-hop, X_Under"}, {"X-Hop", "1"}, {"X-Under", "2"}, {"X-Far", "3"}},
+	 {{"x-hop", NULL}, {"x-under", NULL}, {"x-far", "3"}, {"connection", NULL}}},
+	{"pub.example", {{"Connection", "x-forwarded-for, forwarded, host"}, {"Keep-Alive", "5"}, {"TE", "trailers"}, {"Keep_Alive", "5"}},
+	 {{"x-forwarded-for", "192.0.2.7"}, {"host", "pub.example"}, {"keep-alive", NULL}, {"te", NULL}}},
+	/* hosts and ports */
+	{"Pub.example:8443", {{0}},
+	 {{"host", "Pub.example:8443"}, {"x-forwarded-host", "Pub.example:8443"}, {"x-forwarded-port", "8443"},
+	  {"forwarded", "for=192.0.2.7;host=\"Pub.example:8443\";proto=https"}}},
+	{"[2001:db8::1]", {{0}},
+	 {{"x-forwarded-host", "[2001:db8::1]"}, {"x-forwarded-port", "443"}, {"forwarded", "for=192.0.2.7;host=\"[2001:db8::1]\";proto=https"}}},
+	/* WebDAV */
+	{"pub.example", {{"Destination", "https://pub.example/tunnels/abc/x%20y"}},
+	 {{"destination", "https://pub.example/x%20y"}}},
+	{"pub.example", {{"Destination", "http://PUB.example/tunnels/abc"}}, {{"destination", "https://pub.example/"}}},
+	{"pub.example:8443", {{"Destination", "https://pub.example:8443/tunnels/abc/x?y"}},
+	 {{"destination", "https://pub.example:8443/x?y"}}},
+	{"pub.example", {{"Destination", "/tunnels/abc/x"}}, {{"destination", "/x"}}},
+	{"pub.example", {{"Destination", "https://pub.example/tunnels/abcd/x"}}, {{"destination", "https://pub.example/tunnels/abcd/x"}}},
+	{"pub.example", {{"Destination", "https://pub.example/tunnels/abc/../x"}}, {{"destination", "https://pub.example/tunnels/abc/../x"}}},
+	{"pub.example", {{"Destination", "https://pub.example/tunnels/abc/%2e%2e%2fx"}},
+	 {{"destination", "https://pub.example/tunnels/abc/%2e%2e%2fx"}}},
+	{"pub.example", {{"Destination", "https://evil.example/tunnels/abc/x"}}, {{"destination", "https://evil.example/tunnels/abc/x"}}},
+	{"pub.example", {{"Destination", "https://u@pub.example/tunnels/abc/x"}}, {{"destination", "https://u@pub.example/tunnels/abc/x"}}},
+	{"pub.example", {{"If", "<https://pub.example/tunnels/abc/x> (<urn:uuid:7> [\"e\"]) </tunnels/abc/y> (Not <https://pub.example/tunnels/abc/z>)"}},
+	 {{"if", "<https://pub.example/x> (<urn:uuid:7> [\"e\"]) </y> (Not <https://pub.example/tunnels/abc/z>)"}}},
+	{"pub.example", {{"If", "(<urn:uuid:7> [\"(<\"]) (\"unended"}}, {{"if", "(<urn:uuid:7> [\"(<\"]) (\"unended"}}},
+	/* clang-format on */
+};
+
+#endif
