@@ -95,7 +95,8 @@ static void test_destinations(void **state)
 		head_add(&head, rows[i].name, rows[i].value);
 		head_add(&head, "host", "public.example");
 		snprintf(text, sizeof text,
-			 "COPY /base/a HTTP/1.1\r\nHost: public.example\r\n%s\r\n\r\n",
+			 "COPY /base/a HTTP/1.1\r\nHost: public.example\r\n%s\r\nConnection: "
+			 "close\r\n\r\n",
 			 rows[i].line);
 		expect(false, text);
 	}
@@ -104,7 +105,7 @@ static void test_destinations(void **state)
 	head_add(&head, "host", "public.example");
 	head_add(&head, "destination", "https://public.example/x");
 	expect(false, "MOVE /base/a HTTP/1.1\r\nHost: app:3000\r\ndestination: "
-		      "http://app:3000/base/x\r\n\r\n");
+		      "http://app:3000/base/x\r\nConnection: close\r\n\r\n");
 	settings.host_header = HOST_KEEP;
 }
 
