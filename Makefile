@@ -64,6 +64,8 @@ $(B)/lib$(1).a: $(filter-out %/main.o %_main.o,$(call objs,$(SRCS_$(1))))
 unit: $$(UNITS_$(1))
 replay harnesses: $$(FUZZ_$(1))
 endef
+# Its allocator has no memory when the test says so.
+$(B)/tests/unit/broker/test_budget: override LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 ENGINE := $(if $(FUZZER),,$(B)/tests/fuzz/replay_main.o)
 $(foreach d,common broker fcgi client,$(eval $(call TESTS,$d)))
 
