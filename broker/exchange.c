@@ -64,7 +64,7 @@ void exchange_recount(struct exchange *x)
 {
 	budget_charge(x->home, &x->held_bytes,
 		      x->head.end + x->up.end + x->granted_bytes + x->answer_head.end +
-			      x->down.end + x->unsent_bytes);
+			      x->down.end);
 }
 
 bool exchange_on_stream(const struct exchange *x)
@@ -85,7 +85,6 @@ static void exchange_free(struct exchange *x)
 		deadline_clear(x->progress_list, &x->progress);
 	deadline_clear(&h->holds, &x->hold);
 	deadline_clear(&h->offline_waits, &x->offline);
-	x->unsent_bytes = 0;
 	drop_bodies(x);
 	x->home->websockets -= x->websocket;
 	route_release(x->home);

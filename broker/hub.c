@@ -134,10 +134,10 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
 {
 	struct exchange *x = exchange_find(h, corr);
 
+	route_socket_unsent(h, corr, bytes); /* which may outlive its exchange */
 	if (x == NULL || x->unsent_bytes == bytes)
 		return;
 	x->unsent_bytes = bytes;
-	exchange_recount(x);
 	exchange_touch(x);
 }
 

@@ -250,6 +250,7 @@ void route_free_all(struct hub *h);
  * closed, which may be long after the end of the exchange: a caller need not read. */
 void route_socket_opened(struct route *r, const struct exchange *x);
 void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
+void route_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
 void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
 
 /* --- budget.c: PIPEGATE_MAX_BUFFER_BYTES_PER_ID --- */

@@ -27,6 +27,7 @@ struct socket {
 	UT_hash_handle hh;
 	uint8_t corr[CORR_BYTES];
 	struct route *route;
+	size_t unsent_bytes; /* its caller has not taken: charged to the route */
 };
 
 struct route *route_find(struct hub *h, const char *id, size_t bytes)
@@ -363,6 +364,15 @@ void route_socket_opened(struct route *r, const struct exchange *x)
 	review(r);
 }
 
+void route_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)
+{
+	struct socket *s;
+
+	HASH_FIND(hh, h->sockets, corr, CORR_BYTES, s);
+	if (s != NULL)
+		budget_charge(s->route, &s->unsent_bytes, bytes);
+}
+
 void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
 {
 	struct socket *s;
@@ -370,6 +380,7 @@ void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
 	HASH_FIND(hh, h->sockets, corr, CORR_BYTES, s);
 	if (s == NULL)
 		return;
+	budget_charge(s->route, &s->unsent_bytes, 0);
 	HASH_DEL(h->sockets, s);
 	s->route->sockets--;
 	review(s->route);

@@ -409,6 +409,8 @@ static void advance(struct upgrade *x)
 		end(x);
 		return;
 	}
+	/* What the caller sends goes in STEPs of its own, and each would fetch more for it to read. */
+	hub_note_unsent(x->owner->hub, x->caller->corr, buf_bytes(&x->out));
 	if (buf_bytes(&x->out) > 0 && x->stuck_ms == 0)
 		x->stuck_ms = now_ms(x);
 	if (buf_bytes(&x->out) == 0) {
