@@ -134,6 +134,8 @@ static void settle_route(struct route *r)
 		if (!r->full)
 			wake_uploads(t);
 	}
+	if (!r->full)
+		route_dispatch(r);
 }
 
 void budget_settle(struct hub *h)

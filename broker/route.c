@@ -275,6 +275,8 @@ static bool may_serve_more(const struct route *r)
 {
 	const struct tunnel *t;
 
+	if (budget_is_full(r))
+		return false; /* responses would find no room; budget_settle() comes back */
 	if (r->queued_websockets > 0)
 		return true;
 	TAILQ_FOREACH (t, &r->tunnels, siblings) {

@@ -121,6 +121,8 @@ static inline void world_check_wait(const struct exchange *x)
 {
 	const struct tunnel *t;
 
+	if (x->route->full)
+		return;
 	TAILQ_FOREACH (t, &x->route->tunnels, siblings)
 		CHECK(t->state != TUNNEL_OPEN || t->running_count >= t->max_running ||
 		      x->websocket || t->codec->refuses(t, x) != FAIL_NONE);
@@ -130,7 +132,8 @@ static inline void world_count(const struct world *w)
 {
 	const struct hub *h = &w->hub;
 	const struct exchange *x;
-	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0;
+	const struct route *r;
+	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0, held = 0, full = 0;
 
 	for (x = h->exchanges; x != NULL; x = x->hh.next) {
 		open++;
@@ -141,12 +144,25 @@ static inline void world_count(const struct world *w)
 		running += x->tunnel != NULL;
 		CHECK(!(x->queued && x->tunnel != NULL) && !(x->failed && x->tunnel != NULL));
 		CHECK(x->progress.at_ms != 0); /* whatever happens, it ends */
+		CHECK(x->held_bytes == x->head.end + x->up.end + x->granted_bytes +
+					       x->answer_head.end + x->down.end);
+		held += x->held_bytes;
 	}
 	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
 		const struct tunnel *t = w->sockets[i].tunnel;
 		tunnels += t != NULL && t->state != TUNNEL_DEAD;
 		CHECK(t == NULL || t->running_count <= t->max_running);
+		held += t != NULL ? t->out_charge + t->message_bytes : 0;
+		CHECK(t == NULL || t->out_charge == t->out.end + t->out_body.end);
+		CHECK(t == NULL || t->state == TUNNEL_DEAD ||
+		      t->paused == (t->home->full && t != t->home->reader && t->route != NULL));
 	}
+	for (r = h->routes; r != NULL; r = r->hh.next) {
+		full += r->full;
+		CHECK(r->tunnel_count <= (size_t)h->config->max_tunnels &&
+		      r->greeting_count <= (size_t)h->config->max_tunnels);
+	}
+	CHECK(h->stats.held_bytes == held && h->stats.full_ids == full);
 	CHECK(h->stats.open == open && h->stats.queued == queued && h->stats.running == running);
 	CHECK(h->stats.tunnels == tunnels && h->unseen_queued == unseen);
 }
