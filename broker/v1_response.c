@@ -29,8 +29,9 @@ struct span {
 
 struct outline {
 	size_t deepest, values;
+	size_t bodies; /* members "body" of the outermost object */
 	bool has_body, has_corr;
-	struct span body; /* the first member "body" of the outermost object that is a string */
+	struct span body; /* the last one of them that is a string */
 	struct span corr; /* the last "correlation_id" */
 };
 
@@ -54,7 +55,7 @@ static void note_value(struct outline *o, const uint8_t *text, const struct span
 	if (span_is(text, name, "correlation_id")) {
 		o->has_corr = true;
 		o->corr = *value;
-	} else if (span_is(text, name, "body") && !o->has_body) {
+	} else if (span_is(text, name, "body")) {
 		o->has_body = true;
 		o->body = *value;
 	}
@@ -93,6 +94,7 @@ static void outline(const uint8_t *text, size_t bytes, struct outline *o)
 			break;
 		case ':':
 			at_value = at_value || depth == 1;
+			o->bodies += depth == 1 && span_is(text, &last, "body");
 			break;
 		default:
 			break;
@@ -375,7 +377,7 @@ static void read_members(struct v1_response *r, const json_t *json, struct buf *
 		parse_headers(r, json_object_get(json, "headers"));
 	if (r->fault != NULL)
 		return;
-	if (cut == NULL || !json_is_real(body)) { /* there is none, or another one later */
+	if (cut == NULL || !json_is_real(body)) { /* or another one, with escapes in its name */
 		read_body_member(r, body);
 	} else if (decode_body(message, *cut, padding)) {
 		r->body = *message;
@@ -395,7 +397,7 @@ void v1_response_decode(struct v1_response *r, struct buf *message)
 	CHECK(message->start == 0);
 	*r = (struct v1_response){0};
 	outline(text, bytes, &o);
-	if (o.has_body && is_base64(text, o.body, &padding))
+	if (o.has_body && o.bodies == 1 && is_base64(text, o.body, &padding))
 		cut = &o.body;
 	size_t rest_bytes = cut ? bytes - (cut->end - cut->start) : bytes;
 	if (!is_simple(&o) || rest_bytes > REST_MAX_BYTES) {

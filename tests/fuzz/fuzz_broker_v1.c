@@ -1,10 +1,50 @@
 /* Protocol v1 at the broker. The first byte says which way: a client's answer, as it comes, to a request
  * that runs; or a request's head, as lines, and its body, on their way to the client. */
+#include "broker/v1_response.h"
+#include "common/b64.h"
 #include "common/response.h"
 #include "tests/fuzz/lines.h"
 #include "tests/fuzz/world.h"
 
 #include <jansson.h>
+
+/* The decoder against what jansson makes of the whole message: they agree on what is valid, and what it says. */
+static void compare(const struct input *in)
+{
+	json_t *json = json_loadb((const char *)in->at, in->left,
+				  JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	const json_t *body = json_object_get(json, "body");
+	const json_t *status = json_object_get(json, "status_code");
+	const json_t *headers = json_object_get(json, "headers");
+	size_t bytes = 0;
+	uint8_t *data = json_is_string(body) ? b64_decode(json_string_value(body),
+							  json_string_length(body), &bytes)
+					     : NULL;
+	struct buf message = {0};
+	struct v1_response r;
+
+	buf_append(&message, in->at, in->left);
+	v1_response_decode(&r, &message);
+	CHECK(message.data == NULL);
+	if (r.fault != NULL && strncmp(r.fault, "too deep", 8) == 0) {
+		CHECK(json == NULL || in->left > 16);
+	} else if (r.fault == NULL) {
+		CHECK(r.has_corr && json_number_value(status) == r.status &&
+		      json_is_string(headers));
+		CHECK(data != NULL && buf_bytes(&r.body) == bytes);
+		CHECK(bytes == 0 || memcmp(buf_first(&r.body), data, bytes) == 0);
+		CHECK(head_valid(buf_first(&r.fields), buf_bytes(&r.fields)));
+	} else {
+		CHECK(json != NULL || !r.has_corr);
+		CHECK(!r.has_corr || data == NULL || !json_is_string(headers) ||
+		      json_string_length(headers) > 0 ||
+		      !(json_number_value(status) >= 200 && json_number_value(status) <= 599) ||
+		      json_number_value(status) != (int)json_number_value(status));
+	}
+	v1_response_fini(&r);
+	free(data);
+	json_decref(json);
+}
 
 static void answer(struct input *in)
 {
@@ -91,9 +131,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct input in = {data, bytes};
 
-	if (input_byte(&in) & 1)
+	if (input_byte(&in) & 1) {
 		request(&in);
-	else
+	} else {
+		compare(&in);
 		answer(&in);
+	}
 	return 0;
 }
