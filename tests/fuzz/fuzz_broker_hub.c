@@ -39,7 +39,7 @@ static void gate_step(struct world *w, struct input *in)
 
 	if (gate_decode(wire, bytes, &m)) { /* a worker names its own exchange and process */
 		memset(m.corr, (int)peer, sizeof m.corr);
-		m.process = 1 + peer % 2;
+		m.process = world_process(w, peer);
 		world_send(w, peer, &m);
 	}
 	free(wire);
@@ -111,6 +111,8 @@ static void clock_step(struct world *w, uint8_t step)
 		hub_drain(&w->hub);
 	else if (step == 0xfe)
 		hub_end_all(&w->hub);
+	else if (step == 0xfc)
+		world_close_websocket(w);
 	else if (step == 0xfd)
 		world_lose_responders(w);
 	else
@@ -141,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	static struct world w;
 
 	world_init(&w);
+	w.websockets = true;
 	while (in.left > 0) {
 		uint8_t step = input_byte(&in);
 		switch (step >> 4) {

@@ -33,6 +33,7 @@ struct world {
 	struct world_peer peers[WORLD_PEERS];
 	struct world_socket sockets[WORLD_SOCKETS];
 	int64_t life_ms; /* of the tokens of tunnels to come; 0: without an end */
+	bool websockets; /* the last peer asks for callers' WebSockets */
 	bool gate_news; /* messages since the hub settled: the broker settles before the next tick */
 };
 
@@ -95,6 +96,7 @@ static inline void world_init(struct world *w)
 				       .max_queue_depth = 3,
 				       .max_concurrent = 2,
 				       .max_tunnels = 3,
+				       .max_websockets = 1,
 				       .max_buffer_bytes_per_id = 4 << 20,
 				       .v1_message_bytes = 4096,
 				       .response_timeout_ms = 20000,
@@ -102,6 +104,25 @@ static inline void world_init(struct world *w)
 				       .offline_wait_ms = 5000}};
 	hub_init(&w->hub, &w->config, &io, 1000);
 	w->hub.boot = 7;
+}
+
+/* The responder process that `peer` belongs to. */
+static inline uint64_t world_process(const struct world *w, size_t peer)
+{
+	return w->websockets && peer == WORLD_PEERS - 1 ? 0 : 1 + peer % 2;
+}
+
+/* The caller's WebSocket is gone: its exchange, and its socket. */
+static inline void world_close_websocket(struct world *w)
+{
+	uint8_t corr[CORR_BYTES];
+
+	memset(corr, WORLD_PEERS - 1, sizeof corr);
+	if (!w->websockets)
+		return;
+	hub_abandon(&w->hub, corr, FAIL_CANCELLED);
+	route_socket_closed(&w->hub, corr);
+	w->peers[WORLD_PEERS - 1].waiting = false;
 }
 
 /* `peer` sends a message to the gate, if it does not wait for a reply. */
@@ -133,7 +154,8 @@ static inline void world_count(const struct world *w)
 	const struct hub *h = &w->hub;
 	const struct exchange *x;
 	const struct route *r;
-	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0, held = 0, full = 0;
+	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0, held = 0, full = 0,
+	       sockets = 0;
 
 	for (x = h->exchanges; x != NULL; x = x->hh.next) {
 		open++;
@@ -159,11 +181,13 @@ static inline void world_count(const struct world *w)
 	}
 	for (r = h->routes; r != NULL; r = r->hh.next) {
 		full += r->full;
+		sockets += r->sockets;
 		CHECK(r->tunnel_count <= (size_t)h->config->max_tunnels &&
 		      r->greeting_count <= (size_t)h->config->max_tunnels);
 	}
 	CHECK(h->stats.held_bytes == held && h->stats.full_ids == full);
 	CHECK(h->stats.open == open && h->stats.queued == queued && h->stats.running == running);
+	CHECK(sockets <= 1); /* one peer asks for them */
 	CHECK(h->stats.tunnels == tunnels && h->unseen_queued == unseen);
 }
 
@@ -209,6 +233,7 @@ static inline void world_lose_responders(struct world *w)
 {
 	if (w->gate_news)
 		world_settle(w);
+	world_close_websocket(w); /* which is none of theirs, but its peer is */
 	hub_set_now(&w->hub, w->hub.now_ms + 10001);
 	hub_tick(&w->hub);
 	world_settle(w);
@@ -295,7 +320,7 @@ static inline void world_open(struct world *w, size_t peer, const char *id, cons
 	struct gate_msg m = {.kind = GATE_OPEN,
 			     .flags = flags,
 			     .number = 10000,
-			     .process = 1 + peer % 2,
+			     .process = world_process(w, peer),
 			     .id = id,
 			     .id_bytes = strlen(id),
 			     .head = head->data,
@@ -317,7 +342,7 @@ static inline void world_step(struct world *w, size_t peer, uint8_t kind, uint8_
 	struct gate_msg m = {.kind = kind,
 			     .flags = flags,
 			     .number = number,
-			     .process = 1 + peer % 2,
+			     .process = world_process(w, peer),
 			     .boot = w->hub.boot,
 			     .body = body,
 			     .body_bytes = body_bytes};
