@@ -38,9 +38,20 @@ struct outline {
 /* Where the string that begins behind `at` ends: at its quote, or at the end of the text. */
 static size_t string_end(const uint8_t *text, size_t bytes, size_t at)
 {
-	while (at < bytes && text[at] != '"')
-		at += text[at] == '\\' ? 2 : 1;
-	return at < bytes ? at : bytes;
+	const uint8_t *quote =
+		NULL; /* the next one: looked for once, however many escapes there are */
+
+	while (at < bytes) {
+		if (quote == NULL || quote < text + at)
+			quote = memchr(text + at, '"', bytes - at);
+		if (quote == NULL)
+			return bytes;
+		const uint8_t *escape = memchr(text + at, '\\', (size_t)(quote - text) - at);
+		if (escape == NULL)
+			return (size_t)(quote - text);
+		at = (size_t)(escape - text) + 2;
+	}
+	return bytes;
 }
 
 static bool span_is(const uint8_t *text, const struct span *s, const char *word)
@@ -138,6 +149,25 @@ static int next_digit(const uint8_t *text, struct span *s)
 	return c == '=' || (c < 0x80 && b64_is_digit((uint8_t)c)) ? c : -1;
 }
 
+/* Takes the next characters, up to `most`, into `out`. -1: one of them does not belong there. */
+static int take_digits(const uint8_t *text, struct span *s, char *out, size_t most)
+{
+	size_t count = s->end - s->start < most ? s->end - s->start : most;
+
+	if (memchr(text + s->start, '\\', count) == NULL) { /* the usual case: no escapes */
+		memcpy(out, text + s->start, count);
+		s->start += count;
+		return (int)count;
+	}
+	for (count = 0; count < most && s->start < s->end; count++) {
+		int c = next_digit(text, s);
+		if (c < 0)
+			return -1;
+		out[count] = (char)c;
+	}
+	return (int)count;
+}
+
 /* Does it hold base64, whole and nothing else? */
 static bool is_base64(const uint8_t *text, struct span s, size_t *padding)
 {
@@ -145,11 +175,16 @@ static bool is_base64(const uint8_t *text, struct span s, size_t *padding)
 
 	*padding = 0;
 	while (s.start < s.end) {
-		int c = next_digit(text, &s);
-		if (c < 0 || (c != '=' && *padding > 0))
+		char piece[PIECE_DIGITS];
+		int count = take_digits(text, &s, piece, sizeof piece);
+		for (int i = 0; i < count; i++) {
+			if (piece[i] != '=' && (*padding > 0 || !b64_is_digit((uint8_t)piece[i])))
+				return false;
+			*padding += piece[i] == '=';
+		}
+		if (count < 0)
 			return false;
-		*padding += c == '=';
-		digits++;
+		digits += (size_t)count;
 	}
 	return digits % 4 == 0 && *padding <= 2;
 }
@@ -162,12 +197,10 @@ static bool decode_body(struct buf *message, struct span s, size_t padding)
 
 	while (s.start < s.end) {
 		char piece[PIECE_DIGITS];
-		size_t digits = 0;
-		while (digits < sizeof piece && s.start < s.end)
-			piece[digits++] = (char)next_digit(data, &s);
-		if (!b64_decode_piece(piece, digits, data + used))
+		int count = take_digits(data, &s, piece, sizeof piece);
+		if (count < 0 || !b64_decode_piece(piece, (size_t)count, data + used))
 			return false;
-		used += digits / 4 * 3;
+		used += (size_t)count / 4 * 3;
 	}
 	message->start = 0;
 	message->end = used - padding;

@@ -128,6 +128,34 @@ static void base64_strict(void **state)
 		assert_null(b64_decode(bad[i], strlen(bad[i]), &bytes));
 }
 
+static void base64_in_pieces(void **state)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint8_t data[50], back[52];
+
+	(void)state;
+	for (int c = 0; c < 256; c++)
+		assert_int_equal(b64_is_digit((uint8_t)c), c != 0 && strchr(digits, c) != NULL);
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (uint8_t)(i * 37);
+	for (size_t length = 1; length <= sizeof data; length++) {
+		for (size_t first = 3; first < length; first += 3) {
+			char pieces[70], *text;
+			size_t text_bytes;
+			memset(pieces, '!', sizeof pieces);
+			b64_encode_piece(data, first, pieces);
+			b64_encode_piece(data + first, length - first, pieces + first / 3 * 4);
+			text = b64_encode(data, length, &text_bytes);
+			assert_memory_equal(pieces, text, text_bytes);
+			assert_int_equal(pieces[text_bytes], '!'); /* nothing behind it, no NUL */
+			assert_true(b64_decode_piece(text, text_bytes, back));
+			assert_memory_equal(back, data, length);
+			free(text);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +164,7 @@ int main(void)
 		cmocka_unit_test(gate_round_trip),
 		cmocka_unit_test(frame_bounds),
 		cmocka_unit_test(base64_strict),
+		cmocka_unit_test(base64_in_pieces),
 	};
 
 	return cmocka_run_group_tests_name("common/codecs", tests, NULL, NULL);
