@@ -339,7 +339,7 @@ def test_slow_callers_by_the_hundred(make_web, make_app):
     def served_at_once():
         start = time.monotonic()
         assert web.get("/good/x").status == 200
-        return SANITIZED or time.monotonic() - start < 1
+        return time.monotonic() - start < 10  # those that are slow are so for longer
 
     wait_until(served_at_once, "Apache has started as many workers as that takes")
     for k in range(20):

@@ -110,6 +110,8 @@ V2_ANSWERS = {
     "a reset of no bytes": ((504, True, "target-unreachable; delivered=maybe"), [v2(RESET, 1, b"")]),
     "a reset of an unknown number": ((504, True, "target-unreachable; delivered=maybe"), [v2(RESET, 1, b"\xff\xff" * 30)]),
     "a reset as if by the broker": ((504, True, "target-unreachable; delivered=maybe"), [v2(RESET, 1, bytes([9, 1]))]),
+    "a body coded in more than chunks": (BAD, [head((b"transfer-encoding", b"gzip, chunked"), body=b"right")]),
+    "chunks in chunks": (BAD, [head((b"transfer-encoding", b"chunked, chunked"), body=b"right")]),
     "a reset after the head": ((200, False, None), [head(flags=0, body=b"right") + v2(RESET, 1, b"\x0c\1")]),
     # frames and messages
     "a frame cut short": (LOST, [RIGHT[:-2]]),
@@ -143,7 +145,8 @@ def test_v2_answers(web, make_app, name, what):
 def test_v2_forged_headers(web, name):
     bad = open_hostile(web, name)
     forged = [(n.encode(), b"/etc/passwd") for n in FORGED] + [(n.lower().encode(), b"/etc/passwd") for n in FORGED]
-    hops = [(n, b"x-kept, chunked, upgrade") for n in (b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"trailer")]
+    hops = [(n, b"x-kept, chunked, upgrade") for n in (b"connection", b"upgrade", b"keep-alive", b"trailer")]
+    hops.append((b"transfer-encoding", b"chunked"))
     outcome = answer_with(web, name, bad, head((b"x-mine", b"1"), *forged, *hops, (b":late", b"x"), body=b"right"))
     r = outcome["response"]
     assert (r.status, r.body, r.complete, r.error, r.header("x-mine")) == (200, b"right", True, None, "1")
