@@ -18,9 +18,15 @@ enum {
 	MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* either way */
 	RESPONSE_BODY_MAX_BYTES =
 		MESSAGE_MAX_BYTES / 4 * 3 - 256 * 1024, /* its base64 and a head fit */
+	HELD_MAX_BYTES =
+		64 * 1024 * 1024, /* bodies of all calls; then no more is read from the apps */
 	FRAGMENT_BYTES = 64 * 1024,
-	CALLS_MAX = 1000,	  /* at the app, and answers on their way */
-	REFUSALS_MAX = CALLS_MAX, /* more, that are only told so */
+	PATH_MAX_BYTES = 64 * 1024,   /* of a request message, as text */
+	INNER_MAX_BYTES = 256 * 1024, /* of the JSON in url_query and headers */
+	DEPTH_MAX = 8,		      /* of the message's JSON ... */
+	MEMBERS_MAX = 64,	      /* ... and its members and elements, all together */
+	CALLS_MAX = 1000,	      /* at the app, and answers on their way */
+	REFUSALS_MAX = CALLS_MAX,     /* more, that are only told so */
 	CORRELATION_ID_MAX_BYTES = 64,
 };
 
@@ -33,7 +39,8 @@ struct call {
 	size_t body_sent_bytes;
 	struct head head;
 	struct buf body;
-	bool too_large;
+	bool too_large; /* or no memory: settle() ends it */
+	bool waits;	/* the fetch: no more of the response now */
 	enum fail fail;
 };
 
@@ -42,8 +49,9 @@ TAILQ_HEAD(call_list, call);
 struct v1 {
 	struct origin *origin;
 	struct call_list running, done;
-	size_t call_count;
-	struct buf out; /* the message under way */
+	size_t call_count, waiting_count, too_large_count;
+	size_t held_bytes; /* of the bodies of requests and responses of all calls */
+	struct buf out;	   /* the message under way */
 	bool out_begun;
 };
 
@@ -107,9 +115,12 @@ static bool put_query_text(struct buf *out, const json_t *value)
 	return true;
 }
 
-/* A member that is a string which itself holds JSON. NULL: it is not. */
+/* A member that is a string which itself holds JSON. NULL: it is not, or too long: a value of two bytes of JSON takes
+ * some hundred of memory. */
 static json_t *read_inner(const json_t *text)
 {
+	if (json_string_length(text) > INNER_MAX_BYTES)
+		return NULL;
 	return json_loadb(json_string_value(text), json_string_length(text), JSON_ALLOW_NUL, NULL);
 }
 
@@ -178,7 +189,9 @@ static bool read_fields(struct v1_request *r, const json_t *message)
 	char length[24];
 
 	if (r->correlation_id == NULL || !json_is_string(path) || !json_is_string(query) ||
-	    !json_is_string(method) || !json_is_string(headers) || !json_is_string(body))
+	    !json_is_string(method) || !json_is_string(headers) || !json_is_string(body) ||
+	    json_string_length(path) > PATH_MAX_BYTES ||
+	    json_string_length(method) > PATH_MAX_BYTES)
 		return false;
 	r->body = b64_decode(json_string_value(body), json_string_length(body), &r->body_bytes);
 	put_path(&target, path);
@@ -198,9 +211,45 @@ static bool read_fields(struct v1_request *r, const json_t *message)
 	return good;
 }
 
+/* The end of the string that begins at `at`. */
+static const char *skip_string(const char *at, const char *end)
+{
+	for (at++; at < end && *at != '"'; at++) {
+		if (*at == '\\')
+			at++;
+	}
+	return at;
+}
+
+/* Counted before it is parsed: 16 MiB of "{},{}," would be more than a gigabyte. */
+static bool is_modest(const char *json, size_t bytes)
+{
+	const char *end = json + bytes;
+	size_t depth = 0, members = 0;
+
+	for (const char *at = json; at < end; at++) {
+		if (*at == '"') {
+			at = skip_string(at, end);
+		} else if (*at == '{' || *at == '[') {
+			depth++;
+			members++;
+		} else if (*at == '}' || *at == ']') {
+			depth -= depth > 0;
+		} else if (*at == ',') {
+			members++;
+		}
+		if (depth > DEPTH_MAX || members > MEMBERS_MAX)
+			return false;
+	}
+	return true;
+}
+
 bool v1_request_read(struct v1_request *r, const void *json, size_t bytes)
 {
-	json_t *message = json_loadb(json, bytes, JSON_ALLOW_NUL, NULL);
+	json_t *message = NULL;
+
+	if (is_modest(json, bytes))
+		message = json_loadb(json, bytes, JSON_ALLOW_NUL, NULL);
 
 	r->correlation_id = read_correlation_id(message);
 	bool good = read_fields(r, message);
@@ -218,23 +267,83 @@ void v1_request_fini(struct v1_request *r)
 
 /* --- calls; events of the fetch only mark --- */
 
+static void drop_body(struct call *c)
+{
+	c->v1->held_bytes -= buf_bytes(&c->body);
+	buf_fini(&c->body);
+}
+
+/* It cannot be carried. The fetch must not be cancelled from within its events: settle() does it. */
+static void refuse_response(struct call *c)
+{
+	drop_body(c);
+	if (!c->too_large)
+		c->v1->too_large_count++;
+	c->too_large = true;
+}
+
+/* May more of this response be read? One call always may while no whole response waits to be sent: its end makes
+ * room. */
+static bool may_go_on(const struct call *c)
+{
+	const struct v1 *v = c->v1;
+
+	return v->held_bytes <= HELD_MAX_BYTES ||
+	       (c == TAILQ_FIRST(&v->running) && TAILQ_EMPTY(&v->done) && buf_bytes(&v->out) == 0);
+}
+
+static void set_waits(struct call *c, bool waits)
+{
+	if (c->waits != waits)
+		c->v1->waiting_count += waits ? 1 : (size_t)-1;
+	c->waits = waits;
+}
+
+static int head_status(const struct call *c)
+{
+	struct head_field f;
+	long long status;
+
+	if (!head_find(c->head.data, c->head.bytes, ":status", &f) ||
+	    !http_length_parse(f.value, f.value_bytes, &status))
+		return 0;
+	return (int)status;
+}
+
+static bool has_body(const struct call *c)
+{
+	struct head_field method;
+	int status = head_status(c);
+	bool is_head = head_find(c->request.head.data, c->request.head.bytes, ":method", &method) &&
+		       method.value_bytes == 4 && memcmp(method.value, "HEAD", 4) == 0;
+
+	return !is_head && status != 204 && status != 304;
+}
+
 static void on_head(void *ctx, const struct head *h)
 {
 	struct call *c = ctx;
+	struct head_field f;
+	long long length;
 
 	head_append(&c->head, h);
+	if (has_body(c) && head_find(h->data, h->bytes, "content-length", &f) &&
+	    http_length_parse(f.value, f.value_bytes, &length) && length > RESPONSE_BODY_MAX_BYTES)
+		refuse_response(c);
 }
 
 static bool on_data(void *ctx, const void *data, size_t bytes)
 {
 	struct call *c = ctx;
 
-	c->too_large = c->too_large || buf_bytes(&c->body) + bytes > RESPONSE_BODY_MAX_BYTES;
-	if (c->too_large)
-		buf_fini(&c->body); /* the rest is thrown away */
-	else
-		buf_append(&c->body, data, bytes);
-	return true;
+	if (c->too_large || buf_bytes(&c->body) + bytes > RESPONSE_BODY_MAX_BYTES ||
+	    !buf_try_append(&c->body, data, bytes)) {
+		refuse_response(c);
+		return false;
+	}
+	c->v1->held_bytes += bytes;
+	set_waits(c, !may_go_on(c));
+	return !c->waits;
 }
 
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
@@ -251,6 +360,14 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 	return (ssize_t)bytes;
 }
 
+static void drop_request_body(struct call *c)
+{
+	c->v1->held_bytes -= c->request.body_bytes;
+	free(c->request.body);
+	c->request.body = NULL;
+	c->request.body_bytes = c->body_sent_bytes = 0;
+}
+
 static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 {
 	struct call *c = ctx;
@@ -258,6 +375,9 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 	(void)maybe_delivered; /* v1 cannot say it */
 	c->fetch = NULL;
 	c->fail = f;
+	c->v1->too_large_count -= c->too_large;
+	set_waits(c, false);
+	drop_request_body(c);
 	TAILQ_REMOVE(&c->v1->running, c, link);
 	TAILQ_INSERT_TAIL(&c->v1->done, c, link);
 }
@@ -269,9 +389,12 @@ static void call_free(struct call *c, struct call_list *list)
 	fetch_cancel(&c->fetch);
 	TAILQ_REMOVE(list, c, link);
 	c->v1->call_count--;
+	c->v1->too_large_count -= c->too_large && list == &c->v1->running;
+	set_waits(c, false);
+	drop_request_body(c);
+	drop_body(c);
 	v1_request_fini(&c->request);
 	head_fini(&c->head);
-	buf_fini(&c->body);
 	free(c);
 }
 
@@ -284,7 +407,9 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 
 	if (!v1_request_read(&c->request, data, bytes))
 		refusal = FAIL_BAD_REQUEST;
-	else if (v->call_count >= CALLS_MAX)
+	else if (v->call_count >= CALLS_MAX ||
+		 (c->request.body_bytes > 0 &&
+		  v->held_bytes + c->request.body_bytes > HELD_MAX_BYTES))
 		refusal = FAIL_OVERLOADED;
 	if (c->request.correlation_id == NULL || v->call_count >= CALLS_MAX + REFUSALS_MAX) {
 		log_limited_warn("", "message.ignored running=%zu bytes=%zu", v->call_count, bytes);
@@ -294,6 +419,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 	}
 	c->v1 = v;
 	v->call_count++;
+	v->held_bytes += c->request.body_bytes;
 	TAILQ_INSERT_TAIL(&v->running, c, link);
 	if (refusal == FAIL_NONE) {
 		c->fetch = fetch_start(v->origin, c->request.head.data, c->request.head.bytes,
@@ -367,45 +493,64 @@ static void add_answer_header(json_t *headers, const struct head_field *f)
 
 static int answer_status(const struct call *c)
 {
-	struct head_field f;
-	long long status;
+	int status = head_status(c);
 
 	if (c->too_large)
 		return 502;
 	if (c->fail == FAIL_BAD_REQUEST || c->fail == FAIL_BAD_PATH || c->fail == FAIL_OVERLOADED)
 		return fail_status(c->fail, false);
-	if (c->fail != FAIL_NONE || !head_find(c->head.data, c->head.bytes, ":status", &f) ||
-	    !http_length_parse(f.value, f.value_bytes, &status))
-		return 504;
-	return (int)status;
+	return c->fail != FAIL_NONE || status == 0 ? 504 : status;
 }
 
-static char *answer_json(struct call *c)
+static json_t *answer_headers(const struct call *c)
 {
-	int status = answer_status(c);
-	bool whole = !c->too_large && c->fail == FAIL_NONE;
 	json_t *headers = json_object();
 	struct head_reader r;
 	struct head_field f;
-	size_t body_bytes;
 
+	if (c->too_large)
+		json_object_set_new(headers, "content-type", json_string("application/json"));
+	if (c->too_large || c->fail != FAIL_NONE)
+		return headers;
 	head_reader_init(&r, c->head.data, c->head.bytes);
-	while (whole && head_next(&r, &f) == 1) {
+	while (head_next(&r, &f) == 1) {
 		if (f.name[0] != ':')
 			add_answer_header(headers, &f);
 	}
+	return headers;
+}
+
+static void put_text(struct buf *out, const char *text)
+{
+	buf_append(out, text, strlen(text));
+}
+
+/* The message, without a copy of its body: that may be 12 MiB. */
+static void put_answer(struct buf *out, struct call *c)
+{
+	static const char too_large[] =
+		"{\"detail\":\"The response is larger than a tunnel of protocol v1 carries.\"}";
+	bool whole = !c->too_large && c->fail == FAIL_NONE;
+	const void *body = c->too_large ? (const void *)too_large : buf_first(&c->body);
+	size_t body_bytes = c->too_large ? sizeof too_large - 1 : whole ? buf_bytes(&c->body) : 0;
+	json_t *headers = answer_headers(c);
 	char *headers_text = json_dumps(headers, JSON_COMPACT);
-	char *body = b64_encode(buf_first(&c->body), whole ? buf_bytes(&c->body) : 0, &body_bytes);
-	json_t *message =
-		json_pack("{s:s, s:s, s:s, s:i}", "correlation_id", c->request.correlation_id,
-			  "headers", headers_text, "body", body, "status_code", status);
+	json_t *message = json_pack("{s:s, s:s, s:i}", "correlation_id", c->request.correlation_id,
+				    "headers", headers_text, "status_code", answer_status(c));
 	char *text = json_dumps(message, JSON_COMPACT);
+
 	CHECK(text != NULL);
+	text[strlen(text) - 1] = '\0'; /* the brace */
+	put_text(out, text);
+	put_text(out, ",\"body\":\"");
+	if (body_bytes > 0)
+		b64_encode_piece(body, body_bytes,
+				 (char *)buf_extend(out, (body_bytes + 2) / 3 * 4));
+	put_text(out, "\"}");
 	json_decref(message);
 	json_decref(headers);
 	free(headers_text);
-	free(body);
-	return text;
+	free(text);
 }
 
 static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
@@ -416,10 +561,8 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 	if (buf_bytes(&v->out) == 0) {
 		if (c == NULL)
 			return 0;
-		char *text = answer_json(c);
-		buf_append(&v->out, text, strlen(text));
+		put_answer(&v->out, c);
 		v->out_begun = false;
-		free(text);
 		call_free(c, &v->done);
 	}
 	size_t bytes = buf_bytes(&v->out);
@@ -446,15 +589,34 @@ static void *open_session(struct origin *origin, const struct session_socket *so
 	return v;
 }
 
+/* Ends calls whose response is too large, and lets others go on. Events of a fetch touch no other call. */
 static void settle(void *session)
 {
-	(void)session;
+	struct v1 *v = session;
+	struct call *c, *next;
+
+	if (v->too_large_count + v->waiting_count == 0)
+		return;
+	for (c = TAILQ_FIRST(&v->running); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->too_large) {
+			fetch_cancel(&c->fetch);
+			on_end(c, FAIL_BAD_RESPONSE, true);
+		} else if (c->waits && may_go_on(c)) {
+			set_waits(c, false);
+			fetch_resume(c->fetch, false, true);
+		}
+	}
 }
 
 static bool is_unsettled(void *session)
 {
-	(void)session;
-	return false;
+	struct v1 *v = session;
+	struct call *first = TAILQ_FIRST(&v->running);
+
+	return v->too_large_count > 0 ||
+	       (v->waiting_count > 0 &&
+		(v->held_bytes <= HELD_MAX_BYTES || (first->waits && may_go_on(first))));
 }
 
 static void drain(void *session)

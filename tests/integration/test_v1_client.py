@@ -8,7 +8,7 @@ import uuid
 import pytest
 import websockets
 
-from harness import PATIENCE_S, App, Process, environment, program, token
+from harness import PATIENCE_S, SANITIZED, App, Process, environment, program, report, token
 
 
 class V1Server:
@@ -118,3 +118,68 @@ def test_response_headers_that_are_no_utf8(ask):
     status, headers, _ = ask(handler)("x")
     assert status == 200 and headers["content-disposition"] == 'attachment; filename="été.pdf"'
     assert (headers["x-utf"], headers["x-both"]) == ("é", "é, é")
+
+
+def test_target_base_is_a_boundary(tmp_path, make_app):
+    """Whatever the server sends: a hostile one, or the original's, which hands on what a caller wrote."""
+    app, server = make_app(), V1Server()
+    client = Process(tmp_path, "client-base", [program("client"), f"{app.url}/base", f"ws://127.0.0.1:{server.port}/"],
+                     environment(PIPEGATE_TOKEN=token()))
+    try:
+        client.wait_log("protocol=v1")
+        for path in ("../x", "..", "a/../../x", "%2e%2e/x", "..%2fx", "..\\x", "..%5cx", "%252e%252e/x", "..;/x", "..;a=b", "a\0/../x"):
+            assert server.ask(path) == (400, {}, b""), path
+        assert app.count == 0
+        for path in ("..x", "a/.../b", "%2e", "a%2fb"):
+            assert seen_by_app(server.ask(path))[0] == f"/base/{path}"
+    finally:
+        client.stop()
+        server.close()
+
+
+def test_responses_that_are_too_large(ask):
+    """12 MiB are too much for a message of v1: said at once where the app declares it, else when the count passes."""
+    def handler(request, connection):
+        if request.target == "/declared":
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nbegin")
+            closed.append(connection.wait_peer_gone())
+            return False
+        if request.target == "/endless":
+            connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                connection.send(bytes(1 << 20))
+        connection.answer(body=b"ok")
+
+    closed, server = [], ask(handler)
+    for path in ("declared", "endless"):
+        status, headers, body = server(path)
+        assert (status, headers["content-type"]) == (502, "application/json") and b"larger" in body
+        assert server("x")[2] == b"ok"
+    assert closed == [True]
+
+
+def test_many_large_responses_at_once(tmp_path, make_app):
+    """40 of 10 MB: all arrive, and the client holds a bounded part of them."""
+    server = V1Server()
+    app = make_app(lambda request, connection: connection.answer(body=request.target[1:].encode() * 5_000_000))
+    client = Process(tmp_path, "client-large", [program("client"), app.url, f"ws://127.0.0.1:{server.port}/"],
+                     environment(PIPEGATE_TOKEN=token()))
+    try:
+        client.wait_log("protocol=v1")
+        sizes = []
+
+        def ask_for(path):
+            sizes.append((path, server.ask(path)[2] == path.encode() * 5_000_000))
+
+        threads = [threading.Thread(target=ask_for, args=(f"{i:02}",)) for i in range(40)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len(sizes) == 40 and all(same for _, same in sizes)
+        peak = int(next(line for line in open(f"/proc/{client.pid}/status") if line.startswith("VmHWM")).split()[1])
+        report(f"v1 client, 40 responses of 10 MB at once: {peak // 1024} MiB at most")
+        assert SANITIZED or peak < 250 * 1024, peak
+    finally:
+        client.stop()
+        server.close()

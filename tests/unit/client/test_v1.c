@@ -265,19 +265,177 @@ static void test_more_requests_than_there_is_room_for(void **state)
 	session_v1.free(session);
 }
 
+#define MIB (1024 * 1024)
+
+/* How many of the fetches have been resumed since. */
+static size_t resumed(void)
+{
+	struct fetch *f;
+	size_t count = 0;
+
+	TAILQ_FOREACH (f, &stub_fetches, link) {
+		count += f->resumed;
+		f->resumed = false;
+	}
+	return count;
+}
+
+static void expect_too_large(void *session)
+{
+	assert_true(session_v1.is_unsettled(session));
+	session_v1.settle(session);
+	assert_false(session_v1.is_unsettled(session));
+	assert_int_equal(stub_fetch_count, 0); /* nothing more is read from the app */
+	json_t *answer = pull_answer(session);
+	const char *headers = json_string_value(json_object_get(answer, "headers"));
+	assert_int_equal(json_integer_value(json_object_get(answer, "status_code")), 502);
+	assert_string_equal(headers, "{\"content-type\":\"application/json\"}");
+	json_decref(answer);
+	assert_true(session_v1.is_idle(session));
+}
+
 static void test_answer_too_large(void **state)
 {
 	void *session = open_session();
 
 	(void)state;
 	receive_get(session);
-	for (int i = 0; i < 17; i++) /* MiB; it is taken in to its end, and not kept */
-		assert_true(stub_answer_data(stub_fetch(0), 1024 * 1024));
-	stub_end(stub_fetch(0), FAIL_NONE);
-	json_t *answer = pull_answer(session);
-	expect_answer(answer, 502, "");
-	json_decref(answer);
+	for (int i = 0; i < 11; i++)
+		assert_true(stub_answer_data(stub_fetch(0), MIB));
+	assert_false(stub_answer_data(stub_fetch(0), MIB));
+	expect_too_large(session);
 	session_v1.free(session);
+}
+
+static void test_answer_declared_too_large(void **state)
+{
+	void *session = open_session();
+	struct head h = {0};
+
+	(void)state;
+	receive_get(session);
+	head_add(&h, ":status", "200");
+	head_add(&h, "content-length", "12345678901");
+	stub_fetch(0)->events->head(stub_fetch(0)->ctx, &h);
+	head_fini(&h);
+	expect_too_large(session);
+	session_v1.free(session);
+}
+
+/* 64 MiB for all; the oldest may always go on, unless whole ones wait to be sent. */
+static void test_answers_have_one_budget(void **state)
+{
+	void *session = open_session();
+	json_t *answer;
+
+	(void)state;
+	for (int i = 0; i < 40; i++)
+		receive_get(session);
+	for (size_t i = 0; i < 8; i++) {
+		for (int mib = 0; mib < 8; mib++)
+			assert_true(stub_answer_data(stub_fetch(i), MIB));
+	}
+	for (size_t i = 1; i < 40; i++)
+		assert_false(stub_answer_data(stub_fetch(i), 1));
+	session_v1.settle(session);
+	assert_int_equal(resumed(), 0);
+	assert_true(stub_answer_data(stub_fetch(0), MIB));
+	stub_end(stub_fetch(0), FAIL_NONE);
+	/* 9 MiB of it wait to be sent: until they have gone, not even the next oldest goes on */
+	assert_false(stub_answer_data(stub_fetch(0), MIB));
+	assert_false(session_v1.is_unsettled(session));
+	answer = pull_answer(session);
+	json_decref(answer);
+	assert_true(session_v1.is_unsettled(session));
+	session_v1.settle(session);
+	resumed();
+	for (size_t left = 39; left > 0; left--) {
+		assert_int_equal(stub_fetch_count, left);
+		stub_end(stub_fetch(0), left % 2 ? FAIL_NONE : FAIL_TARGET_UNREACHABLE);
+		answer = pull_answer(session);
+		assert_non_null(answer);
+		json_decref(answer);
+		session_v1.settle(session);
+	}
+	assert_true(session_v1.is_idle(session));
+	session_v1.free(session);
+}
+
+/* Request bodies count too: a message that would be beyond the budget is refused. */
+static void test_requests_have_one_budget(void **state)
+{
+	static const char begin[] = "{\"correlation_id\":\"" CORR
+				    "\",\"method\":\"PUT\",\"url_path\":\"\",\"url_query\":\"[]\","
+				    "\"headers\":\"{}\",\"body\":\"";
+	size_t bytes = sizeof begin - 1 + 12 * MIB + 2;
+	char *message = xmalloc(bytes);
+	void *session = open_session();
+
+	(void)state;
+	memset(message, 'A', bytes);
+	memcpy(message, begin, sizeof begin - 1);
+	memcpy(message + bytes - 2, "\"}", 2);
+	for (int i = 0; i < 10; i++) /* 9 MiB each */
+		session_v1.receive(session, (const uint8_t *)message, bytes);
+	assert_int_equal(stub_fetch_count, 7);
+	for (int i = 0; i < 3; i++)
+		expect_refusal(session, 503);
+	stub_end(stub_fetch(0), FAIL_NONE);
+	session_v1.receive(session, (const uint8_t *)message, bytes);
+	assert_int_equal(stub_fetch_count, 7);
+	session_v1.free(session);
+	free(message);
+}
+
+/* Refused before it is parsed: it would take a hundred times its size. */
+static void test_json_is_bounded(void **state)
+{
+	static const struct {
+		const char *begin, *text, *end;
+	} rows[] = {
+		{"{\"correlation_id\":\"" CORR "\",\"x\":[0", ",{}", "]}"},
+		{"{\"correlation_id\":\"" CORR "\",\"x\":[0", ",0", "]}"},
+		{"{\"correlation_id\":\"" CORR "\",\"x\":", "[", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct v1_request r = {0};
+		struct buf json = {0};
+		buf_append(&json, rows[i].begin, strlen(rows[i].begin));
+		for (int n = 0; n < 5000000; n++)
+			buf_append(&json, rows[i].text, strlen(rows[i].text));
+		buf_append(&json, rows[i].end, strlen(rows[i].end));
+		assert_false(v1_request_read(&r, buf_first(&json), buf_bytes(&json)));
+		assert_null(r.correlation_id);
+		v1_request_fini(&r);
+		buf_fini(&json);
+	}
+}
+
+static void test_inner_json_is_bounded(void **state)
+{
+	char *text = xmalloc(300 * 1024 + 1), *json = xmalloc(700 * 1024);
+	struct v1_request r;
+
+	(void)state;
+	for (int row = 0; row < 3; row++) {
+		size_t bytes = row == 2 ? 65 * 1024 : 300 * 1024;
+		for (size_t i = 0; i < bytes; i++)
+			text[i] = row == 2 ? 'a' : "[],"[i % 3];
+		text[bytes] = '\0';
+		r = (struct v1_request){0};
+		int length = snprintf(
+			json, 700 * 1024,
+			"{\"correlation_id\":\"" CORR "\",\"method\":\"GET\",\"url_path\":\"%s\","
+			"\"url_query\":\"[%s[]]\",\"headers\":\"{%s}\",\"body\":\"\"}",
+			row == 2 ? text : "", row == 0 ? text : "", row == 1 ? text : "");
+		assert_false(v1_request_read(&r, json, (size_t)length));
+		assert_string_equal(r.correlation_id, CORR);
+		v1_request_fini(&r);
+	}
+	free(text);
+	free(json);
 }
 
 static void test_the_tunnel_goes_while_requests_run(void **state)
@@ -304,6 +462,11 @@ int main(void)
 		cmocka_unit_test(test_requests_that_cannot_be_made),
 		cmocka_unit_test(test_more_requests_than_there_is_room_for),
 		cmocka_unit_test(test_answer_too_large),
+		cmocka_unit_test(test_answer_declared_too_large),
+		cmocka_unit_test(test_answers_have_one_budget),
+		cmocka_unit_test(test_requests_have_one_budget),
+		cmocka_unit_test(test_json_is_bounded),
+		cmocka_unit_test(test_inner_json_is_bounded),
 		cmocka_unit_test(test_the_tunnel_goes_while_requests_run),
 	};
 
