@@ -112,19 +112,6 @@ static inline uint64_t world_process(const struct world *w, size_t peer)
 	return w->websockets && peer == WORLD_PEERS - 1 ? 0 : 1 + peer % 2;
 }
 
-/* The caller's WebSocket is gone: its exchange, and its socket. */
-static inline void world_close_websocket(struct world *w)
-{
-	uint8_t corr[CORR_BYTES];
-
-	memset(corr, WORLD_PEERS - 1, sizeof corr);
-	if (!w->websockets)
-		return;
-	hub_abandon(&w->hub, corr, FAIL_CANCELLED);
-	route_socket_closed(&w->hub, corr);
-	w->peers[WORLD_PEERS - 1].waiting = false;
-}
-
 /* `peer` sends a message to the gate, if it does not wait for a reply. */
 static inline void world_send(struct world *w, size_t peer, const struct gate_msg *m)
 {
@@ -212,6 +199,20 @@ static inline void world_settle(struct world *w)
 			world_disconnect(w, i);
 	}
 	hub_settle(&w->hub);
+}
+
+/* The caller's WebSocket is gone: its exchange, and its socket. */
+static inline void world_close_websocket(struct world *w)
+{
+	uint8_t corr[CORR_BYTES];
+
+	memset(corr, WORLD_PEERS - 1, sizeof corr);
+	if (!w->websockets)
+		return;
+	hub_abandon(&w->hub, corr, FAIL_CANCELLED);
+	route_socket_closed(&w->hub, corr);
+	w->peers[WORLD_PEERS - 1].waiting = false;
+	world_settle(w); /* it says nothing more until that is through */
 }
 
 /* Time goes by, and the responders' processes live. The loop turns after each tick. */
