@@ -1,4 +1,4 @@
-/* client/v1.h - What of protocol v1 is worth a look from outside: session_v1 itself is in session.h. */
+/* client/v1.h - The messages of protocol v1 (v1_message.c); session_v1 itself is in session.h. */
 #ifndef PIPEGATE_CLIENT_V1_H
 #define PIPEGATE_CLIENT_V1_H
 
@@ -19,6 +19,17 @@ struct v1_request {
 /* False: not a request; with a correlation id, one that has to be refused. Safe on any bytes. Pure. */
 bool v1_request_read(struct v1_request *r, const void *json, size_t bytes) MUST_CHECK;
 void v1_request_fini(struct v1_request *r);
+
+struct v1_response {
+	const char *correlation_id;
+	int status;
+	const struct head *head;
+	const void *body;
+	size_t body_bytes;
+};
+
+/* Appends the message, without another copy of the body: that may be 12 MiB. */
+void v1_response_write(struct buf *out, const struct v1_response *r);
 
 const char *v1_library_version(void); /* of the JSON library */
 
