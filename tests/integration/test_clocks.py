@@ -1,12 +1,13 @@
 """Deadlines while others are busy, after a stall of the whole broker, and by whatever clock."""
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
 from gate import ALIVE, OPEN, STEP, Gate, control, message
-from harness import PATIENCE_S, V1Client, freeze, token, wait_until
+from harness import PATIENCE_S, SANITIZED, V1Client, freeze, token, wait_until
 from test_bounds import close_code
 from test_hostile import HELLO, bad_client, connect, fields
 from test_websockets import BINARY, KEY, PING, PONG, TEXT, WebSocketCaller, frame, open_handshake, read_frame
@@ -203,3 +204,76 @@ def test_a_clock_that_is_behind(web, name):
         assert close_of(**claims).wait_closed() == (1008, "Token not yet valid")
     assert close_of(iat="now").wait_closed() == (1008, "Invalid token")
     assert close_of(exp=now - 1).wait_closed() == (1008, "Token expired")
+
+
+WALL_CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static long offset_s(void)
+{
+	long offset = 0;
+	FILE *f = fopen(getenv("WALL_CLOCK_OFFSET"), "r");
+
+	if (f != NULL && fscanf(f, "%ld", &offset) != 1)
+		offset = 0;
+	if (f != NULL)
+		fclose(f);
+	return offset;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+	static int (*real)(clockid_t, struct timespec *);
+
+	if (real == NULL)
+		real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	int result = real(clock, t);
+	if (clock == CLOCK_REALTIME)
+		t->tv_sec += offset_s();
+	return result;
+}
+
+time_t time(time_t *out)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	if (out != NULL)
+		*out = t.tv_sec;
+	return t.tv_sec;
+}
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library has to be the first one")
+def test_the_wall_clock_jumps(make_web, tmp_path, server):
+    """No open tunnel ends early or lives longer for it; new ones are judged by the clock as it is."""
+    if server != "lighttpd":
+        pytest.skip("no web server has a part in it")
+    library, offset = tmp_path / "clock.so", tmp_path / "offset"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, "-x", "c", "-"], input=WALL_CLOCK, text=True, check=True)
+    web = make_web(LD_PRELOAD=library, WALL_CLOCK_OFFSET=offset)
+
+    def jump(seconds):
+        new = offset.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.rename(offset)
+
+    def open_tunnel(sub, life_s):
+        url = f"ws://127.0.0.1:{web.broker_port}/?token={token(sub, exp=int(time.time()) + life_s)}"
+        return V1Client(url)
+
+    lasting = open_tunnel("lasting", 3600).wait_open()
+    for seconds, reason in ((7200, "Token expired"), (-7200, "Token not yet valid")):
+        jump(0)
+        short = open_tunnel("short", 4).wait_open()
+        web.broker.wait_log("conn=short ")
+        jump(seconds)
+        assert open_tunnel("new", 3600).wait_closed() == (1008, reason)
+        assert short.wait_closed() == (1008, "Token expired")  # in its own time
+        assert not lasting.closed.is_set() and web.get("/lasting/x").body == b"hello"
+    lasting.close()
