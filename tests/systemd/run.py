@@ -324,7 +324,7 @@ def prefix_usr(c):
 def dependencies_start_nothing(c):
     """tests/install-deps leaves a web server that it installs disabled, and one that was there enabled."""
     c.root("systemctl enable apache2; apt-get purge -y lighttpd >/dev/null 2>&1")
-    c.root("tests/install-deps demo")  # from apt's cache, as there is no network
+    c.root(f"{TREE}/tests/install-deps demo")  # from apt's cache, as there is no network
     assert c.root("systemctl is-enabled lighttpd", check=False).stdout.strip() == "disabled"
     assert c.output("systemctl is-enabled apache2") == "enabled"
 
