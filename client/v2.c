@@ -26,6 +26,8 @@ enum {
 	MESSAGE_BYTES = 64 * 1024,     /* a message is closed once it holds so much */
 	GRANT_BYTES = FRAME_WINDOW_BYTES / 4,
 	CONTROL_MAX_BYTES = 1024 * 1024,
+	UP_MAX_BYTES =
+		256 * 1024 * 1024, /* request bodies of all streams: four times what 256 may hold */
 };
 
 struct v2;
@@ -67,7 +69,8 @@ struct v2 {
 	struct stream_list ready, resuming;
 	struct buf control; /* whole frames that go first */
 	int64_t peer_window_bytes;
-	bool greeted; /* the broker's HELLO came */
+	size_t up_bytes; /* in `up` of all streams */
+	bool greeted;	 /* the broker's HELLO came */
 	bool goodbye_said, goodbye_heard;
 	bool closed; /* we asked for it: nothing more is taken */
 };
@@ -133,6 +136,7 @@ static void stream_free(struct stream *s)
 	if (s->resuming)
 		TAILQ_REMOVE(&v->resuming, s, resume_link);
 	HASH_DEL(v->streams, s);
+	v->up_bytes -= buf_bytes(&s->up);
 	buf_fini(&s->up);
 	buf_fini(&s->down);
 	head_fini(&s->head);
@@ -186,6 +190,7 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 		bytes = have;
 	memcpy(out, buf_first(&s->up), bytes);
 	buf_consume(&s->up, bytes);
+	s->v2->up_bytes -= bytes;
 	s->ungranted_bytes += (int64_t)bytes;
 	if (s->ungranted_bytes >= GRANT_BYTES && !s->up_end) {
 		put_be32(grant, (uint32_t)s->ungranted_bytes);
@@ -354,6 +359,24 @@ static void on_hello(struct v2 *v, const struct frame *f)
 	v->greeted = true;
 }
 
+/* False: nobody reads it, or there is no room for it and the stream fails. */
+static bool keep_up(struct stream *s, const uint8_t *data, size_t bytes)
+{
+	struct v2 *v = s->v2;
+
+	if (s->down_end) /* the app has answered, or has failed: nobody reads it */
+		return false;
+	if (v->up_bytes + bytes <= UP_MAX_BYTES && buf_try_append(&s->up, data, bytes)) {
+		v->up_bytes += bytes;
+		return true;
+	}
+	bool maybe_delivered = s->fetch != NULL || s->upgrade != NULL;
+	fetch_cancel(&s->fetch);
+	upgrade_cancel(&s->upgrade);
+	on_end(s, FAIL_OVERLOADED, maybe_delivered);
+	return false;
+}
+
 /* A piece of a request body. */
 static void take_up(struct stream *s, const struct frame *f, const uint8_t *data, size_t bytes)
 {
@@ -362,8 +385,8 @@ static void take_up(struct stream *s, const struct frame *f, const uint8_t *data
 		return;
 	}
 	s->receive_window_bytes -= (int64_t)bytes;
-	if (bytes > 0)
-		buf_append(&s->up, data, bytes);
+	if (bytes > 0 && !keep_up(s, data, bytes))
+		return;
 	s->up_end = s->up_end || (f->flags & FRAME_END);
 	resume(s);
 }
@@ -391,7 +414,7 @@ static void on_open(struct v2 *v, const struct frame *f)
 	s->send_window_bytes = v->peer_window_bytes;
 	HASH_ADD(hh, v->streams, id, sizeof s->id, s);
 	take_up(s, f, body, body_bytes);
-	if (v->closed)
+	if (v->closed || s->failed)
 		return;
 	bool has_body = body_bytes > 0 || !s->up_end;
 	enum fail why = FAIL_BAD_REQUEST;

@@ -162,6 +162,30 @@ static void test_greeting(void **state)
 	assert_int_equal(closed_code, 1002);
 }
 
+/* 4,096 streams of 256 KiB would be a gigabyte: 256 MiB are held for all. */
+static void test_request_bodies_have_one_budget(void **state)
+{
+	static const uint8_t piece[120000];
+
+	(void)state;
+	for (uint32_t id = 1; id <= 1118; id++) {
+		receive_open(id, 0, sizeof piece, NULL);
+		receive(FRAME_DATA, 0, id, piece, sizeof piece);
+	}
+	assert_int_equal(stub_fetch_count, 1118);
+	assert_int_equal(sent(FRAME_RESET).frames, 0);
+	receive_open(1119, 0, sizeof piece, NULL);
+	assert_int_equal(stub_fetch_count, 1118);
+	expect_reset(1119, FAIL_OVERLOADED, false);
+	assert_int_equal(stub_read_body(stub_fetch(0), 10000), 10000); /* makes room */
+	receive_open(1121, 0, sizeof piece, NULL);
+	assert_int_equal(stub_fetch_count, 1119);
+	receive(FRAME_DATA, 0, 1121, piece, sizeof piece);
+	assert_int_equal(stub_fetch_count, 1118);
+	expect_reset(1121, FAIL_OVERLOADED, true);
+	assert_int_equal(closed_code, 0);
+}
+
 static void test_small_exchange(void **state)
 {
 	(void)state;
@@ -388,6 +412,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_greeting),
+		TEST(test_request_bodies_have_one_budget),
 		TEST(test_small_exchange),
 		TEST(test_download_keeps_to_the_window),
 		TEST(test_upload_grants_what_was_read),
