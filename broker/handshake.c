@@ -61,7 +61,9 @@ enum handshake handshake_judge(const struct listener_request *r)
 	if (!x.wants && x.count[KEY] == 0 && x.count[VERSION] == 0)
 		return HANDSHAKE_NONE;
 	for (size_t i = 0; i < SINGLES; i++) {
-		if (x.count[i] > 1)
+		/* Web servers make one line of two, with a comma, which stands in none of these otherwise. */
+		if (x.count[i] > 1 || (i != AUTHORIZATION && x.value[i].bytes > 0 &&
+				       memchr(x.value[i].at, ',', x.value[i].bytes) != NULL))
 			return HANDSHAKE_BAD;
 	}
 	bool good = !x.has_body && r->connection_upgrade && r->http_minor >= 1 &&

@@ -170,6 +170,16 @@ def test_no_handshake(web, path, line, fields):
     assert (r.status, r.error) == (400, "bad-request; delivered=no"), r
 
 
+def test_said_twice(web, app, name):
+    """Web servers may join two lines: neither we nor the app choose one of the values."""
+    web.client(app.url, name)
+    for field in (("Sec-WebSocket-Key", "BBBBBBBBBBBBBBBBBBBBBA=="), ("Sec-WebSocket-Version", "8"), ("Host", "other.example")):
+        caller = WebSocketCaller(web.port, f"/{name}/x", [field])
+        assert caller.head()[0] == 400, field
+        caller.close()
+    assert app.seen == []
+
+
 def test_connection_of_many_names(web, app, name):
     """Refused, not honoured in part; and what is usual, and more, passes."""
     web.client(app.url, name)
