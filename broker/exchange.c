@@ -1,6 +1,7 @@
 /* broker/exchange.c - One request and its answer, from OPEN to its one end. See hub.h. */
 #include "broker/hub.h"
 #include "broker/tunnel.h"
+#include "broker/v1_request.h"
 #include "common/head.h"
 #include "common/id.h"
 #include "common/log.h"
@@ -161,6 +162,7 @@ static struct exchange *exchange_new(struct hub *h, const struct gate_msg *m,
 	x->opened_ms = h->now_ms;
 	x->body_total_bytes = m->flags & GATE_HAS_LENGTH ? (int64_t)m->body_total_bytes : -1;
 	x->head = *head;
+	x->v1_refusal = v1_request_refusal(buf_first(head), buf_bytes(head));
 	x->home = route_get(h, m->id, m->id_bytes);
 	x->home->websockets += x->websocket;
 	route_hold(x->home);

@@ -55,6 +55,7 @@ struct exchange {
 
 	/* Request. */
 	struct buf head;	  /* emptied once it went down the tunnel */
+	enum fail v1_refusal;	  /* judged once: a queue is looked through again and again */
 	bool is_head;		  /* v1, once it is gone: its method was HEAD */
 	struct buf up;		  /* body bytes not yet gone down */
 	size_t granted_bytes;	  /* the last reply allowed so many more, and they are charged */

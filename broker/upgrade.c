@@ -515,6 +515,7 @@ void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void
 	TAILQ_INSERT_TAIL(&u->all, x, link);
 	u->hub->stats.websockets++;
 	say(x, &m);
+	head_fini(&caller->head); /* the hub has its own, for as long as it needs it */
 	touch(x);
 }
 

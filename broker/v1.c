@@ -28,20 +28,8 @@ static void goodbye(struct tunnel *t)
 
 static enum fail refuses(const struct tunnel *t, const struct exchange *x)
 {
-	static const char *const methods[] = {"GET",   "POST",	  "PUT", "DELETE",
-					      "PATCH", "OPTIONS", "HEAD"};
-	struct head_field f;
-
 	(void)t;
-	if (head_find(buf_first(&x->head), buf_bytes(&x->head), ":upgrade", &f) ||
-	    !head_find(buf_first(&x->head), buf_bytes(&x->head), ":method", &f))
-		return FAIL_UNSUPPORTED;
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-		if (f.value_bytes == strlen(methods[i]) &&
-		    memcmp(f.value, methods[i], f.value_bytes) == 0)
-			return FAIL_NONE;
-	}
-	return FAIL_UNSUPPORTED;
+	return x->v1_refusal;
 }
 
 /* --- the way down --- */

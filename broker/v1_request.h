@@ -23,4 +23,7 @@ struct v1_request {
 /* Appends the message up to its body. FAIL_BAD_REQUEST: no method or target. FAIL_OVERLOADED: no memory. */
 enum fail v1_request_write(const struct v1_request *r, struct buf *out) MUST_CHECK;
 
+/* FAIL_UNSUPPORTED: protocol v1 has no such method, or cannot carry a WebSocket. Costs a look at the head. */
+enum fail v1_request_refusal(const void *head, size_t bytes);
+
 #endif
