@@ -172,6 +172,23 @@ def test_a_message_that_takes_too_long(make_web, server):
     bad.close()
 
 
+class AllAtOnce:
+    """A v1 client that answers nobody before `count` requests are there: later ones would be refused."""
+
+    def __init__(self, web, name, count, body):
+        self.encoded, self.count, self.waiting = base64.b64encode(body).decode(), count, []
+        self.peer = web.v1(name, self.handler)
+
+    def handler(self, message):
+        self.waiting.append(message["correlation_id"])
+        if len(self.waiting) == self.count:
+            self.peer.loop.create_task(self.answer())
+
+    async def answer(self):
+        for corr in self.waiting:
+            await self.peer.socket.send(json.dumps({"correlation_id": corr, "headers": "", "body": self.encoded, "status_code": 200}))
+
+
 def all_responses(callers):
     """At one time: those who are not read hold what others wait for."""
     responses = [None] * len(callers)
@@ -192,8 +209,7 @@ def test_slow_callers_of_a_v1_tunnel(make_web):
     and in the end everybody has got the whole."""
     body = bytes(range(256)) * 45000  # 11.5 MB
     web = make_web(PIPEGATE_MAX_CONCURRENT=30, PIPEGATE_MAX_BUFFER_BYTES_PER_ID=64 * MIB)
-    encoded = base64.b64encode(body).decode()
-    web.v1("slow", lambda m: {"correlation_id": m["correlation_id"], "headers": "", "body": encoded, "status_code": 200})
+    AllAtOnce(web, "slow", 20, body)
     web.v1("good")
     peak = Peak(web.broker)
     callers = [Caller(web.port, receive_buffer=8192) for _ in range(20)]
@@ -232,7 +248,7 @@ def test_a_paused_tunnel_is_not_silent(make_web, server):
     only_once(server)
     body = bytes(5 * MIB)
     web = make_web(PIPEGATE_MAX_BUFFER_BYTES_PER_ID=16 * MIB)
-    web.v1("slow", lambda m: V1Client.answer(m, 200, {}, body))
+    AllAtOnce(web, "slow", 4, body)
     callers = [Caller(web.port, receive_buffer=8192) for _ in range(4)]
     for c in callers:
         c.request("GET", "/slow/x")
