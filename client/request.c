@@ -113,15 +113,46 @@ static void naming_init(struct naming *n, const struct settings *s, const void *
 	n->map.to_origin = (const char *)buf_first(&n->origin);
 }
 
-static void put_named(struct buf *out, const struct naming *n, const struct head_field *f)
+/* Does the app, asked below a base, find a Destination below it too? Nothing that names the app may leave the base, written
+ * to the public host, to the target, or as a path. */
+static bool stays_in_base(const struct naming *n, const struct settings *s, const char *url,
+			  size_t bytes)
+{
+	const char *base = n->map.to_prefix;
+	size_t base_bytes = strlen(base);
+	struct place at, target, told;
+	bool whole = place_read(&at, url, bytes);
+
+	if (base_bytes == 0)
+		return true;
+	if (whole && !place_is_at(&at, &n->map.from) &&
+	    !(place_read(&target, s->target.origin, strlen(s->target.origin)) &&
+	      place_is_at(&at, &target)) &&
+	    !(place_read(&told, n->map.to_origin, strlen(n->map.to_origin)) &&
+	      place_is_at(&at, &told)))
+		return true; /* elsewhere */
+	if (!whole && bytes > 0 && *url != '/')
+		return base_holds(base, url, bytes); /* no URL, to us */
+	size_t skipped = whole ? at.bytes : 0;
+	return place_is_below(url + skipped, bytes - skipped, base, base_bytes) &&
+	       base_holds(base, url + skipped + base_bytes, bytes - skipped - base_bytes);
+}
+
+/* False: it would leave the base. */
+static bool put_named(struct buf *out, const struct naming *n, const struct settings *s,
+		      const struct head_field *f)
 {
 	struct buf value = {0};
 
 	destination_write(&value, &n->map, f);
 	struct head_field named = {f->name, f->name_bytes, (const char *)buf_first(&value),
 				   buf_bytes(&value)};
-	put_field(out, &named);
+	bool good = field_is(f, "if") ||
+		    stays_in_base(n, s, named.value ? named.value : "", named.value_bytes);
+	if (good)
+		put_field(out, &named);
 	buf_fini(&value);
+	return good;
 }
 
 /* What stands elsewhere, or is between two machines only: a v1 server hands on all that the caller sent. */
@@ -169,10 +200,12 @@ static bool put_fields(struct buf *out, struct request *r, const struct settings
 		}
 		if (destination_is_in(&f) && !naming.ready)
 			naming_init(&naming, s, head, head_bytes);
-		if (destination_is_in(&f))
-			put_named(out, &naming, &f);
-		else
+		if (!destination_is_in(&f)) {
 			put_field(out, &f);
+		} else if (!put_named(out, &naming, s, &f)) {
+			more = -1;
+			break;
+		}
 		note_field(r, &f);
 	}
 	buf_fini(&naming.origin);

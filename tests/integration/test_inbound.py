@@ -286,6 +286,10 @@ def test_destinations(site, app, how, base):
             assert r.status == 200 and app.seen[-1].target == f"{base}/a", r
             assert app.seen[-1].header("destination") == seen, (said, how)
             assert app.seen[-1].header("if") == f"<{seen}> (<urn:uuid:1> [\"e\"]) (Not <DAV:no-lock>)"
+    for outside in (f"{public}/..;/b", f"{app.url}/other", f"{public}/a/%252e%252e/b") if base else ():
+        count = len(app.seen)
+        r = site.call("COPY", f"{site.prefix}/a", [("Destination", outside)], host=site.host)
+        assert (r.status, len(app.seen)) == (400, count), (outside, r)
 
 
 # --- cost ---
