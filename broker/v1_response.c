@@ -354,10 +354,12 @@ static void read_body_member(struct v1_response *r, const json_t *body)
 /* The message with a number in the place of its body, parsed. NULL: r->fault says why. */
 static json_t *parse_rest(struct v1_response *r, const struct buf *message, const struct span *cut)
 {
+	static const char number[] = " 0 "; /* it must not become a part of what stands beside it */
 	const char *text = (const char *)buf_first(message);
 	size_t before = cut ? cut->start - 1 : buf_bytes(message);
 	size_t after = cut ? buf_bytes(message) - cut->end - 1 : 0;
-	char *rest = malloc(before + after + 1);
+	size_t between = cut ? sizeof number - 1 : 0;
+	char *rest = malloc(before + between + after + 1);
 	json_error_t error;
 
 	if (rest == NULL) {
@@ -366,11 +368,11 @@ static json_t *parse_rest(struct v1_response *r, const struct buf *message, cons
 	}
 	if (before > 0)
 		memcpy(rest, text, before);
-	rest[before] = '0';
+	memcpy(rest + before, number, between);
 	if (after > 0)
-		memcpy(rest + before + 1, text + cut->end + 1, after);
+		memcpy(rest + before + between, text + cut->end + 1, after);
 	/* Integers as reals: a status of 10^30 is a wrong status, not a JSON error. */
-	json_t *json = json_loadb(rest, before + after + (cut ? 1 : 0),
+	json_t *json = json_loadb(rest, before + between + after,
 				  JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
 	free(rest);
 	if (json == NULL && out_of_memory_error(&error))
