@@ -175,14 +175,14 @@ static bool read_fields(struct v1_request *r, const json_t *message)
 	return good;
 }
 
-/* The end of the string that begins at `at`. */
+/* The last byte of the string that begins at `at`. */
 static const char *skip_string(const char *at, const char *end)
 {
 	for (at++; at < end && *at != '"'; at++) {
-		if (*at == '\\')
+		if (*at == '\\' && end - at > 1)
 			at++;
 	}
-	return at;
+	return at < end ? at : end - 1;
 }
 
 /* Counted before it is parsed: 16 MiB of "{},{}," would be more than a gigabyte. */
