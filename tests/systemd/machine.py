@@ -89,7 +89,7 @@ class Machine:
 
     def boot(self):
         argv = ["systemd-nspawn", "-D", str(self.root), "--boot", "--register=no", "--keep-unit", "--private-network",
-                "--machine=pipegate-check", "--console=pipe", "--quiet"]
+                f"--machine=pipegate-check-{os.getpid()}", "--console=pipe", "--quiet"]
         with open(self.console, "ab") as out:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
