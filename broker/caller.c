@@ -126,6 +126,15 @@ static bool is_behind_apache(const struct listener_request *r)
 	return listener_find(r, "x-pipegate-connection").bytes > 0;
 }
 
+/* lighttpd's conf has it say in Forwarded whose password it has checked; a caller's own Forwarded does not get here. */
+static bool password_is_checked(const struct listener_request *r)
+{
+	struct listener_text forwarded = listener_find(r, "forwarded");
+
+	return forwarded.bytes > 0 && memmem(forwarded.at, forwarded.bytes,
+					     "remote_user=", strlen("remote_user=")) != NULL;
+}
+
 static void add_target(struct caller *c, const struct listener_request *r, size_t stripped)
 {
 	struct buf target = {0};
@@ -151,6 +160,7 @@ static void build_head(struct caller *c, const struct listener_request *r, size_
 		.prefix = c->prefix,
 		.origin = c->origin,
 		.https = c->https,
+		.password_checked = password_is_checked(r),
 		.joins_cookies_by_comma = is_behind_apache(r),
 	};
 	struct inbound in;

@@ -4,7 +4,8 @@
  * The listener stands behind the web server, which makes X-Forwarded-For (its last element is the caller),
  * X-Forwarded-Proto and X-Forwarded-Prefix: absent, the public URL is /{id}/...; "/mount", it is
  * /mount/{id}/...; "/", the tunnel has a host name of its own and there is no prefix. X-Pipegate-Connection stands for
- * the caller's Connection where the web server has put its own there. */
+ * the caller's Connection where the web server has put its own there. "remote_user=" in Forwarded: the web server has
+ * checked the caller's password. */
 #ifndef PIPEGATE_CALLER_H
 #define PIPEGATE_CALLER_H
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 char *inbound_origin(const char *host, bool https)
 {
@@ -49,6 +50,14 @@ static bool is_ours(const struct head_field *f)
 	       http_is_forwarding(f) || http_hop_by_hop(f);
 }
 
+/* A user's password for the public site itself. A Bearer token is the app's, whatever the site has asked for. */
+static bool is_password_of_site(const struct inbound *in, const struct head_field *f)
+{
+	return in->public->password_checked && field_is(f, "authorization") &&
+	       ((f->value_bytes >= 5 && strncasecmp(f->value, "basic", 5) == 0) ||
+		(f->value_bytes >= 6 && strncasecmp(f->value, "digest", 6) == 0));
+}
+
 /* Two Cookie lines become one (RFC 6265 5.4). */
 static void add_cookie(struct inbound *in, const struct head_field *f)
 {
@@ -68,7 +77,7 @@ static void add_mapped(struct inbound *in, const struct head_field *f)
 
 void inbound_field(struct inbound *in, const struct head_field *f)
 {
-	if (is_ours(f) || http_connection_names(&in->connection, f) ||
+	if (is_ours(f) || is_password_of_site(in, f) || http_connection_names(&in->connection, f) ||
 	    !http_token_valid(f->name, f->name_bytes) ||
 	    !http_value_valid(f->value, f->value_bytes))
 		return;

@@ -22,6 +22,7 @@ struct inbound_public {
 	const char *prefix;  /* what is taken off the path; "": nothing */
 	const char *origin;  /* inbound_origin() of it */
 	bool https;
+	bool password_checked; /* by the web server itself: a Basic or Digest password is not the app's */
 	bool joins_cookies_by_comma; /* two Cookie lines may have become "a=b, c=d" */
 };
 

@@ -192,6 +192,8 @@ static void route(struct request *r, const struct request_parameters *p, const s
 		log_limited_error("", "request.bad_parameter name=PIPEGATE_MOUNT");
 		refuse(r, FAIL_NOT_FOUND);
 	}
+	if (*get(p, "PIPEGATE_CLIENTS_ONLY") != '\0' && r->kind != REQUEST_HEALTHZ)
+		refuse(r, FAIL_NOT_FOUND);
 	if (r->kind != REQUEST_TUNNEL && r->kind != REQUEST_REDIRECT)
 		return;
 	if (!http_path_is_plain(t->raw, t->path_bytes))
@@ -241,9 +243,21 @@ static void add_headers(struct inbound *in, const struct request_parameters *p)
 static bool is_https(const struct request_parameters *p)
 {
 	const char *https = get(p, "HTTPS");
+	const char *scheme = get(p, "PIPEGATE_SCHEME"); /* of a proxy in front of the web server */
 
+	if (*scheme != '\0')
+		return strcasecmp(scheme, "https") == 0;
 	return strcasecmp(https, "on") == 0 || strcmp(https, "1") == 0 ||
 	       strcasecmp(get(p, "REQUEST_SCHEME"), "https") == 0;
+}
+
+/* RFC 3875 4.1.1, 4.1.11: the web server has asked for a password, and it was right. */
+static bool password_is_checked(const struct request_parameters *p)
+{
+	const char *type = get(p, "AUTH_TYPE");
+
+	return *get(p, "REMOTE_USER") != '\0' &&
+	       (strcasecmp(type, "Basic") == 0 || strcasecmp(type, "Digest") == 0);
 }
 
 /* The body's declared length. False: it is no number, or the body is coded in a way that we would not undo. */
@@ -294,6 +308,7 @@ static void build_head(struct request *r, const struct request_parameters *p,
 		.prefix = r->prefix,
 		.origin = r->origin,
 		.https = is_https(p),
+		.password_checked = password_is_checked(p),
 		.joins_cookies_by_comma = joins_cookies_by_comma(p),
 	};
 	const char *method = get(p, "REQUEST_METHOD");

@@ -100,9 +100,16 @@ def test_websocket_of_a_page(web, name, browser, server):
             except websockets.ConnectionClosed:
                 pass
 
-        async def page(path, headers):
-            if not path.startswith("/echo"):
-                return http.HTTPStatus.OK, [("Content-Type", "text/html")], PAGE.encode()
+        async def page(first, second):
+            """(path, headers) before websockets 14, then (connection, request)."""
+            if isinstance(first, str):
+                return None if first.startswith("/echo") else (http.HTTPStatus.OK, [("Content-Type", "text/html")], PAGE.encode())
+            if second.path.startswith("/echo"):
+                return None
+            response = first.respond(http.HTTPStatus.OK, PAGE)
+            del response.headers["Content-Type"]
+            response.headers["Content-Type"] = "text/html"
+            return response
 
         async with websockets.serve(echo, "127.0.0.1", 0, process_request=page, subprotocols=["chat"]) as s:
             ports.append(s.sockets[0].getsockname()[1])

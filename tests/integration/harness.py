@@ -7,10 +7,12 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import importlib.metadata
 import json
 import os
 import pathlib
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +27,9 @@ UNDER = os.environ.get("UNDER", "").split()  # such as valgrind, before each pro
 SANITIZED = "build-" in str(BUILD.name) or bool(UNDER)
 PATIENCE_S = 600 if UNDER else 60  # which only a hang can reach; valgrind is 20 to 50 times slower
 SECRET = "0123456789abcdef0123456789abcdef"
+# websockets 14 (Debian 13 has 15) renamed it.
+HEADERS_OF_CONNECT = ("extra_headers" if int(importlib.metadata.version("websockets").split(".")[0]) < 14
+                      else "additional_headers")
 figures = []  # what pytest shows at the end of the run
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "CHECK failed", "check failed")
 
@@ -475,8 +480,8 @@ class V1Client:
 
     async def run(self):
         try:
-            async with websockets.connect(self.url, max_size=None, extra_headers=self.headers,
-                                          open_timeout=PATIENCE_S) as self.socket:
+            async with websockets.connect(self.url, max_size=None, open_timeout=PATIENCE_S,
+                                          **{HEADERS_OF_CONNECT: self.headers}) as self.socket:
                 self.opened.set()
                 async for text in self.socket:
                     message = json.loads(text)
@@ -521,17 +526,21 @@ class V1Client:
 # --- the stack ---
 
 
+def example_text(server, example):
+    """The text of a shipped example, or, where it has more lines than one, the text itself."""
+    return example if "\n" in example else (ROOT / f"conf/{server}/examples/{example}.conf").read_text()
+
+
 class Lighttpd:
     name = "lighttpd"
+    # mod_auth has to stand before those that answer requests.
+    MODULES = ("mod_extforward", "mod_auth", "mod_authn_file", "mod_rewrite", "mod_access", "mod_fastcgi", "mod_proxy",
+               "mod_setenv")
 
-    def __init__(self, stack, settings="", mount="", example=None, after=""):
-        self.port = free_port()
+    def __init__(self, stack, settings="", mount="", example=None, after="", modules=MODULES):
+        self.port, self.tls_port = free_port(), free_port()
         if example:
-            body = (ROOT / f"conf/lighttpd/examples/{example}.conf").read_text()
-            body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace(".con[f]", ".conf")
-            body = body.replace("/run/pipegate/fcgi.sock", str(stack.socket))
-            body = body.replace("/run/pipegate/tunnels.sock", stack.broker_host)
-            body = body.replace("var.pipegate_port = 0", f"var.pipegate_port = {stack.broker_port}")
+            body = self.adapt(stack, example_text("lighttpd", example))
         else:
             body = f"""
 var.pipegate_mount = "{mount}"
@@ -541,22 +550,32 @@ var.pipegate_port = {stack.broker_port}
 include "{ROOT}/conf/lighttpd/pipegate.conf"
 """
         path = stack.directory / "lighttpd.conf"
-        path.write_text(f"""
+        base = f"""
 server.port = {self.port}
 server.bind = "127.0.0.1"
 server.document-root = "{stack.directory}"
-server.modules = ("mod_rewrite", "mod_access", "mod_fastcgi", "mod_proxy", "mod_setenv")
+server.modules = ({", ".join(f'"{m}"' for m in modules)})
 server.max-request-field-size = 32768
 server.max-read-idle = 330
 server.max-write-idle = 330
 server.upload-dirs = ("{stack.directory}")
-server.graceful-shutdown-timeout = 1
-{settings}
-{body}
-{after}
-""")
-        self.directory, self.path = stack.directory, path
+"""
+        said = set(re.findall(r"^([\w.-]+) *:?=(?!>)", body, re.M))  # a second time would be an error
+        base = "".join(line for line in base.splitlines(True) if line.split(" ")[0] not in said)
+        path.write_text(f"{base}\n{settings}\n{body}\n{after}\n")
+        self.directory, self.path, self.body = stack.directory, path, body
         self.start()
+
+    def adapt(self, stack, body):
+        """Paths and ports of this test's own."""
+        body = re.sub(r'(pipegate_host *:?=) *".*?"', rf'\1 "{stack.broker_host}"', body).replace(".con[f]", ".conf")
+        body = re.sub(r"(pipegate_port *:?=) *\d+", rf"\1 {stack.broker_port}", body)
+        for old, new in (("/usr/local/share/pipegate", f"{ROOT}/conf"), ("/run/pipegate/fcgi.sock", stack.socket),
+                         ('":443"', f'"127.0.0.1:{self.tls_port}"'), (":80", f":{self.port}"),
+                         (r"/etc/[\w./-]+(cert|fullchain)[\w.-]*", stack.directory / "cert.pem"),
+                         (r"/etc/[\w./-]+key[\w.-]*", stack.directory / "key.pem")):
+            body = re.sub(rf"{old}(?!\w)", str(new), body)
+        return body
 
     def start(self):
         self.process = Process(self.directory, "lighttpd", ["lighttpd", "-D", "-f", str(self.path)])
@@ -584,21 +603,18 @@ server.graceful-shutdown-timeout = 1
 
 class Apache:
     name = "apache"
-    MODULES = ("mpm_event", "authz_core", "proxy", "proxy_http", "proxy_fcgi", "rewrite", "headers", "env",
-               "setenvif")
+    MODULES = ("mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "proxy", "proxy_http",
+               "proxy_fcgi", "rewrite", "headers", "env", "setenvif", "remoteip")
     of_the_server = ""  # what may not stand in a virtual host
 
     def __init__(self, stack, settings="", mount="", example=None, after=""):
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
         path = stack.directory / "apache.conf"
         where = f"Define PIPEGATE_SOCKET {stack.socket}\n"
         where += (f"Define PIPEGATE_TUNNELS {stack.tunnels}\n" if stack.tunnels else
                   f"Define PIPEGATE_LISTENER 127.0.0.1:{stack.broker_port}\n")
         if example:
-            body = (ROOT / f"conf/apache/examples/{example}.conf").read_text()
-            body = body.replace("/usr/local/share/pipegate", f"{ROOT}/conf").replace("*:80", f"*:{self.port}")
-            body = body.replace("\tDefine PIPEGATE_TUNNELS /run/pipegate/tunnels.sock\n\tIncludeOptional", where + "\tInclude")
-            body = body.replace("/var/www/html", str(stack.directory))
+            body = self.adapt(stack, example_text("apache", example), where)
         else:
             body = f"""
 <VirtualHost *:{self.port}>
@@ -618,6 +634,7 @@ PidFile {stack.directory}/apache.pid
 ErrorLog {stack.directory}/apache-error.log
 ServerName public.example
 Listen 127.0.0.1:{self.port}
+{f"Listen 127.0.0.1:{self.tls_port}" if f":{self.tls_port}" in body else ""}
 {load}{user}
 ServerLimit 16
 ThreadsPerChild 64
@@ -627,13 +644,32 @@ GracefulShutdownTimeout 1
 {self.of_the_server}
 {body}
 """)
-        self.process = Process(stack.directory, "apache", ["apache2", "-D", "FOREGROUND", "-f", str(path)])
+        self.body = body
         self.error_log = stack.directory / "apache-error.log"
-        self.wait_up(1)
+        before = self.times_up()
+        self.process = Process(stack.directory, "apache", ["apache2", "-D", "FOREGROUND", "-f", str(path)])
+        self.wait_up(before + 1)
+
+    def adapt(self, stack, body, where):
+        """Paths and ports of this test's own."""
+        body = re.sub(r"^\s*Define PIPEGATE_(SOCKET|LISTENER|TUNNELS) .*\n", "", body, flags=re.M)
+        body = re.sub(r"^\s*Include\w* /usr/local/share/pipegate/", lambda m: where + "Include" + m[0].split("Include")[1].removeprefix("Optional"), body, flags=re.M)
+        for old, new in (("/usr/local/share/pipegate", f"{ROOT}/conf"), ("/var/www/html", stack.directory),
+                         (r"\*:443", f"*:{self.tls_port}"), (r"\*:80", f"*:{self.port}"),
+                         (r"/etc/[\w./-]+(cert|fullchain)[\w.-]*", stack.directory / "cert.pem"),
+                         (r"/etc/[\w./-]+key[\w.-]*", stack.directory / "key.pem")):
+            body = re.sub(rf"{old}(?!\w)", str(new), body)
+        return body
+
+    def times_up(self):
+        return self.error_log.read_text().count("resuming normal operations") if self.error_log.exists() else 0
 
     def wait_up(self, count):
-        wait_until(lambda: self.error_log.exists() and
-                   self.error_log.read_text().count("resuming normal operations") >= count, "Apache is up")
+        def is_up():
+            assert self.process.popen.poll() is None, f"Apache has ended:\n{self.process.log()}"
+            return self.times_up() >= count
+
+        wait_until(is_up, "Apache is up")
 
     def workers(self):
         return [int(pid) for pid in open(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read().split()]
@@ -646,7 +682,7 @@ GracefulShutdownTimeout 1
         self.process.signal(signal.SIGCONT)
 
     def reload(self):
-        count = self.error_log.read_text().count("resuming normal operations")
+        count = self.times_up()
         self.process.signal(signal.SIGUSR1)
         self.wait_up(count + 1)
 
@@ -684,6 +720,7 @@ class Stack:
         self.processes = []
         self.broker = self.start_broker()
         self.responder = self.start_responder()
+        settings, after = (text(self.directory) if callable(text) else text for text in (settings, after))
         self.web = SERVERS[server](self, settings, mount, example, after) if server else None
         self.port = self.web.port if server else None
 

@@ -116,6 +116,12 @@ static void test_routes(void **state)
 		 NULL},
 		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=pub.example", REQUEST_REFUSED, FAIL_NOT_FOUND,
 		 NULL, NULL},
+		{"/abc/x", "/abc/x", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND,
+		 NULL, NULL},
+		{"/abc", "/abc", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
+		 NULL},
+		{"/", "/", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+		{"/healthz", "/healthz", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_HEALTHZ, 0, NULL, NULL},
 	};
 
 	(void)state;
@@ -485,6 +491,62 @@ static void test_share(void **state)
 	quota_destroy(&s);
 }
 
+/* A password for the public site itself does not reach the app; what the site has not checked does. */
+static void test_password_of_the_site(void **state)
+{
+	static const struct {
+		const char *type, *user, *given;
+		bool passes;
+	} rows[] = {
+		{"AUTH_TYPE=Basic", "REMOTE_USER=ada", "HTTP_AUTHORIZATION=Basic eA==", false},
+		{"AUTH_TYPE=basic", "REMOTE_USER=ada", "HTTP_AUTHORIZATION=basic eA==", false},
+		{"AUTH_TYPE=Digest", "REMOTE_USER=ada", "HTTP_AUTHORIZATION=Digest a=b", false},
+		{"AUTH_TYPE=Basic", "REMOTE_USER=ada", "HTTP_AUTHORIZATION=Bearer x", true},
+		{"AUTH_TYPE=Basic", "REMOTE_USER=", "HTTP_AUTHORIZATION=Basic eA==", true},
+		{"AUTH_TYPE=SSL_CLIENT_VERIFY", "REMOTE_USER=ada",
+		 "HTTP_AUTHORIZATION=Basic eA==", true},
+		{"AUTH_TYPE=", "REMOTE_USER=", "HTTP_AUTHORIZATION=Basic eA==", true},
+		{"X=", "HTTP_REMOTE_USER=ada", "HTTP_AUTHORIZATION=Basic eA==", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *entries[] = {"REQUEST_METHOD=GET",
+					 "REQUEST_URI=/abc/",
+					 "SCRIPT_NAME=/abc/",
+					 rows[i].type,
+					 rows[i].user,
+					 rows[i].given,
+					 NULL};
+		struct request r;
+		read_entries(&r, entries);
+		const char *value = strchr(rows[i].given, '=') + 1;
+		expect_field(&r, "authorization", rows[i].passes ? value : NULL);
+		expect_field(&r, "remote-user", strcmp(rows[i].type, "X=") == 0 ? "ada" : NULL);
+		request_fini(&r);
+	}
+}
+
+static void test_scheme_of_a_proxy_in_front(void **state)
+{
+	const char *entries[] = {"REQUEST_METHOD=GET",
+				 "REQUEST_URI=/abc/",
+				 "SCRIPT_NAME=/abc/",
+				 "HTTP_HOST=pub.example",
+				 "REQUEST_SCHEME=http",
+				 "PIPEGATE_SCHEME=https",
+				 NULL};
+	struct request r;
+
+	(void)state;
+	read_entries(&r, entries);
+	expect_field(&r, "x-forwarded-proto", "https");
+	expect_field(&r, "x-forwarded-port", "443");
+	expect_field(&r, "forwarded", "host=pub.example;proto=https");
+	assert_string_equal(r.public.origin, "https://pub.example");
+	request_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -492,6 +554,8 @@ int main(void)
 		cmocka_unit_test(test_wildcard_host),
 		cmocka_unit_test(test_redirect_keeps_the_query),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_password_of_the_site),
+		cmocka_unit_test(test_scheme_of_a_proxy_in_front),
 		cmocka_unit_test(test_cookies),
 		cmocka_unit_test(test_one_policy),
 		cmocka_unit_test(test_what_is_not_known),
