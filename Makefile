@@ -112,6 +112,10 @@ systemd-check:
 browser: all
 	$(Q)tests/install-deps build test browser
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/browser
+# The apps of conf/RECIPES.md; `make test` skips those that are not installed.
+recipes: all
+	$(Q)tests/install-deps build test recipes
+	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration/test_recipes.py
 test: deps-test
 	$(Q)$(MAKE) all unit replay $(if $(wildcard tests/integration),integration)
 demo:
