@@ -187,6 +187,6 @@ uninstall:
 
 clean: ; $(Q)rm -rf build build-*
 
-.PHONY: all unit replay harnesses fuzz integration browser measure tsan valgrind soak bench systemd-check test demo deps deps-test lint install uninstall clean
+.PHONY: all unit replay harnesses fuzz integration browser recipes measure tsan valgrind soak bench systemd-check test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

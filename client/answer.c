@@ -8,6 +8,7 @@
 #include "client/answer.h"
 
 #include "client/chunks.h"
+#include "common/log.h"
 #include "common/buf.h"
 #include "common/http.h"
 
@@ -395,8 +396,41 @@ static size_t read_line(struct answer *a, const char *data, size_t bytes)
 
 /* --- the body --- */
 
+/* Does the app refuse the public Host? By its status, and by the words that Vite, webpack-dev-server, Jupyter, Django and
+ * MCP servers begin their page with. */
+static bool refuses_host(const struct answer *a, const char *data, size_t bytes)
+{
+	static const char *const words[] = {"invalid host", "invalid http_host", "this host",
+					    "non-local 'host'"};
+	char begin[512];
+
+	if (a->settings->host_header != HOST_KEEP)
+		return false;
+	if (a->status != 400 && a->status != 403 && a->status != 421)
+		return false;
+	size_t length = bytes < sizeof begin ? bytes : sizeof begin - 1;
+	memcpy(begin, data, length);
+	begin[length] = '\0';
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcasestr(begin, words[i]) != NULL)
+			return true;
+	}
+	return a->status == 421;
+}
+
+static void hint_at_host_header(const struct answer *a, const char *data, size_t bytes)
+{
+	static bool said;
+
+	if (said || bytes == 0 || !refuses_host(a, data, bytes))
+		return;
+	said = true;
+	log_warn("target.refuses_host status=%d hint=\"--host-header target\"", a->status);
+}
+
 static void give_data(struct answer *a, const char *data, size_t bytes)
 {
+	hint_at_host_header(a, data, bytes);
 	if (bytes > 0 && !a->events.data(a->ctx, data, bytes))
 		a->state = ANSWER_STALLED;
 }

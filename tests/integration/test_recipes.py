@@ -114,7 +114,10 @@ def test_app_that_checks_host(web, name, make_app):
         return App.echo(request, connection)
 
     app = make_app(picky)
-    web.client(app.url, f"{name}-keep")
-    web.client(app.url, f"{name}-target", "--host-header", "target")
-    assert web.get(f"/{name}-keep/").status == 403
-    assert web.get(f"/{name}-target/").status == 200
+    keep = web.client(app.url, f"{name}-keep")
+    target = web.client(app.url, f"{name}-target", "--host-header", "target")
+    for _ in range(3):
+        assert web.get(f"/{name}-keep/").status == 403
+        assert web.get(f"/{name}-target/").status == 200
+    hint = 'target.refuses_host status=403 hint="--host-header target"'
+    assert keep.wait_log(hint).count(hint) == 1 and hint not in target.log()
