@@ -13,7 +13,7 @@ PKGS_token  := jansson libjwt
 LIBS_token  := -lm
 PKGS_fcgi   := libzmq
 LIBS_fcgi   := -lfcgi -pthread
-PKGS_client := jansson libwebsockets libuv libcurl
+PKGS_client := jansson libuv libcurl
 LIBS_client := -lhttp_parser
 
 comma := ,

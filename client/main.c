@@ -20,21 +20,24 @@ static const char usage[] =
 	"usage: pipegate-client [options] TARGET_URL SERVER_URL\n"
 	"Makes a local app reachable through a PipeGate server.\n"
 	"\n"
-	"  TARGET_URL  http://HOST[:PORT][/BASE], https://..., unix:/PATH, or a port\n"
-	"  SERVER_URL  ws://HOST[:PORT][/PATH] or wss://..., perhaps with ?token=TOKEN\n"
+	"  TARGET_URL  http://HOST[:PORT][/BASE], https://..., unix:/PATH, HOST:PORT, or a port\n"
+	"  SERVER_URL  wss://HOST[:PORT][/PATH], ws://..., https://..., http://..., or without\n"
+	"              a scheme (wss); perhaps with ?token=TOKEN\n"
 	"\n"
-	"      --token-file PATH    the token is the first line of this file\n"
+	"      --token-file PATH    the token is in this file\n"
 	"      --host-header WHICH  Host for the local app: keep (the public one, default),\n"
 	"                           target, or a name\n"
 	"      --keep-alive on|off  keep connections to the local app for further requests;\n"
 	"                           default on\n"
-	"      --ca-file PATH       certificates to trust, for wss:// and https:// targets\n"
-	"      --insecure           do not check certificates\n"
+	"      --ca-file PATH       certificates to trust for the server, not the system's\n"
+	"      --insecure           do not check the server's certificate\n"
+	"      --target-ca-file PATH, --target-insecure   the same for an https:// app\n"
 	"  -v, --verbose            log more\n"
 	"  -h, --help               this text\n"
 	"      --version            versions of the program and its libraries\n"
 	"\n"
-	"Environment: PIPEGATE_TOKEN. Exit code 77: the server refused the token.\n";
+	"Environment: PIPEGATE_TOKEN; http_proxy, https_proxy, all_proxy and no_proxy for the\n"
+	"server. Exit code 77: the server refused the token.\n";
 
 struct client {
 	uv_loop_t loop;
@@ -47,21 +50,31 @@ struct client {
 
 static void print_version(void)
 {
-	printf("pipegate-client %s (libwebsockets %s, libcurl %s, libuv %s, jansson %s)\n",
-	       PIPEGATE_VERSION, link_library_version(), wire_library_version(),
-	       uv_version_string(), v1_library_version());
+	printf("pipegate-client %s (libcurl %s, libuv %s, jansson %s)\n", PIPEGATE_VERSION,
+	       wire_library_version(), uv_version_string(), v1_library_version());
 }
 
 /* -1: go on. Otherwise the exit code. */
 static int parse_arguments(int argc, char **argv, struct arguments *a)
 {
-	enum { OPT_TOKEN = 1000, OPT_HOST, OPT_KEEP, OPT_CA, OPT_INSECURE, OPT_VERSION };
+	enum {
+		OPT_TOKEN = 1000,
+		OPT_HOST,
+		OPT_KEEP,
+		OPT_CA,
+		OPT_INSECURE,
+		OPT_TARGET_CA,
+		OPT_TARGET_INSECURE,
+		OPT_VERSION
+	};
 	static const struct option options[] = {
 		{"token-file", required_argument, NULL, OPT_TOKEN},
 		{"host-header", required_argument, NULL, OPT_HOST},
 		{"keep-alive", required_argument, NULL, OPT_KEEP},
 		{"ca-file", required_argument, NULL, OPT_CA},
 		{"insecure", no_argument, NULL, OPT_INSECURE},
+		{"target-ca-file", required_argument, NULL, OPT_TARGET_CA},
+		{"target-insecure", no_argument, NULL, OPT_TARGET_INSECURE},
 		{"verbose", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, OPT_VERSION},
@@ -85,6 +98,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 			break;
 		case OPT_INSECURE:
 			a->insecure = true;
+			break;
+		case OPT_TARGET_CA:
+			a->target_ca_file = optarg;
+			break;
+		case OPT_TARGET_INSECURE:
+			a->target_insecure = true;
 			break;
 		case 'v':
 			log_verbose = true;
@@ -157,6 +176,18 @@ static int run(const struct settings *settings)
 	return c.exit_code;
 }
 
+static void warn(const struct settings *s)
+{
+	if (s->insecure)
+		log_warn("tls.unchecked side=server: its certificate is not checked");
+	if (s->target_insecure)
+		log_warn("tls.unchecked side=target: its certificate is not checked");
+	if (s->server.lost_id)
+		log_warn("server.url server=%s: SERVER_URL was the tunnel's public URL; the "
+			 "connection id at its end is left out",
+			 s->server.shown);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = {0};
@@ -167,10 +198,10 @@ int main(int argc, char **argv)
 	if (result >= 0)
 		return result;
 	result = settings_read(&settings, &arguments);
-	if (result == 0 && settings.insecure)
-		log_warn("tls.unchecked: certificates are not checked");
-	if (result == 0)
+	if (result == 0) {
+		warn(&settings);
 		result = run(&settings);
+	}
 	settings_fini(&settings);
 	return result;
 }

@@ -52,3 +52,17 @@ uint8_t *message_frame(uint8_t *payload, size_t bytes, const struct message_piec
 	*frame_bytes = (size_t)(payload - at) + bytes;
 	return at;
 }
+
+size_t message_control(uint8_t *out, uint8_t opcode, const void *payload, size_t bytes,
+		       const uint8_t key[MESSAGE_KEY_BYTES])
+{
+	uint8_t *at = out + 2 + MESSAGE_KEY_BYTES;
+
+	out[0] = FINAL | opcode;
+	out[1] = (uint8_t)(MASKED | bytes);
+	memcpy(out + 2, key, MESSAGE_KEY_BYTES);
+	if (bytes > 0)
+		memcpy(at, payload, bytes);
+	mask(at, bytes, key);
+	return 2 + MESSAGE_KEY_BYTES + bytes;
+}

@@ -1,17 +1,38 @@
 /* client/settings.c - see settings.h. */
 #include "client/settings.h"
 
+#include "client/token.h"
 #include "common/http.h"
+#include "common/id.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { TOKEN_MAX_BYTES = 12 * 1024 };
+enum {
+	TOKEN_FILE_MAX_BYTES = 2 * TOKEN_MAX_BYTES,
+	LABEL_MAX_BYTES = 63, /* of a host name (RFC 1035 2.3.4) */
+};
+
+/* A name that was meant to be one: not a token, nor a port that stands in the wrong place. Without it a token would be
+ * looked up as a host. */
+static bool host_is_plausible(const char *host)
+{
+	size_t label_bytes = 0;
+
+	for (const char *at = host; *at; at++) {
+		label_bytes = *at == '.' ? 0 : label_bytes + 1;
+		if (label_bytes > LABEL_MAX_BYTES)
+			return false;
+	}
+	return strspn(host, "0123456789") < strlen(host) && strncmp(host, "eyJ", 3) != 0;
+}
 
 /* --- the local app --- */
 
@@ -48,7 +69,7 @@ static bool target_port(struct target *t, const char *text)
 	return true;
 }
 
-static bool target_url(struct target *t, const char *text)
+static bool target_full_url(struct target *t, const char *text)
 {
 	struct url u;
 	bool good = url_split(&u, text) &&
@@ -68,6 +89,25 @@ static bool target_url(struct target *t, const char *text)
 	}
 	url_fini(&u);
 	return good;
+}
+
+/* HOST:PORT, or :PORT of this machine, with a path perhaps. */
+static bool target_host_and_port(struct target *t, const char *text)
+{
+	char *url = join(*text == ':' ? "http://localhost" : "http://", text);
+	struct url u;
+	bool good = url_split(&u, url) && u.port != 0 && host_is_plausible(u.host) &&
+		    target_full_url(t, url);
+
+	url_fini(&u);
+	free(url);
+	return good;
+}
+
+static bool target_url(struct target *t, const char *text)
+{
+	return strstr(text, "://") != NULL ? target_full_url(t, text)
+					   : target_host_and_port(t, text);
 }
 
 bool target_read(struct target *t, const char *text)
@@ -92,14 +132,18 @@ void target_fini(struct target *t)
 
 /* --- the server --- */
 
-static bool has_token(const char *path)
+/* The token in the query; NULL: there is none. */
+static const char *query_token(const char *path, size_t *bytes)
 {
 	for (const char *at = strchr(path, '?'); at != NULL; at = strchr(at, '&')) {
 		at++;
-		if (strncmp(at, "token=", 6) == 0 && at[6] != '\0' && at[6] != '&')
-			return true;
+		if (strncmp(at, "token=", 6) != 0)
+			continue;
+		*bytes = strcspn(at + 6, "&");
+		if (*bytes > 0)
+			return at + 6;
 	}
-	return false;
+	return NULL;
 }
 
 /* Without the query: that is where a token may be, if not elsewhere. */
@@ -116,72 +160,129 @@ static char *show(const struct url *u)
 	return xstrdup(shown);
 }
 
+static bool is_loopback(const char *host)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	size_t bytes = strlen(host);
+
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return (ntohl(v4.s_addr) >> 24) == 127;
+	if (inet_pton(AF_INET6, host, &v6) == 1)
+		return IN6_IS_ADDR_LOOPBACK(&v6);
+	return strcasecmp(host, "localhost") == 0 ||
+	       (bytes > 10 && strcasecmp(host + bytes - 10, ".localhost") == 0);
+}
+
+/* ws and wss; http and https as a browser shows them; without a scheme it is wss. False: none of them. */
+static bool read_server_url(struct url *u, const char *text)
+{
+	bool has_scheme = strstr(text, "://") != NULL;
+	char *whole = join(has_scheme ? "" : "wss://", text);
+	bool good = url_split(u, whole) && (has_scheme || host_is_plausible(u->host));
+	const char *scheme = NULL;
+
+	free(whole);
+	if (!good)
+		return false;
+	if (strcmp(u->scheme, "ws") == 0 || strcmp(u->scheme, "http") == 0)
+		scheme = "ws";
+	else if (strcmp(u->scheme, "wss") == 0 || strcmp(u->scheme, "https") == 0)
+		scheme = "wss";
+	if (scheme == NULL)
+		return false;
+	free(u->scheme);
+	u->scheme = xstrdup(scheme);
+	return http_value_valid(u->path, strlen(u->path)) && strchr(u->path, ' ') == NULL;
+}
+
 static int read_server(struct server *s, const char *text)
 {
-	if (!url_split(&s->url, text) ||
-	    (strcmp(s->url.scheme, "ws") != 0 && strcmp(s->url.scheme, "wss") != 0) ||
-	    !http_value_valid(s->url.path, strlen(s->url.path)) ||
-	    strchr(s->url.path, ' ') != NULL) {
-		cli_complain("SERVER_URL", "not a ws:// or wss:// URL", text);
+	if (!read_server_url(&s->url, text)) {
+		cli_complain("SERVER_URL", "not [wss://|ws://|https://|http://]HOST[:PORT][/PATH]",
+			     text);
 		return EXIT_USAGE;
 	}
 	s->tls = strcmp(s->url.scheme, "wss") == 0;
 	s->port = s->url.port ? s->url.port : (s->tls ? 443 : 80);
+	s->is_loopback = is_loopback(s->url.host);
 	s->shown = show(&s->url);
 	return 0;
 }
 
 /* --- the token --- */
 
-static bool token_is_possible(const char *token)
+/* NULL: `why` says why not. */
+static char *read_file(const char *path, char *why, size_t why_bytes)
 {
-	for (const char *at = token; *at; at++) {
-		if (*at <= ' ' || *at > '~')
-			return false;
-	}
-	return *token != '\0' && strlen(token) <= TOKEN_MAX_BYTES;
-}
-
-/* The first line of the file. NULL: `why` says why not. */
-static char *read_first_line(const char *path, char *why, size_t why_bytes)
-{
-	char *text = xcalloc(1, TOKEN_MAX_BYTES + 2);
+	char *text = xcalloc(1, TOKEN_FILE_MAX_BYTES + 1);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : read(fd, text, TOKEN_MAX_BYTES + 1);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, TOKEN_FILE_MAX_BYTES);
 
 	if (got < 0) {
 		snprintf(why, why_bytes, "%s", strerror(errno));
 		free(text);
 		text = NULL;
-	} else {
-		text[strcspn(text, "\r\n")] = '\0';
 	}
 	if (fd >= 0)
 		close(fd);
 	return text;
 }
 
+static int read_token_file(struct settings *s, const char *path)
+{
+	char why[160] = "";
+	char *text = read_file(path, why, sizeof why);
+
+	if (text == NULL)
+		return cli_complain("--token-file", why, path);
+	s->token = token_find(text);
+	free(text);
+	if (s->token == NULL)
+		return cli_complain("--token-file", "holds no token, or more than one", path);
+	return 0;
+}
+
 static int read_token(struct settings *s, const struct arguments *a)
 {
 	const char *variable = getenv("PIPEGATE_TOKEN");
-	char why[160] = "";
+	size_t bytes;
 
-	if (a->token_file != NULL) {
-		s->token = read_first_line(a->token_file, why, sizeof why);
+	if (a->token_file != NULL)
+		return read_token_file(s, a->token_file);
+	if (variable != NULL && *variable != '\0') {
+		s->token = token_find(variable);
 		if (s->token == NULL)
-			return cli_complain("--token-file", why, a->token_file);
-		if (!token_is_possible(s->token))
-			return cli_complain("--token-file", "holds no token", a->token_file);
-	} else if (variable != NULL && *variable != '\0') {
-		if (!token_is_possible(variable))
-			return cli_complain("PIPEGATE_TOKEN", "cannot be a token", NULL);
-		s->token = xstrdup(variable);
-	} else if (!has_token(s->server.url.path)) {
+			return cli_complain("PIPEGATE_TOKEN", "is no token, or more than one",
+					    NULL);
+	} else if (query_token(s->server.url.path, &bytes) == NULL) {
 		return cli_complain(
 			"PIPEGATE_TOKEN",
 			"no token: set it, or use --token-file or ?token= in SERVER_URL", NULL);
 	}
 	return 0;
+}
+
+/* A tunnel's public URL in place of the server's: the last segment is its id, and behind that is the app, which must not
+ * get the token. The server listens above it. */
+static void leave_out_id(struct settings *s)
+{
+	char *path = s->server.url.path;
+	size_t bytes = strcspn(path, "?"), end = bytes, token_bytes = 0;
+	const char *token = s->token != NULL ? s->token : query_token(path, &token_bytes);
+	char *id = token_subject(token, s->token != NULL ? strlen(token) : token_bytes);
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	size_t id_bytes = id != NULL ? strlen(id) : 0;
+	if (id_bytes > 0 && connection_id_valid(id, id_bytes) && id_bytes < end &&
+	    path[end - id_bytes - 1] == '/' && memcmp(path + end - id_bytes, id, id_bytes) == 0) {
+		memmove(path + end - id_bytes, path + bytes, strlen(path + bytes) + 1);
+		s->server.lost_id = true;
+		free(s->server.shown);
+		s->server.shown = show(&s->server.url);
+	}
+	free(id);
 }
 
 static int read_host_header(struct settings *s, const char *text)
@@ -210,12 +311,24 @@ static int read_keep_alive(struct settings *s, const char *text)
 	return EXIT_USAGE;
 }
 
+static int check_file(const char *flag, const char *path)
+{
+	if (path == NULL || access(path, R_OK) == 0)
+		return 0;
+	return cli_complain(flag, strerror(errno), path);
+}
+
 int settings_read(struct settings *s, const struct arguments *a)
 {
-	*s = (struct settings){.ca_file = a->ca_file, .insecure = a->insecure};
+	*s = (struct settings){
+		.ca_file = a->ca_file,
+		.insecure = a->insecure,
+		.target_ca_file = a->target_ca_file,
+		.target_insecure = a->target_insecure,
+	};
 	if (!target_read(&s->target, a->target)) {
 		cli_complain("TARGET_URL",
-			     "neither http(s)://HOST[:PORT][/BASE], unix:/PATH nor a port",
+			     "neither [http[s]://]HOST:PORT[/BASE], unix:/PATH nor a port",
 			     a->target);
 		return EXIT_USAGE;
 	}
@@ -226,8 +339,12 @@ int settings_read(struct settings *s, const struct arguments *a)
 		result = read_keep_alive(s, a->keep_alive);
 	if (result == 0)
 		result = read_token(s, a);
-	if (result == 0 && s->ca_file != NULL && access(s->ca_file, R_OK) != 0)
-		result = cli_complain("--ca-file", strerror(errno), s->ca_file);
+	if (result == 0)
+		leave_out_id(s);
+	if (result == 0)
+		result = check_file("--ca-file", s->ca_file);
+	if (result == 0)
+		result = check_file("--target-ca-file", s->target_ca_file);
 	return result;
 }
 

@@ -22,7 +22,9 @@ struct server {
 	struct url url; /* its path may hold the token: never to be logged */
 	bool tls;
 	uint16_t port;
-	char *shown; /* for the log */
+	char *shown;	  /* for the log */
+	bool is_loopback; /* no proxy leads there */
+	bool lost_id; /* the URL named the tunnel's public page: the id at its end is left out */
 };
 
 enum host_header { HOST_KEEP, HOST_TARGET, HOST_NAME };
@@ -33,16 +35,19 @@ struct settings {
 	struct server server;
 	char *token; /* for the Authorization header; NULL: it stands in the URL */
 	enum host_header host_header;
-	const char *host_name; /* HOST_NAME */
-	const char *ca_file;   /* NULL: the system's */
-	bool insecure;	       /* TLS certificates are not checked */
-	bool keep_alive;       /* connections to the app may carry further requests */
+	const char *host_name;	    /* HOST_NAME */
+	const char *ca_file;	    /* for the server; NULL: the system's */
+	bool insecure;		    /* the server's certificate is not checked */
+	const char *target_ca_file; /* the same for the local app */
+	bool target_insecure;
+	bool keep_alive; /* connections to the app may carry further requests */
 };
 
 /* What the command line said; NULL where it said nothing. */
 struct arguments {
-	const char *target, *server, *token_file, *host_header, *ca_file, *keep_alive;
-	bool insecure;
+	const char *target, *server, *token_file, *host_header, *ca_file, *target_ca_file,
+		*keep_alive;
+	bool insecure, target_insecure;
 };
 
 /* 0, or EXIT_USAGE or EXIT_CONFIG after one line on stderr. Borrows the arguments. */

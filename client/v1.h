@@ -31,6 +31,9 @@ struct v1_response {
 /* Appends the message, without another copy of the body: that may be 12 MiB. */
 void v1_response_write(struct buf *out, const struct v1_response *r);
 
+/* A string member of a JSON object, malloc(3)ed; jansson has one file. NULL: it is not there. `bytes` must be bounded. */
+char *v1_json_text(const void *json, size_t bytes, const char *member);
+
 const char *v1_library_version(void); /* of the JSON library */
 
 #endif

@@ -333,3 +333,13 @@ const char *v1_library_version(void)
 {
 	return JANSSON_VERSION;
 }
+
+char *v1_json_text(const void *json, size_t bytes, const char *member)
+{
+	json_t *root = bytes > 0 ? json_loadb(json, bytes, 0, NULL) : NULL;
+	const char *value = json_string_value(json_object_get(root, member));
+	char *text = value != NULL ? xstrdup(value) : NULL;
+
+	json_decref(root);
+	return text;
+}

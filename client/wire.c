@@ -11,6 +11,9 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,17 +21,25 @@
 
 enum {
 	CONNECT_TIMEOUT_MS = 10000,
+	SERVER_TIMEOUT_MS =
+		18000, /* less than an attempt has in all: libcurl knows what it waits for */
 	TLS_PIECE_BYTES = 16 * 1024,
-	CACHE_CONNECTIONS = 1 << 20, /* libcurl shall close none that is ours */
+	CACHE_CONNECTIONS = 1 << 20,	 /* libcurl shall close none that is ours */
+	NOT_SENT_LOW_WATER = 128 * 1024, /* unsent bytes in the kernel: urgent ones must not wait */
+	WHY_BYTES = 400,
+	ADDRESS_BYTES = 80,
 };
 
 struct wires {
 	uv_loop_t *loop;
-	const struct settings *settings;
 	CURLM *multi;
 	uv_timer_t timer;
 	char *url; /* what libcurl connects to */
 	bool tls;
+	bool to_server;
+	bool direct; /* no proxy, whatever the environment says */
+	const char *unix_path, *ca_file;
+	bool insecure;
 };
 
 struct wire {
@@ -43,10 +54,29 @@ struct wire {
 	bool reset;	    /* a write met it: an end that is read now is not the app's word */
 	uint8_t *tls_piece; /* with TLS: what is being sent. NULL: none yet */
 	size_t tls_bytes;   /* of it, which had to wait */
+	int broken_by;	    /* errno of what broke it; 0: unknown */
+	bool proxied;
+	char address[ADDRESS_BYTES];
 	char error[CURL_ERROR_SIZE];
+	char why[WHY_BYTES];
 };
 
 /* --- bytes --- */
+
+static ssize_t broken(struct wire *w, int by)
+{
+	if (w->broken_by == 0)
+		w->broken_by = by;
+	return WIRE_BROKEN;
+}
+
+static int os_error(const struct wire *w)
+{
+	long number = 0;
+
+	(void)curl_easy_getinfo(w->easy, CURLINFO_OS_ERRNO, &number);
+	return (int)number;
+}
 
 static ssize_t read_tls(struct wire *w, void *out, size_t bytes)
 {
@@ -56,7 +86,7 @@ static ssize_t read_tls(struct wire *w, void *out, size_t bytes)
 	if (result == CURLE_AGAIN)
 		return WIRE_WAIT;
 	if (result != CURLE_OK)
-		return WIRE_BROKEN;
+		return broken(w, os_error(w));
 	return got > 0 ? (ssize_t)got : WIRE_END;
 }
 
@@ -75,7 +105,7 @@ ssize_t wire_read(struct wire *w, void *out, size_t bytes)
 	if (got > 0)
 		return got;
 	if (got < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_WAIT : WIRE_BROKEN;
+		return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_WAIT : broken(w, errno);
 	return w->reset ? WIRE_BROKEN : WIRE_END;
 }
 
@@ -94,7 +124,7 @@ static ssize_t write_tls(struct wire *w, const void *data, size_t bytes)
 	if (result == CURLE_AGAIN)
 		return WIRE_WAIT;
 	w->tls_bytes = 0;
-	return result == CURLE_OK ? (ssize_t)sent : WIRE_BROKEN;
+	return result == CURLE_OK ? (ssize_t)sent : broken(w, os_error(w));
 }
 
 ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
@@ -113,7 +143,7 @@ ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
 	/* The kernel tells an error once. EPIPE comes after the app's proper end, or after an earlier error. */
 	w->reset = w->reset || errno != EPIPE;
 	w->drained = false;
-	return WIRE_BROKEN;
+	return broken(w, errno);
 }
 
 bool wire_end_writing(struct wire *w)
@@ -126,7 +156,8 @@ bool wire_is_quiet(struct wire *w)
 {
 	char byte;
 
-	if (w->easy != NULL) /* libcurl or OpenSSL may hold bytes; a session ticket is none of the app's */
+	if (w->easy !=
+	    NULL) /* libcurl or OpenSSL may hold bytes; a session ticket is none of the app's */
 		return read_tls(w, &byte, 1) == WIRE_WAIT;
 	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 	       (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -199,6 +230,14 @@ void wire_close(struct wire **wp)
 		wire_free(w);
 }
 
+static void set_socket_options(int fd)
+{
+	int on = 1, low_water = NOT_SENT_LOW_WATER;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, sizeof low_water);
+}
+
 /* Makes the connection ours. False: there is none. */
 static bool take_descriptor(struct wire *w)
 {
@@ -213,6 +252,8 @@ static bool take_descriptor(struct wire *w)
 		fd = fcntl(active, F_DUPFD_CLOEXEC, 0);
 		end_easy(w);
 	}
+	if (fd >= 0 && w->all->to_server)
+		set_socket_options(fd);
 	if (fd >= 0 && uv_poll_init_socket(w->all->loop, &w->poll, fd) == 0) {
 		w->poll.data = w;
 		w->fd = fd;
@@ -223,39 +264,74 @@ static bool take_descriptor(struct wire *w)
 	return false;
 }
 
+static void read_address(struct wire *w)
+{
+	char *ip = NULL;
+	long port = 0, proxy_status = 0;
+
+	curl_easy_getinfo(w->easy, CURLINFO_PRIMARY_IP, &ip);
+	curl_easy_getinfo(w->easy, CURLINFO_PRIMARY_PORT, &port);
+	curl_easy_getinfo(w->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+	w->proxied = proxy_status != 0;
+	if (ip == NULL || *ip == '\0')
+		return;
+	snprintf(w->address, sizeof w->address, strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip, port);
+}
+
+/* libcurl's words, and those of the system where libcurl has none. */
+static void explain(struct wire *w, CURLcode result)
+{
+	char text[CURL_ERROR_SIZE + 160], known[128] = "";
+	int number = os_error(w);
+
+	if (result == CURLE_COULDNT_CONNECT || result == CURLE_SSL_CONNECT_ERROR)
+		snprintf(known, sizeof known, "%s", strerror(number));
+	snprintf(text, sizeof text, "%s%s%s%s", *w->error ? w->error : curl_easy_strerror(result),
+		 number != 0 && *known ? " (" : "", number != 0 ? known : "",
+		 number != 0 && *known ? ")" : "");
+	cli_show(w->why, sizeof w->why, text);
+}
+
 /* An attempt is over. */
 static void connected(struct wire *w, CURLcode result)
 {
-	char why[CURL_ERROR_SIZE];
-
+	read_address(w);
 	if (result == CURLE_OK && take_descriptor(w)) {
 		w->events->connected(w->ctx);
 		return;
 	}
-	cli_show(why, sizeof why, *w->error ? w->error : curl_easy_strerror(result));
-	log_limited_info("", "target.failed result=%d why=\"%s\"", (int)result, why);
+	explain(w, result);
+	if (!w->all->to_server)
+		log_limited_info("", "target.failed result=%d why=\"%s\"", (int)result, w->why);
 	w->events->failed(w->ctx);
 }
 
 static void set_options(struct wire *w)
 {
-	const struct settings *s = w->all->settings;
+	const struct wires *all = w->all;
 	CURL *e = w->easy;
 
-	curl_easy_setopt(e, CURLOPT_URL, w->all->url);
+	curl_easy_setopt(e, CURLOPT_URL, all->url);
 	curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, 1L);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(e, CURLOPT_PROXY, ""); /* whatever the environment says */
-	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
+			 (long)(all->to_server ? SERVER_TIMEOUT_MS : CONNECT_TIMEOUT_MS));
+	/* A look-up that hangs ends with its thread, not with the attempt. */
+	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
+	if (all->direct)
+		curl_easy_setopt(e, CURLOPT_PROXY, "");
+	/* A proxy gets CONNECT HOST:PORT, never our request with the token. */
+	curl_easy_setopt(e, CURLOPT_HTTPPROXYTUNNEL, 1L);
+	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, w->error);
 	curl_easy_setopt(e, CURLOPT_PRIVATE, w);
-	if (s->target.unix_path != NULL)
-		curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, s->target.unix_path);
-	if (s->ca_file != NULL)
-		curl_easy_setopt(e, CURLOPT_CAINFO, s->ca_file);
-	if (s->insecure) {
+	if (all->unix_path != NULL)
+		curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, all->unix_path);
+	if (all->ca_file != NULL)
+		curl_easy_setopt(e, CURLOPT_CAINFO, all->ca_file);
+	if (all->insecure) {
 		curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
@@ -269,6 +345,7 @@ struct wire *wire_open(struct wires *all, const struct wire_events *events, void
 	w->events = events;
 	w->ctx = ctx;
 	w->fd = -1;
+	strcpy(w->address, "-");
 	w->easy = curl_easy_init();
 	CHECK(w->easy != NULL);
 	set_options(w);
@@ -373,17 +450,16 @@ static int on_timeout_wanted(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-struct wires *wires_new(uv_loop_t *loop, const struct settings *settings)
+static struct wires *make_wires(uv_loop_t *loop, const char *scheme, const char *authority)
 {
 	struct wires *all = xcalloc(1, sizeof *all);
+	size_t url_bytes = strlen(scheme) + strlen(authority) + 5;
 
 	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 	all->loop = loop;
-	all->settings = settings;
-	all->tls = strncmp(settings->target.origin, "https:", 6) == 0;
-	all->url = xmalloc(strlen(settings->target.origin) + 2);
-	strcpy(all->url, settings->target.origin);
-	strcat(all->url, "/");
+	all->tls = strcmp(scheme, "https") == 0;
+	all->url = xmalloc(url_bytes);
+	snprintf(all->url, url_bytes, "%s://%s/", scheme, authority);
 	all->multi = curl_multi_init();
 	CHECK(all->multi != NULL && uv_timer_init(loop, &all->timer) == 0);
 	all->timer.data = all;
@@ -392,6 +468,31 @@ struct wires *wires_new(uv_loop_t *loop, const struct settings *settings)
 	curl_multi_setopt(all->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted);
 	curl_multi_setopt(all->multi, CURLMOPT_TIMERDATA, all);
 	curl_multi_setopt(all->multi, CURLMOPT_MAXCONNECTS, (long)CACHE_CONNECTIONS);
+	return all;
+}
+
+struct wires *wires_new(uv_loop_t *loop, const struct settings *settings)
+{
+	const struct target *t = &settings->target;
+	bool tls = strncmp(t->origin, "https:", 6) == 0;
+	struct wires *all = make_wires(loop, tls ? "https" : "http", t->authority);
+
+	all->unix_path = t->unix_path;
+	all->ca_file = settings->target_ca_file;
+	all->insecure = settings->target_insecure;
+	all->direct = true;
+	return all;
+}
+
+struct wires *wires_new_to_server(uv_loop_t *loop, const struct settings *settings)
+{
+	const struct server *s = &settings->server;
+	struct wires *all = make_wires(loop, s->tls ? "https" : "http", s->url.authority);
+
+	all->to_server = true;
+	all->ca_file = settings->ca_file;
+	all->insecure = settings->insecure;
+	all->direct = s->is_loopback;
 	return all;
 }
 
@@ -413,6 +514,25 @@ void wires_destroy(struct wires **wp)
 	curl_multi_cleanup(all->multi);
 	curl_global_cleanup();
 	uv_close((uv_handle_t *)&all->timer, timer_closed);
+}
+
+/* --- what it says of itself --- */
+
+const char *wire_why(struct wire *w)
+{
+	if (*w->why == '\0' && w->broken_by != 0)
+		snprintf(w->why, sizeof w->why, "%s", strerror(w->broken_by));
+	return w->why;
+}
+
+const char *wire_address(const struct wire *w)
+{
+	return w->address;
+}
+
+bool wire_is_proxied(const struct wire *w)
+{
+	return w->proxied;
 }
 
 const char *wire_library_version(void)

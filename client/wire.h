@@ -1,5 +1,6 @@
-/* client/wire.h - Connections to the local app on the libuv loop: TCP, a Unix socket, or TLS. The only file of
- * the client that includes curl.h, which resolves names, connects, and speaks TLS.
+/* client/wire.h - The client's connections on the libuv loop, to the local app and to the server: TCP, a Unix socket, or
+ * TLS. The only file of the client that includes curl.h, which resolves names beside the loop, tries all addresses with
+ * both families at once (RFC 8305), speaks to proxies, and speaks TLS.
  *
  * A wire watches its descriptor for as long as it lives. Reads and writes never block. */
 #ifndef PIPEGATE_WIRE_H
@@ -18,14 +19,17 @@ struct wire;
 /* From the loop, never from within a call to a wire. */
 struct wire_events {
 	void (*connected)(void *ctx);
-	void (*failed)(void *ctx); /* no connection could be made */
+	void (*failed)(void *ctx); /* no connection could be made; wire_why() says why */
 	void (*ready)(
 		void *ctx); /* a read or write that had to wait may go on, or meets an error */
 };
 
 enum { WIRE_WAIT = 0, WIRE_END = -1, WIRE_BROKEN = -2 };
 
-struct wires *wires_new(uv_loop_t *loop, const struct settings *settings);
+struct wires *wires_new(uv_loop_t *loop, const struct settings *settings); /* to the local app */
+
+/* To the server: through the proxy that the environment names, if it names one for it. */
+struct wires *wires_new_to_server(uv_loop_t *loop, const struct settings *settings);
 void wires_destroy(struct wires **wp); /* after the last wire; then the loop has to run once more */
 
 struct wire *wire_open(struct wires *all, const struct wire_events *events, void *ctx);
@@ -39,6 +43,12 @@ bool wire_end_writing(struct wire *w);			/* false: only wire_close() can say it 
 /* Open, and nothing has come: fit for another request. False: only good for wire_close(). */
 bool wire_is_quiet(struct wire *w);
 void wire_close(struct wire **wp);  /* any time, events included */
+
+/* Why a connection could not be made, or broke, in words fit to be logged in quotes. "": it did not. */
+const char *wire_why(struct wire *w);
+const char *
+wire_address(const struct wire *w); /* "ADDRESS:PORT" of the other end; "-": not connected */
+bool wire_is_proxied(const struct wire *w); /* an HTTP proxy made the connection */
 
 const char *wire_library_version(void);
 

@@ -410,7 +410,7 @@ def test_targets(web, make_app, name, tmp_path):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
     app = App(echo, tls=context)
-    web.client(f"https://localhost:{app.port}/base", f"{name}t", "--ca-file", str(tmp_path / "cert"))
+    web.client(f"https://localhost:{app.port}/base", f"{name}t", "--target-ca-file", str(tmp_path / "cert"))
     caller = WebSocketCaller(web.port, f"/{name}t/").opened()
     payload = os.urandom(300000)
     threading.Thread(target=caller.frame, args=(BINARY, payload), daemon=True).start()

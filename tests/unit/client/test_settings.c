@@ -92,10 +92,37 @@ static void test_targets(void **state)
 		 "http://[::1]:3000/a/b", NULL},
 		{"unix:/run/app.sock", "http://localhost", "localhost", "", "http://localhost",
 		 "/run/app.sock"},
+		{"localhost:3000", "http://localhost:3000", "localhost:3000", "",
+		 "http://localhost:3000", NULL},
+		{":3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000",
+		 NULL},
+		{":3000/base/", "http://localhost:3000", "localhost:3000", "/base",
+		 "http://localhost:3000/base", NULL},
+		{"127.0.0.1:3000", "http://127.0.0.1:3000", "127.0.0.1:3000", "",
+		 "http://127.0.0.1:3000", NULL},
+		{"[::1]:3000", "http://[::1]:3000", "[::1]:3000", "", "http://[::1]:3000", NULL},
 	};
 	static const char *const bad[] = {
-		"",	   "0",		  "65536",	  "-1",	   "3000x",    "ws://h",
-		"ftp://h", "http://h/?q", "http://h/a b", "unix:", "unix:rel", "localhost:3000",
+		"",
+		"0",
+		"65536",
+		"-1",
+		"3000x",
+		"ws://h",
+		"ftp://h",
+		"http://h/?q",
+		"http://h/a b",
+		"unix:",
+		"unix:rel",
+		"localhost",
+		":",
+		":0",
+		":x",
+		":65536",
+		"h:80?q",
+		"a@h:80",
+		"localhost:3000x",
+		"eyJhbGciOi.eyJzdWIi.x:80",
 	};
 
 	(void)state;
@@ -162,7 +189,11 @@ static void test_settings(void **state)
 	assert_int_equal(s.host_header, HOST_TARGET);
 	settings_fini(&s);
 
-	expect_settings(EXIT_USAGE, "http://h/", "abc", NULL);
+	expect_settings(EXIT_USAGE, "ftp://h/", "abc", NULL);
+	expect_settings(EXIT_USAGE, "3000", "abc", NULL);
+	expect_settings(EXIT_USAGE, "", "abc", NULL);
+	expect_settings(EXIT_USAGE, "/x", "abc", NULL);
+	expect_settings(EXIT_USAGE, "eyJhbGciOi.eyJzdWIi.x", "abc", NULL);
 	expect_settings(EXIT_USAGE, "ws://h/a b", "abc", NULL);
 	expect_settings(EXIT_USAGE, "ws://h/", "abc", "a b");
 	expect_settings(EXIT_USAGE, "ws://h/", "abc", "");
@@ -171,6 +202,78 @@ static void test_settings(void **state)
 	expect_settings(EXIT_CONFIG, "ws://h/?xtoken=abc", NULL, NULL);
 	expect_settings(EXIT_CONFIG, "ws://h/", "a b", NULL);
 	expect_settings(EXIT_CONFIG, "ws://h/", "abc\r\nx: y", NULL);
+}
+
+static void test_servers(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+		uint16_t port;
+		bool tls, loopback;
+	} rows[] = {
+		{"https://h/t/", "wss://h/t/", 443, true, false},
+		{"HTTP://h:8080", "ws://h:8080/", 8080, false, false},
+		{"h", "wss://h/", 443, true, false},
+		{"example.org:8443/t/", "wss://example.org:8443/t/", 8443, true, false},
+		{"localhost:3000", "wss://localhost:3000/", 3000, true, true},
+		{"ws://127.9.9.9/", "ws://127.9.9.9/", 80, false, true},
+		{"ws://[::1]/", "ws://[::1]/", 80, false, true},
+		{"ws://a.LOCALHOST/", "ws://a.LOCALHOST/", 80, false, true},
+		{"ws://128.0.0.1/", "ws://128.0.0.1/", 80, false, false},
+		{"ws://127.0.0.1.example/", "ws://127.0.0.1.example/", 80, false, false},
+		{"ws://notlocalhost/", "ws://notlocalhost/", 80, false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct settings s;
+		if (read_settings(&s, rows[i].text, "abc", NULL) != 0)
+			fail_msg("%s was refused", rows[i].text);
+		assert_string_equal(s.server.shown, rows[i].shown);
+		assert_int_equal(s.server.port, rows[i].port);
+		assert_int_equal(s.server.tls, rows[i].tls);
+		if (s.server.is_loopback != rows[i].loopback)
+			fail_msg("%s", rows[i].text);
+		settings_fini(&s);
+	}
+}
+
+/* {"alg":"HS256"}, then {"sub":"my-app"} or {"sub":"a/b"} */
+#define TOKEN	  "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJteS1hcHAifQ.c2ln"
+#define ODD_TOKEN "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhL2IifQ.c2ln"
+
+/* A tunnel's public URL in place of the server's. */
+static void test_public_url(void **state)
+{
+	static const struct {
+		const char *text, *path, *token;
+	} rows[] = {
+		{"https://h/my-app/", "/", TOKEN},
+		{"https://h/my-app", "/", TOKEN},
+		{"https://h/t/my-app///", "/t/", TOKEN},
+		{"https://h/t/my-app/?a=1", "/t/?a=1", TOKEN},
+		{"ws://h/t/my-app?token=" TOKEN, "/t/?token=" TOKEN, NULL},
+		{"ws://h/t/my-app/?x=y&token=" TOKEN "&z", "/t/?x=y&token=" TOKEN "&z", NULL},
+		{"https://h/my-app/x", NULL, TOKEN},
+		{"https://h/xmy-app/", NULL, TOKEN},
+		{"https://h/MY-APP/", NULL, TOKEN},
+		{"https://h/", NULL, TOKEN},
+		{"https://h/a/b", NULL, ODD_TOKEN},
+		{"https://h/my-app/", NULL, "abc"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct settings s;
+		assert_int_equal(read_settings(&s, rows[i].text, rows[i].token, NULL), 0);
+		if (s.server.lost_id != (rows[i].path != NULL))
+			fail_msg("%s", rows[i].text);
+		if (rows[i].path != NULL) {
+			assert_string_equal(s.server.url.path, rows[i].path);
+			assert_null(strstr(s.server.shown, "my-app"));
+		}
+		settings_fini(&s);
+	}
 }
 
 static void test_keep_alive(void **state)
@@ -205,7 +308,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_urls),	   cmocka_unit_test(test_long_url),
 		cmocka_unit_test(test_targets),	   cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_keep_alive),
+		cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_servers),
+		cmocka_unit_test(test_public_url),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

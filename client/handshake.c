@@ -1,0 +1,245 @@
+/* client/handshake.c - see handshake.h.
+ *
+ * The response is parsed by client/answer.h, as an app's response to a handshake is. */
+#include "client/handshake.h"
+
+#include "client/answer.h"
+#include "client/v1.h"
+#include "common/b64.h"
+#include "common/frame.h"
+#include "common/http.h"
+#include "common/id.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	NONCE_BYTES = 16,
+	RESPONSE_MAX_BYTES = 128 * 1024, /* heads and the body of an error, all together */
+	DETAIL_MAX_BYTES = 4096,	 /* of an error's body: what is looked at */
+	SHOWN_BYTES = 200,
+};
+
+struct handshake {
+	const struct settings *settings;
+	char *key, *accept;
+	struct answer *answer;
+	size_t received_bytes;
+
+	/* From the response's head. */
+	bool accepted, v2, unknown_protocol, extended;
+	char location[SHOWN_BYTES];
+	struct buf body; /* of an error */
+	char why[2 * SHOWN_BYTES + 100];
+};
+
+/* --- request --- */
+
+static char *expected_accept(const char *key)
+{
+	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
+	uint8_t digest[SHA_DIGEST_LENGTH];
+	char text[64];
+	size_t text_bytes;
+	int bytes = snprintf(text, sizeof text, "%s%s", key, guid);
+
+	CHECK(bytes > 0 && (size_t)bytes < sizeof text);
+	SHA1((const unsigned char *)text, (size_t)bytes, digest);
+	return b64_encode(digest, sizeof digest, &text_bytes);
+}
+
+static void put(struct buf *out, const char *text)
+{
+	buf_append(out, text, strlen(text));
+}
+
+void handshake_write(struct handshake *h, struct buf *out)
+{
+	const struct server *s = &h->settings->server;
+
+	put(out, "GET ");
+	put(out, s->url.path);
+	put(out, " HTTP/1.1\r\nHost: ");
+	put(out, s->url.authority);
+	put(out, "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+		 "Sec-WebSocket-Key: ");
+	put(out, h->key);
+	put(out, "\r\nSec-WebSocket-Protocol: " PIPEGATE_V2_PROTOCOL
+		 "\r\nUser-Agent: pipegate-client/" PIPEGATE_VERSION "\r\n");
+	if (h->settings->token != NULL) {
+		put(out, "Authorization: Bearer ");
+		put(out, h->settings->token);
+		put(out, "\r\n");
+	}
+	put(out, "\r\n");
+}
+
+/* --- response --- */
+
+static bool equals(const struct head_field *f, const char *text)
+{
+	return f->value_bytes == strlen(text) && memcmp(f->value, text, f->value_bytes) == 0;
+}
+
+/* A server's words, without what may be a token. */
+static void show(char *out, size_t out_bytes, const void *text, size_t bytes)
+{
+	char *copy = xcalloc(1, bytes + 1);
+
+	memcpy(copy, text, bytes);
+	cli_show(out, out_bytes, copy);
+	free(copy);
+}
+
+static void on_head(void *ctx, const struct head *head)
+{
+	struct handshake *h = ctx;
+	struct head_field f;
+
+	h->accepted = head_find(head->data, head->bytes, "sec-websocket-accept", &f) &&
+		      equals(&f, h->accept);
+	if (head_find(head->data, head->bytes, "sec-websocket-protocol", &f)) {
+		h->v2 = equals(&f, PIPEGATE_V2_PROTOCOL);
+		h->unknown_protocol = !h->v2;
+	}
+	h->extended = head_find(head->data, head->bytes, "sec-websocket-extensions", &f) &&
+		      f.value_bytes > 0;
+	if (head_find(head->data, head->bytes, "location", &f))
+		show(h->location, sizeof h->location, f.value, f.value_bytes);
+}
+
+static bool on_data(void *ctx, const void *data, size_t bytes)
+{
+	struct handshake *h = ctx;
+	size_t room = DETAIL_MAX_BYTES - buf_bytes(&h->body);
+
+	buf_append(&h->body, data, bytes < room ? bytes : room);
+	return true;
+}
+
+/* --- results --- */
+
+static enum handshake_state fail(struct handshake *h, const char *why)
+{
+	snprintf(h->why, sizeof h->why, "%s", why);
+	return HANDSHAKE_FAILED;
+}
+
+static enum handshake_state fail_by_status(struct handshake *h)
+{
+	int status = answer_status(h->answer);
+	char said[SHOWN_BYTES] = "";
+	char *detail = v1_json_text(buf_first(&h->body), buf_bytes(&h->body), "detail");
+
+	if (detail != NULL)
+		cli_show(said, sizeof said, detail);
+	free(detail);
+	if (status >= 300 && status < 400 && *h->location != '\0')
+		snprintf(h->why, sizeof h->why,
+			 "the server answered HTTP %d %s to %s: redirects are not followed, "
+			 "SERVER_URL has to name the tunnels' own address",
+			 status, http_reason(status), h->location);
+	else
+		snprintf(h->why, sizeof h->why, "the server answered HTTP %d %s%s%s", status,
+			 http_reason(status), *said ? ": " : "", said);
+	return HANDSHAKE_FAILED;
+}
+
+static enum handshake_state judge_switch(struct handshake *h)
+{
+	if (!h->accepted)
+		return fail(h, "the server's Sec-WebSocket-Accept is not that of our key: "
+			       "something in between answered, or it is no WebSocket server");
+	if (h->unknown_protocol)
+		return fail(h, "the server chose a sub-protocol that was not offered");
+	if (h->extended)
+		return fail(h, "the server chose an extension that was not offered");
+	return HANDSHAKE_DONE;
+}
+
+static enum handshake_state judge(struct handshake *h, enum answer_state state)
+{
+	switch (state) {
+	case ANSWER_SWITCHED:
+		return judge_switch(h);
+	case ANSWER_GOING:
+		if (answer_status(h->answer) != 0 && buf_bytes(&h->body) >= DETAIL_MAX_BYTES)
+			return fail_by_status(h);
+		if (h->received_bytes > RESPONSE_MAX_BYTES)
+			return fail(h, "the server's response is larger than 128 KiB");
+		return HANDSHAKE_GOING;
+	case ANSWER_COMPLETE:
+		return fail_by_status(h);
+	default:
+		if (answer_status(h->answer) != 0)
+			return fail_by_status(h);
+		return fail(h, state == ANSWER_CUT
+				       ? "the server closed the connection without a response"
+				       : "the server's response is no HTTP/1.1 response to a "
+					 "WebSocket handshake");
+	}
+}
+
+enum handshake_state handshake_take(struct handshake *h, const void *data, size_t bytes,
+				    size_t *used)
+{
+	enum answer_state state = answer_take(h->answer, data, bytes, used);
+
+	h->received_bytes += *used;
+	return judge(h, state);
+}
+
+enum handshake_state handshake_end(struct handshake *h)
+{
+	enum answer_state state = answer_end(h->answer);
+
+	return judge(h, state == ANSWER_GOING ? ANSWER_CUT : state);
+}
+
+/* --- begin and end --- */
+
+struct handshake *handshake_new(const struct settings *settings)
+{
+	struct handshake *h = xcalloc(1, sizeof *h);
+	uint8_t nonce[NONCE_BYTES];
+	size_t key_bytes;
+
+	id_random(nonce, sizeof nonce);
+	h->settings = settings;
+	h->key = b64_encode(nonce, sizeof nonce, &key_bytes);
+	h->accept = expected_accept(h->key);
+	h->answer = answer_new(settings);
+	answer_begin(h->answer, ANSWER_TO_HANDSHAKE, &(struct answer_events){on_head, on_data}, h);
+	return h;
+}
+
+void handshake_destroy(struct handshake **hp)
+{
+	struct handshake *h = *hp;
+
+	*hp = NULL;
+	if (h == NULL)
+		return;
+	answer_destroy(&h->answer);
+	buf_fini(&h->body);
+	free(h->key);
+	free(h->accept);
+	free(h);
+}
+
+int handshake_status(const struct handshake *h)
+{
+	return answer_status(h->answer);
+}
+
+bool handshake_is_v2(const struct handshake *h)
+{
+	return h->v2;
+}
+
+const char *handshake_why(const struct handshake *h)
+{
+	return h->why;
+}
