@@ -127,12 +127,26 @@ def test_a_tunnel_client_at_the_url_of_a_tunnel(site, app):
 
 
 def test_our_client_at_the_url_of_a_tunnel(web, app, name):
+    """Below its own id, or at that of another tunnel: no app sees the token, and the client shows what the broker says."""
     web.client(app.url, name)
-    path = f"ws://127.0.0.1:{web.port}/{name}/"
-    lost = Process(web.directory, f"lost-{name}", [program("client"), app.url, path], environment(PIPEGATE_TOKEN=token(name)))
-    wait_until(lambda: "address of a tunnel" in web.broker.log(), "the broker says so")
-    lost.stop(expect=None)
+    web.client(app.url, f"{name}-other")
+    for number, path in enumerate((f"{name}/deeper/", f"{name}-other/")):
+        url = f"ws://127.0.0.1:{web.port}/{path}"
+        lost = Process(web.directory, f"lost-{name}-{number}", [program("client"), app.url, url],
+                       environment(PIPEGATE_TOKEN=token(name)))
+        wait_until(lambda: "address of a tunnel" in lost.log(), "the client shows what the broker says")
+        lost.stop(expect=None)
     assert app.seen == []
+
+
+def test_our_client_leaves_its_own_id_out(web, app, name):
+    """SERVER_URL as README shows the public URL."""
+    client = Process(web.directory, f"own-{name}", [program("client"), app.url, f"ws://127.0.0.1:{web.port}/{name}/"],
+                     environment(PIPEGATE_TOKEN=token(name)))
+    wait_until(lambda: "tunnel.open" in client.log(), "the tunnel is open")
+    assert app.seen == []
+    assert web.get(f"/{name}/x").status == 200
+    client.stop()
 
 
 # --- handshakes at the listener ---
