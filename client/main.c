@@ -152,6 +152,16 @@ static void watch_signal(struct client *c, uv_signal_t *handle, int number)
 	uv_signal_start(handle, on_signal, number);
 }
 
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int run(const struct settings *settings)
 {
 	struct client c = {.exit_code = EXIT_CONFIG};
@@ -165,6 +175,7 @@ static int run(const struct settings *settings)
 	watch_signal(&c, &c.interrupt, SIGINT);
 	if (c.link != NULL)
 		uv_run(&c.loop, UV_RUN_DEFAULT);
+	block_signals(); /* without their handlers, a second one would end us by its number */
 	uv_close((uv_handle_t *)&c.term, NULL);
 	uv_close((uv_handle_t *)&c.interrupt, NULL);
 	link_destroy(&c.link);
