@@ -1,30 +1,34 @@
 /* client/answer.c - see answer.h.
  *
- *   LINE (status line, fields, empty line) --1xx--> LINE again
- *        '--> NO_BODY, LENGTH, CHUNKED, or UNTIL_END --> complete
+ *   HEAD --1xx--> HEAD again
+ *     '--> nothing more, PLAIN, DATA, or SIZE > DATA > DATA_END > SIZE > ... > TRAILERS --> complete
  *
- * Written by hand because http_parser, outside its strict mode, takes any two bytes for the CRLF behind a chunk, and
- * reads a body where Transfer-Encoding makes no sense. */
+ * http_parser takes the bytes apart, behind two guards. It passes lines that RFC 9112 does not (Debian builds it without
+ * its strict mode), so byte_passes() looks at them first. And it would decide where the body ends by other rules than
+ * choose_framing(), so it is given each field of a head with a DISGUISE in front: it knows none of these names. */
 #include "client/answer.h"
 
-#include "client/chunks.h"
-#include "common/log.h"
 #include "common/buf.h"
 #include "common/http.h"
 
+#include <http_parser.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 enum {
-	HEAD_RAW_MAX_BYTES = HEAD_MAX_BYTES + 16 * 1024, /* of its lines, with their ends */
-	INTERIM_MAX = 64,				 /* 1xx responses before the final one */
-	EMPTY_LINES_MAX = 4,				 /* before a status line */
+	INTERIM_MAX = 64,    /* 1xx responses before the final one */
+	EMPTY_LINES_MAX = 4, /* before a status line */
+	SIZE_LINE_MAX_BYTES = 4096,
+	TRAILERS_MAX_BYTES = 64 * 1024,
 	KEEP_ALIVE_LEAST_S = 2, /* twice as long as pool.c keeps a connection */
 };
 
-enum framing { LINE, NO_BODY, LENGTH, CHUNKED, UNTIL_END };
+enum framing { NO_BODY, LENGTH, CHUNKED, UNTIL_END };
+
+/* What the next bytes are. */
+enum part { HEAD, PLAIN, SIZE, DATA, DATA_END, TRAILERS };
 
 struct answer {
 	const struct settings *settings;
@@ -35,18 +39,23 @@ struct answer {
 	int status; /* of the final head; 0: none yet */
 	bool keeps_open, continues;
 	size_t interim_count;
+	http_parser parser;
+	enum framing framing;
+
+	enum part part;
+	size_t line_bytes;   /* of a line that has not come whole; of all TRAILERS */
+	char last;	     /* byte of the input; LF before the first one of a part */
+	bool in_extension;   /* SIZE */
+	uint64_t left_bytes; /* DATA */
 
 	/* The head so far. */
-	struct buf line; /* a line that has not come whole */
-	size_t head_bytes, empty_lines;
-	bool has_status_line, is_sloppy; /* sloppy: readable, but not as RFC 9112 writes it */
-	int line_status, minor_version;
+	bool interim_over, is_sloppy; /* sloppy: readable, but not as RFC 9112 writes it */
+	size_t empty_lines;
+	struct buf name, value;
 	struct head fields;
-
-	enum framing framing;
-	long long left_bytes; /* LENGTH */
-	struct chunks chunks; /* CHUNKED */
 };
+
+#define DISGUISE "x"
 
 /* --- what the fields say --- */
 
@@ -159,7 +168,7 @@ static bool choose_framing(struct answer *a)
 {
 	struct framing_fields ff;
 
-	a->keeps_open = !a->is_sloppy && a->minor_version >= 1;
+	a->keeps_open = !a->is_sloppy && a->parser.http_minor >= 1;
 	read_framing_fields(a, &ff);
 	if (ff.bad_length || (ff.codings > 0 && !ff.is_chunked))
 		return false;
@@ -171,7 +180,7 @@ static bool choose_framing(struct answer *a)
 		a->keeps_open = a->keeps_open && !ff.has_length;
 	} else if (ff.has_length) {
 		a->framing = LENGTH;
-		a->left_bytes = ff.length;
+		a->left_bytes = (uint64_t)ff.length;
 	} else {
 		a->framing = UNTIL_END;
 		a->keeps_open = false;
@@ -245,233 +254,267 @@ static bool give_head(struct answer *a)
 	return true;
 }
 
-static void start_head(struct answer *a)
+/* --- callbacks of the parser: not 0 is a fault --- */
+
+static void enter(struct answer *a, enum part part)
 {
-	a->framing = LINE;
-	a->has_status_line = false;
-	a->head_bytes = a->empty_lines = 0;
-	head_clear(&a->fields);
-	buf_consume(&a->line, buf_bytes(&a->line));
+	a->part = part;
+	a->line_bytes = 0;
+	a->last = '\n';
+	a->in_extension = false;
 }
 
-static bool start_body(struct answer *a)
+/* The field that has come, if any. False: it cannot pass. */
+static bool field_ends(struct answer *a)
 {
-	a->chunks = (struct chunks){0};
-	if (!choose_framing(a) || !give_head(a))
-		return false;
-	if (a->framing == NO_BODY || (a->framing == LENGTH && a->left_bytes == 0))
-		a->state = ANSWER_COMPLETE;
-	return true;
+	const char *name = (const char *)buf_first(&a->name);
+	const char *value = buf_bytes(&a->value) > 0 ? (const char *)buf_first(&a->value) : "";
+	size_t name_bytes = buf_bytes(&a->name), value_bytes = buf_bytes(&a->value);
+
+	if (name_bytes == 0)
+		return true;
+	while (value_bytes > 0 && (value[value_bytes - 1] == ' ' || value[value_bytes - 1] == '\t'))
+		value_bytes--;
+	bool good = http_token_valid(name + 1, name_bytes - 1) &&
+		    a->fields.bytes + name_bytes - 1 + value_bytes <= HEAD_MAX_BYTES;
+	if (good)
+		head_add_bytes(&a->fields, name + 1, name_bytes - 1, value, value_bytes);
+	buf_consume(&a->name, name_bytes);
+	buf_consume(&a->value, buf_bytes(&a->value));
+	return good;
 }
 
-/* False: it is impossible. */
-static bool head_ends(struct answer *a)
+static int on_name(http_parser *p, const char *at, size_t bytes)
 {
-	a->status = a->line_status;
-	if (a->status == 101) {
-		a->state = ANSWER_SWITCHED;
-		return may_switch(a) && give_head(a);
+	struct answer *a = p->data;
+
+	if (a->part == TRAILERS)
+		return bytes > 0 && !http_token_valid(at, bytes);
+	buf_append(&a->name, at, bytes);
+	return 0;
+}
+
+static int on_value(http_parser *p, const char *at, size_t bytes)
+{
+	struct answer *a = p->data;
+
+	if (a->part != TRAILERS)
+		buf_append(&a->value, at, bytes);
+	return 0;
+}
+
+static enum part body_part(const struct answer *a)
+{
+	if (a->framing == CHUNKED)
+		return SIZE;
+	return a->framing == LENGTH ? DATA : PLAIN;
+}
+
+/* 0: a body may follow. 1: none does. 2: nor anything else of HTTP. -1: a fault. */
+static int on_headers_complete(http_parser *p)
+{
+	struct answer *a = p->data;
+	int status = (int)p->status_code;
+
+	if (!field_ends(a) || status < 100)
+		return -1;
+	if (status < 200 && status != 101) {
+		a->continues = a->continues || status == 100;
+		a->interim_over = true;
+		return ++a->interim_count <= INTERIM_MAX ? 1 : -1;
 	}
-	if (a->status >= 200)
-		return start_body(a);
-	a->continues = a->continues || a->status == 100;
-	a->status = 0;
-	start_head(a);
-	return ++a->interim_count <= INTERIM_MAX;
+	a->status = status;
+	if (!(status == 101 ? may_switch(a) : choose_framing(a)) || !give_head(a)) {
+		a->status = 0;
+		return -1;
+	}
+	if (status == 101)
+		return 2;
+	enter(a, body_part(a));
+	p->flags |= a->framing == CHUNKED ? F_CHUNKED : 0;
+	return a->framing == NO_BODY || (a->framing == LENGTH && a->left_bytes == 0);
 }
 
-/* --- lines --- */
-
-static bool is_digit(char c)
+static int on_chunk_header(http_parser *p)
 {
-	return c >= '0' && c <= '9';
+	struct answer *a = p->data;
+
+	a->left_bytes = p->content_length;
+	enter(a, a->left_bytes > 0 ? DATA : TRAILERS);
+	return a->left_bytes > INT64_MAX;
 }
 
-/* Can this be the begin of a status line? */
-static bool may_be_status_line(const char *line, size_t bytes)
+static int on_chunk_complete(http_parser *p)
+{
+	enter(p->data, SIZE);
+	return 0;
+}
+
+static int on_body(http_parser *p, const char *at, size_t bytes)
+{
+	struct answer *a = p->data;
+
+	if (!a->events.data(a->ctx, at, bytes)) {
+		a->state = ANSWER_STALLED;
+		http_parser_pause(p, 1);
+	}
+	return 0;
+}
+
+static int on_message_complete(http_parser *p)
+{
+	struct answer *a = p->data;
+
+	http_parser_pause(p, 1);
+	if (!a->interim_over)
+		a->state = a->status == 101 ? ANSWER_SWITCHED : ANSWER_COMPLETE;
+	return 0;
+}
+
+/* --- what http_parser would let pass --- */
+
+/* "HTTP/1.1 200 OK"; one more blank before the code is read. */
+static bool status_line_passes(struct answer *a, char c)
 {
 	static const char begin[] = "HTTP/1.";
-	size_t most = sizeof begin - 1;
 
-	return memcmp(line, begin, bytes < most ? bytes : most) == 0;
+	if (a->line_bytes == 0 && (c == '\r' || c == '\n')) {
+		a->is_sloppy = true;
+		return ++a->empty_lines <= EMPTY_LINES_MAX;
+	}
+	if (a->last == '\r')
+		return true; /* this is its LF */
+	if (a->line_bytes < sizeof begin - 1)
+		return c == begin[a->line_bytes];
+	bool code_begins = a->line_bytes == 9 || (a->line_bytes == 10 && a->last == ' ');
+	bool more_blank = a->line_bytes == 9 && c == ' ';
+	a->is_sloppy = a->is_sloppy || more_blank;
+	return !code_begins || more_blank || (c >= '1' && c <= '5');
 }
 
-/* "HTTP/1.1 200 OK"; the phrase may be missing. */
-static bool read_status_line(struct answer *a, const char *line, size_t bytes)
+/* Behind the size and a blank, only an extension. http_parser takes a byte beyond ASCII for the digit 0. */
+static bool size_line_passes(struct answer *a, char c)
 {
-	size_t at = 8;
-
-	if (bytes < 12 || !may_be_status_line(line, bytes) || !is_digit(line[7]) ||
-	    line[8] != ' ' || !http_value_valid(line, bytes))
+	a->in_extension = a->in_extension || c == ';';
+	if (a->line_bytes >= SIZE_LINE_MAX_BYTES)
 		return false;
-	while (at < bytes && line[at] == ' ')
-		at++;
-	a->is_sloppy = a->is_sloppy || at != 9;
-	if (bytes - at < 3 || !is_digit(line[at]) || !is_digit(line[at + 1]) ||
-	    !is_digit(line[at + 2]) || (bytes - at > 3 && line[at + 3] != ' '))
-		return false;
-	a->minor_version = line[7] - '0';
-	a->line_status = (line[at] - '0') * 100 + (line[at + 1] - '0') * 10 + line[at + 2] - '0';
-	a->has_status_line = true;
-	return a->line_status >= 100 && a->line_status <= 599;
+	return a->in_extension ||
+	       ((unsigned char)c < 0x80 && (a->last != ' ' || c == ' ' || c == '\r'));
 }
 
-/* A line that begins with a blank continues the one before (RFC 9112 5.2): it is no name, and so is refused. */
-static bool read_field(struct answer *a, const char *line, size_t bytes)
+/* A line that begins with a blank would continue the one before (RFC 9112 5.2). */
+static bool byte_passes(struct answer *a, char c)
 {
-	const char *colon = memchr(line, ':', bytes);
-	const char *end = line + bytes;
+	bool is_end = c == '\r' || c == '\n';
 
-	if (colon == NULL)
+	if ((a->last == '\r' && c != '\n') || (a->last == '\n' && (c == ' ' || c == '\t')) ||
+	    (!is_end && !http_value_valid(&c, 1)))
 		return false;
-	const char *value = colon + 1;
-	size_t name_bytes = (size_t)(colon - line);
-	while (value < end && (*value == ' ' || *value == '\t'))
-		value++;
-	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	size_t value_bytes = (size_t)(end - value);
-	if (!http_token_valid(line, name_bytes) || !http_value_valid(value, value_bytes) ||
-	    a->fields.bytes + name_bytes + value_bytes > HEAD_MAX_BYTES)
-		return false;
-	head_add_bytes(&a->fields, line, name_bytes, value, value_bytes);
+	if (c == '\n' && a->last != '\r') {
+		a->is_sloppy = true;
+		if (a->part != HEAD)
+			return false;
+	}
+	switch (a->part) {
+	case HEAD:
+		return a->parser.status_code != 0 || status_line_passes(a, c);
+	case SIZE:
+		return size_line_passes(a, c);
+	case TRAILERS:
+		return a->line_bytes < TRAILERS_MAX_BYTES;
+	default: /* DATA_END */
+		return is_end;
+	}
+}
+
+static bool line_passes(struct answer *a, const char *data, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		if (!byte_passes(a, data[i]))
+			return false;
+		a->last = data[i];
+		a->line_bytes = a->part == HEAD && a->last == '\n' ? 0 : a->line_bytes + 1;
+	}
 	return true;
 }
 
-/* A whole line, without its LF. */
-static void take_line(struct answer *a, const char *line, size_t bytes)
-{
-	bool good = true;
+/* --- input --- */
 
-	if (bytes > 0 && line[bytes - 1] == '\r')
-		bytes--;
-	else
-		a->is_sloppy = true;
-	if (bytes == 0 && !a->has_status_line) {
-		a->is_sloppy = true;
-		good = ++a->empty_lines <= EMPTY_LINES_MAX;
-	} else if (bytes == 0) {
-		good = head_ends(a);
-	} else if (!a->has_status_line) {
-		good = read_status_line(a, line, bytes);
-	} else {
-		good = read_field(a, line, bytes);
-	}
-	if (!good) {
-		a->state = ANSWER_BAD;
-		a->status = 0;
-	}
+static void start_head(struct answer *a)
+{
+	http_parser_init(&a->parser, HTTP_RESPONSE);
+	a->parser.data = a;
+	enter(a, HEAD);
+	a->framing = NO_BODY;
+	a->interim_over = false;
+	a->empty_lines = 0;
+	head_clear(&a->fields);
+	buf_consume(&a->name, buf_bytes(&a->name));
+	buf_consume(&a->value, buf_bytes(&a->value));
 }
 
-/* The begin of a line, whose rest has not come. */
-static void keep_line(struct answer *a, const char *data, size_t bytes)
+static size_t execute(struct answer *a, const char *data, size_t bytes)
 {
-	buf_append(&a->line, data, bytes);
-	const char *line = (const char *)buf_first(&a->line);
-	if (!a->has_status_line && *line != '\r' && !may_be_status_line(line, buf_bytes(&a->line)))
+	static const http_parser_settings callbacks = {
+		.on_header_field = on_name,
+		.on_header_value = on_value,
+		.on_headers_complete = on_headers_complete,
+		.on_chunk_header = on_chunk_header,
+		.on_chunk_complete = on_chunk_complete,
+		.on_body = on_body,
+		.on_message_complete = on_message_complete,
+	};
+	size_t used = http_parser_execute(&a->parser, &callbacks, data, bytes);
+
+	if (a->state == ANSWER_GOING && HTTP_PARSER_ERRNO(&a->parser) == HPE_PAUSED)
+		start_head(a); /* the answer follows */
+	else if (a->state == ANSWER_GOING && HTTP_PARSER_ERRNO(&a->parser) != HPE_OK)
 		a->state = ANSWER_BAD;
+	return used;
 }
 
+static bool begins_field(const struct answer *a, char c)
+{
+	return a->part == HEAD && a->parser.status_code != 0 && a->line_bytes == 0 && c != '\r' &&
+	       c != '\n';
+}
+
+/* A line, or as much of it as has come. */
 static size_t read_line(struct answer *a, const char *data, size_t bytes)
 {
 	const char *end = memchr(data, '\n', bytes);
 	size_t used = end != NULL ? (size_t)(end - data) + 1 : bytes;
+	bool good = !begins_field(a, *data) || (field_ends(a) && execute(a, DISGUISE, 1) == 1);
 
-	a->head_bytes += used;
-	if (a->head_bytes > HEAD_RAW_MAX_BYTES) {
-		a->state = ANSWER_BAD;
-	} else if (end == NULL) {
-		keep_line(a, data, bytes);
-	} else if (buf_bytes(&a->line) == 0) {
-		take_line(a, data, used - 1);
-	} else {
-		struct buf line = a->line;
-		a->line = (struct buf){0};
-		buf_append(&line, data, used - 1);
-		take_line(a, (const char *)buf_first(&line), buf_bytes(&line));
-		buf_fini(&line);
-	}
+	if (good && line_passes(a, data, used))
+		return execute(a, data, used);
+	a->state = ANSWER_BAD;
 	return used;
 }
 
-/* --- the body --- */
-
-/* Does the app refuse the public Host? By its status, and by the words that Vite, webpack-dev-server, Jupyter, Django and
- * MCP servers begin their page with. */
-static bool refuses_host(const struct answer *a, const char *data, size_t bytes)
+/* A piece of a chunk, or of a body of known length. */
+static size_t read_counted(struct answer *a, const char *data, size_t bytes)
 {
-	static const char *const words[] = {"invalid host", "invalid http_host", "this host",
-					    "non-local 'host'"};
-	char begin[512];
+	size_t used = bytes < a->left_bytes ? bytes : (size_t)a->left_bytes;
 
-	if (a->settings->host_header != HOST_KEEP)
-		return false;
-	if (a->status != 400 && a->status != 403 && a->status != 421)
-		return false;
-	size_t length = bytes < sizeof begin ? bytes : sizeof begin - 1;
-	memcpy(begin, data, length);
-	begin[length] = '\0';
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-		if (strcasestr(begin, words[i]) != NULL)
-			return true;
-	}
-	return a->status == 421;
-}
-
-static void hint_at_host_header(const struct answer *a, const char *data, size_t bytes)
-{
-	static bool said;
-
-	if (said || bytes == 0 || !refuses_host(a, data, bytes))
-		return;
-	said = true;
-	log_warn("target.refuses_host status=%d hint=\"--host-header target\"", a->status);
-}
-
-static void give_data(struct answer *a, const char *data, size_t bytes)
-{
-	hint_at_host_header(a, data, bytes);
-	if (bytes > 0 && !a->events.data(a->ctx, data, bytes))
-		a->state = ANSWER_STALLED;
-}
-
-static size_t read_length_body(struct answer *a, const char *data, size_t bytes)
-{
-	size_t used = (long long)bytes < a->left_bytes ? bytes : (size_t)a->left_bytes;
-
-	a->left_bytes -= (long long)used;
-	give_data(a, data, used);
-	if (a->left_bytes == 0 && a->state == ANSWER_GOING)
-		a->state = ANSWER_COMPLETE;
-	return used;
-}
-
-static size_t read_chunked_body(struct answer *a, const char *data, size_t bytes)
-{
-	const char *piece;
-	size_t piece_bytes;
-	size_t used = chunks_read(&a->chunks, data, bytes, &piece, &piece_bytes);
-
-	give_data(a, piece, piece_bytes);
-	if (a->chunks.state == CHUNKS_BAD)
-		a->state = ANSWER_BAD;
-	else if (a->chunks.state == CHUNKS_OVER)
+	a->left_bytes -= used;
+	(void)execute(a, data, used);
+	if (a->left_bytes == 0 && a->framing == CHUNKED)
+		enter(a, DATA_END);
+	else if (a->left_bytes == 0 && a->state == ANSWER_GOING)
 		a->state = ANSWER_COMPLETE;
 	return used;
 }
 
 static size_t step(struct answer *a, const char *data, size_t bytes)
 {
-	switch (a->framing) {
-	case LINE:
-		return read_line(a, data, bytes);
-	case LENGTH:
-		return read_length_body(a, data, bytes);
-	case CHUNKED:
-		return read_chunked_body(a, data, bytes);
+	switch (a->part) {
+	case PLAIN:
+		return execute(a, data, bytes);
+	case DATA:
+		return read_counted(a, data, bytes);
 	default:
-		give_data(a, data, bytes);
-		return bytes;
+		return read_line(a, data, bytes);
 	}
 }
 
@@ -481,20 +524,22 @@ enum answer_state answer_take(struct answer *a, const void *data, size_t bytes, 
 	size_t at = 0;
 
 	if (a->state == ANSWER_STALLED) {
-		bool is_over = a->framing == LENGTH && a->left_bytes == 0;
+		bool is_over = a->part == DATA && a->left_bytes == 0;
 		a->state = is_over ? ANSWER_COMPLETE : ANSWER_GOING;
+		http_parser_pause(&a->parser, 0);
 	}
 	while (a->state == ANSWER_GOING && at < bytes)
 		at += step(a, input + at, bytes - at);
 	*used = at;
-	a->keeps_open = a->keeps_open && a->state != ANSWER_BAD;
 	return a->state;
 }
 
 enum answer_state answer_end(struct answer *a)
 {
+	if (a->state == ANSWER_GOING && a->part == PLAIN)
+		a->state = ANSWER_COMPLETE;
 	if (a->state == ANSWER_GOING)
-		a->state = a->framing == UNTIL_END ? ANSWER_COMPLETE : ANSWER_CUT;
+		a->state = ANSWER_CUT;
 	return a->state;
 }
 
@@ -529,7 +574,8 @@ void answer_destroy(struct answer **ap)
 	if (a == NULL)
 		return;
 	head_fini(&a->fields);
-	buf_fini(&a->line);
+	buf_fini(&a->name);
+	buf_fini(&a->value);
 	free(a);
 }
 

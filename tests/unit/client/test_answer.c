@@ -256,6 +256,15 @@ static void test_impossible(void **state)
 		"HTTP/1.12 200 OK\r\n\r\n",
 		"HTTP/1.1 2\r\n\r\n",
 		"\r\n\r\n\r\n\r\n\r\n" OK "\r\n",
+		"HXXX/1.1 200 OK\r\n\r\n",
+		"HT\r\n",
+		"HTTP/1.1 0200 OK\r\n\r\n",
+		"HTTP/1.1 200 O\x01K\r\n\r\n",
+		"HTTP/1.1 200 OK\rX: 1\r\n\r\n",
+		"HTTP/1.1 103 E\r\nX Bad: 1\r\n\r\n" OK "\r\n",
+		OK ":\r\n\r\n",
+		OK "X:\rY: 1\r\n\r\n",
+		OK "\rX",
 		/* codings that are not exactly one "chunked" */
 		OK "Transfer-Encoding: chunked, chunked\r\n\r\n" ONE_CHUNK,
 		OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" ONE_CHUNK,
@@ -289,6 +298,10 @@ static void test_impossible(void **state)
 		CHUNKED "0\r\nno colon\r\n\r\n",
 		CHUNKED "0\r\nA: b\r\n c\r\n\r\n",
 		CHUNKED "0\r\nA: b\x01\r\n\r\n",
+		CHUNKED "\xff\r\n\r\n",
+		CHUNKED "1\r\nx\r\n0\xff\r\n\r\n",
+		CHUNKED "1;a\x01\r\nx\r\n0\r\n\r\n",
+		CHUNKED "0\r\na b: c\r\n\r\n",
 		CHUNKED "0\r\n\rX",
 	};
 
