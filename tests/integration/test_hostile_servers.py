@@ -118,19 +118,6 @@ class Server:
 
 
 @pytest.fixture
-def make_server():
-    made = []
-
-    def make(*args, **kwargs):
-        made.append(Server(*args, **kwargs))
-        return made[-1]
-
-    yield make
-    for s in made:
-        s.close()
-
-
-@pytest.fixture
 def start(tmp_path):
     """start(server_url, *flags, **variables): our client there."""
     made = []
@@ -144,10 +131,21 @@ def start(tmp_path):
     yield make
     for p in made:
         if p.popen.poll() is None:
-            p.signal(15)
-            p.wait_log("stopping")  # these servers know no GOAWAY: a second signal ends the wait for it
             p.stop()
         p.close()
+
+
+@pytest.fixture
+def make_server(start):  # it ends first: the clients then have nobody to say goodbye to
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(Server(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for s in made:
+        s.close()
 
 
 @pytest.fixture(scope="module")
