@@ -1,107 +1,83 @@
-/* broker/v1_request.c - see v1_request.h. */
+/* broker/v1_request.c - see v1_request.h. Of the tunnel codecs, this file writes JSON with jansson and
+ * v1_response.c reads it; no other one includes jansson.h. */
 #include "broker/v1_request.h"
 
 #include "common/head.h"
+#include "common/id.h"
 #include "common/query.h"
 #include "common/utf8.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* Text under construction. Once memory is missing, the rest is skipped. */
-struct text {
-	struct buf buf;
-	bool failed;
-	bool first; /* of the list or object that is being written: no comma goes before it */
+/* For json_dump_callback(). */
+static int append_dump(const char *text, size_t bytes, void *out)
+{
+	return buf_try_append(out, text, bytes) ? 0 : -1;
+}
+
+/* Consumes the reference to `json`, which may be NULL. False: no memory. */
+static bool dump(json_t *json, struct buf *out)
+{
+	bool good = json != NULL && json_dump_callback(json, append_dump, out, JSON_COMPACT) == 0;
+
+	json_decref(json);
+	return good;
+}
+
+/* Appends bytes of any kind as UTF-8; if they are not valid UTF-8, they are read as Latin-1. */
+static bool append_text(struct buf *out, const char *text, size_t bytes)
+{
+	if (utf8_valid(text, bytes))
+		return buf_try_append(out, text, bytes);
+	uint8_t *room = buf_try_extend(out, utf8_latin1_max_bytes(bytes));
+	if (room == NULL)
+		return false;
+	size_t used = utf8_from_latin1_to((char *)room, text, bytes);
+	buf_shrink(out, utf8_latin1_max_bytes(bytes) - used);
+	return true;
+}
+
+/* The characters of `b`, for jansson, which takes a NULL for a mistake. */
+static const char *text_of(const struct buf *b)
+{
+	return buf_bytes(b) > 0 ? (const char *)buf_first(b) : "";
+}
+
+/* --- the query --- */
+
+struct query {
+	json_t *pairs;
+	enum fail fail;
 };
 
-static void put_bytes(struct text *t, const void *data, size_t bytes)
-{
-	t->failed = t->failed || !buf_try_append(&t->buf, data, bytes);
-}
-
-static void put(struct text *t, const char *text)
-{
-	put_bytes(t, text, strlen(text));
-}
-
-static void put_escaped(struct text *t, char c)
-{
-	static const char shorts[] =
-		"\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the character, its letter */
-	char escape[8];
-
-	for (size_t i = 0; i < sizeof shorts - 1; i += 2) {
-		if (shorts[i] == c) {
-			put_bytes(t, (const char[]){'\\', shorts[i + 1]}, 2);
-			return;
-		}
-	}
-	snprintf(escape, sizeof escape, "\\u%04x", (unsigned)(unsigned char)c);
-	put(t, escape);
-}
-
-/* The inside of a JSON string (RFC 8259 section 7): valid UTF-8 with its escapes. */
-static void put_inside(struct text *t, const char *text, size_t bytes)
-{
-	size_t done = 0;
-
-	for (size_t i = 0; i < bytes; i++) {
-		if ((unsigned char)text[i] >= 0x20 && text[i] != '"' && text[i] != '\\')
-			continue;
-		put_bytes(t, text + done, i - done);
-		put_escaped(t, text[i]);
-		done = i + 1;
-	}
-	put_bytes(t, text + done, bytes - done);
-}
-
-/* Bytes of any kind inside a JSON string: as UTF-8, or else read as Latin-1. */
-static void put_any_inside(struct text *t, const char *text, size_t bytes)
-{
-	if (utf8_valid(text, bytes)) {
-		put_inside(t, text, bytes);
-		return;
-	}
-	for (size_t i = 0; i < bytes; i++) {
-		unsigned char c = (unsigned char)text[i];
-		const char two[] = {(char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f))};
-		if (c < 0x80)
-			put_inside(t, text + i, 1);
-		else
-			put_bytes(t, two, 2);
-	}
-}
-
-static void put_comma(struct text *t)
-{
-	if (!t->first)
-		put(t, ",");
-	t->first = false;
-}
-
-static void put_pair(void *ctx, const char *key, size_t key_bytes, const char *value,
+static void add_pair(void *ctx, const char *key, size_t key_bytes, const char *value,
 		     size_t value_bytes)
 {
-	struct text *t = ctx;
+	struct query *q = ctx;
 
-	put_comma(t);
-	put(t, "[\"");
-	put_inside(t, key, key_bytes);
-	put(t, "\",\"");
-	put_inside(t, value, value_bytes);
-	put(t, "\"]");
+	if (q->fail != FAIL_NONE)
+		return;
+	if (json_array_size(q->pairs) == V1_REQUEST_PAIRS_MAX)
+		q->fail = FAIL_BAD_REQUEST;
+	else if (json_array_append_new(
+			 q->pairs, json_pack("[s%s%]", key, key_bytes, value, value_bytes)) != 0)
+		q->fail = FAIL_OVERLOADED;
 }
 
-static void write_query(struct text *t, const char *query, size_t bytes)
+static enum fail write_query(const char *query, size_t bytes, struct buf *out)
 {
-	t->first = true;
-	put(t, "[");
-	if (query != NULL && !query_parse(query, bytes, put_pair, t))
-		t->failed = true;
-	put(t, "]");
+	struct query q = {.pairs = json_array()};
+
+	if (q.pairs == NULL || !query_parse(query, bytes, add_pair, &q))
+		q.fail = FAIL_OVERLOADED;
+	if (q.fail == FAIL_NONE)
+		return dump(q.pairs, out) ? FAIL_NONE : FAIL_OVERLOADED;
+	json_decref(q.pairs);
+	return q.fail;
 }
 
 /* --- headers: a JSON object has each name once, so fields of one name are joined --- */
@@ -173,117 +149,127 @@ static void collect(const struct v1_request *r, struct field *fields, size_t cou
 	}
 }
 
-static void put_header(struct text *t, const struct field *field)
+/* Adds the fields of one name, beginning with `first`, to the object. */
+static bool add_header(json_t *headers, const struct field *first)
 {
-	const char *glue = field_is(&field->f, "cookie") ? "; " : ", ";
+	const char *glue = field_is(&first->f, "cookie") ? "; " : ", ";
+	struct buf name = {0}, value = {0};
+	bool good = append_text(&name, first->f.name, first->f.name_bytes) &&
+		    buf_try_append(&name, "", 1);
 
-	put_comma(t);
-	put(t, "\"");
-	put_any_inside(t, field->f.name, field->f.name_bytes);
-	put(t, "\":\"");
-	for (const struct field *f = field; f != NULL; f = f->next) {
-		if (f != field)
-			put(t, glue);
-		put_any_inside(t, f->f.value, f->f.value_bytes);
-	}
-	put(t, "\"");
+	for (const struct field *f = first; good && f != NULL; f = f->next)
+		good = (f == first || buf_try_append(&value, glue, 2)) &&
+		       append_text(&value, f->f.value, f->f.value_bytes);
+	good = good && json_object_set_new(headers, text_of(&name),
+					   json_stringn(text_of(&value), buf_bytes(&value))) == 0;
+	buf_fini(&name);
+	buf_fini(&value);
+	return good;
 }
 
-static void write_fields(struct text *t, const struct v1_request *r)
+static bool add_fields(json_t *headers, const struct v1_request *r)
 {
 	size_t count = count_fields(r), leaders = 0;
 	struct field *fields = calloc(count + 1, sizeof *fields);
 	struct field **order = calloc(count + 1, sizeof *order);
+	bool good = fields != NULL && order != NULL;
 
-	if (fields == NULL || order == NULL) {
-		t->failed = true;
-	} else {
+	if (good) {
 		collect(r, fields, count);
 		for (size_t i = 0; i < count; i++) {
 			if (fields[i].leads)
 				order[leaders++] = &fields[i];
 		}
 		qsort(order, leaders, sizeof(struct field *), by_place);
-		for (size_t i = 0; i < leaders; i++)
-			put_header(t, order[i]);
 	}
+	for (size_t i = 0; good && i < leaders; i++)
+		good = add_header(headers, order[i]);
 	free(order);
 	free(fields);
+	return good;
 }
 
-static void write_headers(struct text *t, const struct v1_request *r)
+static bool write_headers(const struct v1_request *r, struct buf *out)
 {
-	char length[48];
-
-	t->first = true;
-	put(t, "{");
-	write_fields(t, r);
-	put_comma(t);
+	json_t *headers = json_object();
 	/* The original's client decodes compressed bodies and keeps their headers. */
-	put(t, "\"accept-encoding\":\"identity\"");
-	if (r->body_bytes > 0 || r->has_length) {
-		snprintf(length, sizeof length, ",\"content-length\":\"%zu\"", r->body_bytes);
-		put(t, length);
-	}
-	put(t, "}");
+	bool good = headers != NULL && add_fields(headers, r) &&
+		    json_object_set_new(headers, "accept-encoding", json_string("identity")) == 0;
+
+	if (good && (r->body_bytes > 0 || r->has_length))
+		good = json_object_set_new(headers, "content-length",
+					   json_sprintf("%zu", r->body_bytes)) == 0;
+	if (good)
+		return dump(headers, out);
+	json_decref(headers);
+	return false;
 }
 
 /* --- the message --- */
 
-static void put_member(struct text *t, const char *name, const struct text *value)
+/* The members of the message as text. */
+struct members {
+	char corr[40];
+	struct buf path, query, method, headers;
+};
+
+static void write_uuid(const uint8_t *corr, char *out, size_t room)
 {
-	put(t, name);
-	put_inside(t, (const char *)buf_first(&value->buf), buf_bytes(&value->buf));
-	put(t, "\"");
-	t->failed = t->failed || value->failed;
+	char hex[2 * CORR_BYTES + 1];
+
+	id_to_hex(corr, CORR_BYTES, hex);
+	snprintf(out, room, "%.8s-%.4s-%.4s-%.4s-%s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
 }
 
-static void put_uuid(struct text *t, const uint8_t *c)
+static enum fail write_members(const struct v1_request *r, const struct head_field *method,
+			       const struct head_field *target, struct members *m)
 {
-	char text[40];
+	const char *path = target->value + 1, *end = target->value + target->value_bytes;
+	const char *question = memchr(path, '?', (size_t)(end - path));
+	const char *path_end = question ? question : end;
+	const char *query = question ? question + 1 : end;
 
-	snprintf(text, sizeof text,
-		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", c[0], c[1],
-		 c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[13], c[14],
-		 c[15]);
-	put(t, text);
+	write_uuid(r->corr, m->corr, sizeof m->corr);
+	if (!append_text(&m->path, path, (size_t)(path_end - path)) ||
+	    !append_text(&m->method, method->value, method->value_bytes) ||
+	    !write_headers(r, &m->headers))
+		return FAIL_OVERLOADED;
+	return write_query(query, (size_t)(end - query), &m->query);
 }
 
-static void write_message(struct text *t, const struct v1_request *r,
-			  const struct head_field *method, const struct head_field *target)
+/* Writes the message with an empty body, which is its last member, and takes its tail off. */
+static bool write_message(const struct members *m, struct buf *out)
 {
-	const char *path = target->value + 1;
-	size_t rest = target->value_bytes - 1;
-	const char *question = memchr(path, '?', rest);
-	size_t path_bytes = question ? (size_t)(question - path) : rest;
-	struct text query = {0}, headers = {0};
+	const size_t tail_bytes = strlen(V1_REQUEST_TAIL);
+	json_t *message = json_pack("{s:s, s:s%, s:s%, s:s%, s:s%, s:s}", "correlation_id", m->corr,
+				    "url_path", text_of(&m->path), buf_bytes(&m->path), "url_query",
+				    text_of(&m->query), buf_bytes(&m->query), "method",
+				    text_of(&m->method), buf_bytes(&m->method), "headers",
+				    text_of(&m->headers), buf_bytes(&m->headers), "body", "");
 
-	put(t, "{\"correlation_id\":\"");
-	put_uuid(t, r->corr);
-	put(t, "\",\"url_path\":\"");
-	put_any_inside(t, path, path_bytes);
-	write_query(&query, question ? question + 1 : NULL, question ? rest - path_bytes - 1 : 0);
-	put_member(t, "\",\"url_query\":\"", &query);
-	put(t, ",\"method\":\"");
-	put_any_inside(t, method->value, method->value_bytes);
-	write_headers(&headers, r);
-	put_member(t, "\",\"headers\":\"", &headers);
-	put(t, ",\"body\":\"");
-	buf_fini(&query.buf);
-	buf_fini(&headers.buf);
+	if (!dump(message, out))
+		return false;
+	CHECK(memcmp(out->data + out->end - tail_bytes, V1_REQUEST_TAIL, tail_bytes) == 0);
+	buf_shrink(out, tail_bytes);
+	return true;
 }
 
 enum fail v1_request_write(const struct v1_request *r, struct buf *out)
 {
 	struct head_field method, target;
-	struct text t = {.buf = *out};
+	struct members m = {0};
 
 	if (!head_find(r->head, r->head_bytes, ":method", &method) ||
 	    !head_find(r->head, r->head_bytes, ":target", &target) || target.value_bytes == 0)
 		return FAIL_BAD_REQUEST;
-	write_message(&t, r, &method, &target);
-	*out = t.buf;
-	return t.failed ? FAIL_OVERLOADED : FAIL_NONE;
+	enum fail f = write_members(r, &method, &target, &m);
+	if (f == FAIL_NONE && !write_message(&m, out))
+		f = FAIL_OVERLOADED;
+	buf_fini(&m.path);
+	buf_fini(&m.query);
+	buf_fini(&m.method);
+	buf_fini(&m.headers);
+	return f;
 }
 
 enum fail v1_request_refusal(const void *head, size_t bytes)

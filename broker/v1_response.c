@@ -1,4 +1,4 @@
-/* broker/v1_response.c - see v1_response.h. Of the tunnel codecs only this file knows jansson. */
+/* broker/v1_response.c - see v1_response.h. Uses jansson, as v1_request.c does. */
 #include "broker/v1_response.h"
 
 #include "common/b64.h"

@@ -5,9 +5,8 @@
 
 #include <string.h>
 
-char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes)
+size_t utf8_from_latin1_to(char *out, const char *text, size_t bytes)
 {
-	char *out = xmalloc(2 * bytes + 1);
 	size_t used = 0;
 
 	for (size_t i = 0; i < bytes; i++) {
@@ -19,8 +18,15 @@ char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes)
 			out[used++] = (char)(0x80 | (c & 0x3f));
 		}
 	}
-	out[used] = '\0';
-	*out_bytes = used;
+	return used;
+}
+
+char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes)
+{
+	char *out = xmalloc(utf8_latin1_max_bytes(bytes) + 1);
+
+	*out_bytes = utf8_from_latin1_to(out, text, bytes);
+	out[*out_bytes] = '\0';
 	return out;
 }
 

@@ -13,6 +13,14 @@ static inline size_t utf8_repaired_max_bytes(size_t bytes)
 	return 3 * bytes;
 }
 
+/* The room that utf8_from_latin1_to() needs. */
+static inline size_t utf8_latin1_max_bytes(size_t bytes)
+{
+	return 2 * bytes;
+}
+
+/* Writes into room of the caller's, without a NUL. Returns the length. */
+size_t utf8_from_latin1_to(char *out, const char *text, size_t bytes);
 char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes);
 
 /* Each byte that is not part of a well-formed sequence (Unicode 3.9, table 3-7) becomes U+FFFD. */
