@@ -2,34 +2,24 @@
 #include "broker/ws.h"
 
 #include "broker/decoder.h"
-#include "broker/slots.h"
+#include "broker/receive_buffers.h"
+#include "broker/tcp.h"
 #include "broker/tunnel.h"
+#include "broker/watch.h"
 #include "common/bytes.h"
 #include "common/frame.h"
 #include "common/log.h"
 
-#include <errno.h>
 #include <libwebsockets.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
 	RX_BYTES = 64 * 1024,
 	RECEIVE_BUFFER_BYTES = RX_BYTES + LWS_PRE + 4, /* as libwebsockets makes it */
 	MESSAGES_PER_FLUSH = 32,		       /* then others get their turn */
-	NOT_SENT_LOW_WATER =
-		128 * 1024,    /* unsent bytes in the kernel: what is urgent must not wait */
-	PING_AFTER_MS = 19000, /* found within 30 s, a tick included */
-	PONG_WITHIN_MS = 10000,
-	CLOSE_WAIT_MS = 5000,
 	CLOSING_TURNS = 4,
-	REFUSED_MAX = 1024,	       /* sockets that close after a bad token; the oldest is cut */
-	RECEIVE_BUFFERS_MAX = 65536,   /* further ones come from the heap */
 	DECODE_HERE_BYTES = 64 * 1024, /* larger messages are decoded on another thread */
 };
 
@@ -42,10 +32,8 @@ struct ws {
 	struct lws_vhost *vhost;
 	struct hub *hub;
 	struct decoder *decoder;
-	uint8_t *out; /* LWS_PRE and TUNNEL_PULL_BYTES */
-	/* Of the sockets: each is on one of them. */
-	struct deadlines silences, pongs, closings, refused;
-	size_t refused_count;
+	uint8_t *out;	    /* LWS_PRE and TUNNEL_PULL_BYTES */
+	struct watch watch; /* of all sockets */
 	/* While ws_adopt() runs: the first callbacks come from within it. */
 	struct ws_socket *adopting;
 };
@@ -58,15 +46,10 @@ struct ws_socket {
 	struct tunnel *tunnel;	/* NULL until established, and where the token was refused */
 	struct buf in;		/* a message that has not come whole */
 	struct decode_job *job; /* one that has, and is being decoded */
-	bool paused;		/* nothing is read */
-	int64_t heard_ms;	/* anything from the peer */
-	int64_t asked_ms;	/* when the last Ping was due */
-	int64_t written_bytes;	/* of messages; control frames are not worth counting */
-	int64_t taken_bytes;	/* of them the peer's kernel had so many when asked */
-	bool ping_due;		/* it has not been sent yet */
-	const void *used; /* in its receive buffer: there is something that nobody needs any more */
-	struct deadlines *list; /* the one that `check` is on; NULL: none */
-	struct deadline check;
+	struct watched watched;
+	bool ping_due; /* it has not been sent yet */
+	/* In its receive buffer, which holds data that is not needed any more. NULL: it does not. */
+	const void *used;
 	bool closing; /* say close_code at the next chance */
 	bool close_said;
 	int close_code;
@@ -74,30 +57,7 @@ struct ws_socket {
 	int peer_code; /* the peer said Close; 0: it did not */
 };
 
-/* libwebsockets gives its allocator no context. NULL: there was no address space for it. */
-static struct slots *receive_buffers;
-
-/* As realloc(); with 0 bytes as free(). */
-static void *allocate(void *old, size_t bytes, const char *reason)
-{
-	if (receive_buffers != NULL && old == NULL && bytes <= RECEIVE_BUFFER_BYTES &&
-	    strcmp(reason, "rx_ubuf") == 0) {
-		void *slot = slots_take(receive_buffers);
-		if (slot != NULL)
-			return slot;
-	}
-	if (receive_buffers != NULL && old != NULL && slots_has(receive_buffers, old)) {
-		CHECK(bytes == 0); /* it never grows one */
-		slots_give(receive_buffers, old);
-		return NULL;
-	}
-	if (bytes > 0)
-		return realloc(old, bytes);
-	free(old);
-	return NULL;
-}
-
-/* Says Close and waits for the peer's, for CLOSE_WAIT_MS at most (RFC 6455 7.1.2). We write the frame
+/* Says Close and waits for the peer's, for WATCH_CLOSE_WAIT_MS at most (RFC 6455 7.1.2). We write the frame
  * ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of sending the reason
  * given to lws_close_reason(). */
 static int say_close(struct ws_socket *s)
@@ -116,17 +76,9 @@ static int say_close(struct ws_socket *s)
 	return lws_write(s->wsi, at, 4 + bytes, LWS_WRITE_RAW) < 0 ? -1 : 0;
 }
 
-static void check_at(struct ws_socket *s, struct deadlines *list, int64_t at_ms)
+static int64_t now_ms_of(const struct ws *w)
 {
-	struct ws *w = s->ws;
-
-	if (s->list != NULL)
-		deadline_clear(s->list, &s->check);
-	w->refused_count -= s->list == &w->refused;
-	w->refused_count += list == &w->refused;
-	s->list = list;
-	if (list != NULL)
-		deadline_set(list, &s->check, at_ms);
+	return (int64_t)uv_now(w->loop);
 }
 
 static bool wants_pause(const struct ws_socket *s)
@@ -134,20 +86,17 @@ static bool wants_pause(const struct ws_socket *s)
 	return !s->closing && (s->job != NULL || (s->tunnel != NULL && s->tunnel->paused));
 }
 
-/* While nothing is read no Pong comes in either: see is_alive(). */
 static void review_reading(struct ws_socket *s)
 {
 	bool pause = wants_pause(s);
 
-	if (pause == s->paused)
+	if (pause == s->watched.paused)
 		return;
-	s->paused = pause;
 	(void)lws_rx_flow_control(s->wsi, !pause);
-	if (!pause && s->list == &s->ws->pongs) /* it may lie there unread */
-		check_at(s, s->list, (int64_t)uv_now(s->ws->loop) + PONG_WITHIN_MS);
+	watch_pause(&s->ws->watch, &s->watched, pause, now_ms_of(s->ws));
 }
 
-static void close_on(struct ws_socket *s, struct deadlines *list, int code, const char *reason)
+static void prepare_close(struct ws_socket *s, int code, const char *reason)
 {
 	s->closing = true;
 	s->close_code = code;
@@ -155,30 +104,18 @@ static void close_on(struct ws_socket *s, struct deadlines *list, int code, cons
 	buf_fini(&s->in);
 	review_reading(s);
 	lws_callback_on_writable(s->wsi);
-	/* A peer that reads nothing never lets us write. */
-	check_at(s, list, (int64_t)uv_now(s->ws->loop) + CLOSE_WAIT_MS);
 }
 
 static void start_closing(struct ws_socket *s, int code, const char *reason)
 {
-	close_on(s, &s->ws->closings, code, reason);
+	prepare_close(s, code, reason);
+	watch_closing(&s->ws->watch, &s->watched, now_ms_of(s->ws));
 }
 
-/* libwebsockets reads the end of the stream, and closes. */
-static void hang_up(struct ws_socket *s)
-{
-	check_at(s, NULL, 0);
-	shutdown(lws_get_socket_fd(s->wsi), SHUT_RDWR);
-}
-
-/* Whoever comes with bad tokens, as fast as can be, shall not take all descriptors. */
 static void refuse(struct ws_socket *s, enum auth_result result)
 {
-	struct ws *w = s->ws;
-
-	close_on(s, &w->refused, 1008, auth_reason(result));
-	if (w->refused_count > REFUSED_MAX)
-		hang_up(OWNER_OF(deadline_first(&w->refused), struct ws_socket, check));
+	prepare_close(s, 1008, auth_reason(result));
+	watch_refused(&s->ws->watch, &s->watched, now_ms_of(s->ws));
 }
 
 /* --- tunnel_io --- */
@@ -192,7 +129,7 @@ static void io_close(void *socket)
 	s->job = NULL;
 	start_closing(s, s->tunnel->close_code, s->tunnel->close_reason);
 	if (s->tunnel->cut && (lws_partial_buffered(s->wsi) || say_close(s) == 0))
-		hang_up(s);
+		watch_cut(&s->ws->watch, &s->watched);
 }
 
 static void io_reading(void *socket)
@@ -218,7 +155,7 @@ static int flush(struct ws_socket *s)
 		size_t bytes = tunnel_pull(s->tunnel, w->out + LWS_PRE, &first, &final);
 		if (bytes == 0)
 			return 0;
-		s->written_bytes += (int64_t)bytes;
+		s->watched.written_bytes += (int64_t)bytes;
 		if (lws_write(s->wsi, w->out + LWS_PRE, bytes,
 			      (enum lws_write_protocol)write_flags(s->tunnel, first, final)) < 0)
 			return -1;
@@ -238,48 +175,44 @@ static void io_flush(void *socket)
 static const struct tunnel_io tunnel_io = {
 	.flush = io_flush, .close = io_close, .reading = io_reading};
 
-/* --- is the peer there? ---
- *
- * libwebsockets can do this too (retry_and_idle_policy), but 4.1 keeps one sorted list of all timers: with
- * 10,000 tunnels a round of Pings took eight seconds. Nor is lws_set_timeout() for us: what is set outside of its callbacks waits for the next event of any
- * socket of its own, which may be a minute away. */
+/* --- watch_calls --- */
 
-static void watch_silence(struct ws_socket *s)
+static struct ws_socket *socket_watched(const struct watched *watched)
 {
+	return OWNER_OF(watched, struct ws_socket, watched);
+}
+
+static void on_alive(struct watched *watched)
+{
+	struct ws_socket *s = socket_watched(watched);
+
 	/* Here rather than at each Pong: a peer may send as many as it likes. */
-	if (s->used != NULL && receive_buffers != NULL)
-		slots_wipe(receive_buffers, s->used);
+	receive_buffers_wipe(s->used);
 	s->used = NULL;
-	check_at(s, &s->ws->silences, s->heard_ms + PING_AFTER_MS);
 	s->ping_due = false;
 }
 
-/* How much of what was written has left our kernel. */
-static int64_t taken(const struct ws_socket *s)
+static void on_ping_due(struct watched *watched)
 {
-	int unsent_bytes = 0;
+	struct ws_socket *s = socket_watched(watched);
 
-	(void)ioctl(lws_get_socket_fd(s->wsi), SIOCOUTQ, &unsent_bytes);
-	return s->written_bytes - unsent_bytes;
-}
-
-/* No Pong came in time. It is alive if it takes what was sent before the Ping; or, where we read nothing, if
- * its kernel has acknowledged everything, the Ping included. */
-static bool is_alive(const struct ws_socket *s)
-{
-	int64_t taken_bytes = taken(s);
-
-	return taken_bytes > s->taken_bytes || (s->paused && taken_bytes >= s->written_bytes);
-}
-
-static void ask(struct ws_socket *s, int64_t now_ms)
-{
 	s->ping_due = true;
-	s->asked_ms = now_ms;
-	s->taken_bytes = taken(s);
-	check_at(s, &s->ws->pongs, now_ms + PONG_WITHIN_MS);
 	lws_callback_on_writable(s->wsi);
 }
+
+/* libwebsockets reads the end of the stream, and closes. */
+static void hang_up(struct watched *watched)
+{
+	shutdown(lws_get_socket_fd(socket_watched(watched)->wsi), SHUT_RDWR);
+}
+
+static int64_t unsent_bytes(const struct watched *watched)
+{
+	return tcp_unsent_bytes(lws_get_socket_fd(socket_watched(watched)->wsi));
+}
+
+static const struct watch_calls watch_calls = {
+	.alive = on_alive, .ping = on_ping_due, .cut = hang_up, .unsent_bytes = unsent_bytes};
 
 /* Not an empty one: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
 static int say_ping(struct ws_socket *s)
@@ -299,41 +232,10 @@ static int say_ping(struct ws_socket *s)
 
 void ws_tick(struct ws *w)
 {
-	int64_t now_ms = (int64_t)uv_now(w->loop);
-	struct deadline *d;
-
-	while ((d = deadline_take_due(&w->silences, now_ms)) != NULL) {
-		struct ws_socket *s = OWNER_OF(d, struct ws_socket, check);
-		if (now_ms - s->heard_ms >= PING_AFTER_MS)
-			ask(s, now_ms);
-		else
-			watch_silence(s);
-	}
-	while ((d = deadline_take_due(&w->pongs, now_ms)) != NULL) {
-		struct ws_socket *s = OWNER_OF(d, struct ws_socket, check);
-		if (s->heard_ms >= s->asked_ms)
-			watch_silence(s);
-		else if (is_alive(s))
-			ask(s, now_ms);
-		else
-			hang_up(s);
-	}
-	while ((d = deadline_take_due(&w->closings, now_ms)) != NULL)
-		hang_up(OWNER_OF(d, struct ws_socket, check));
-	while ((d = deadline_take_due(&w->refused, now_ms)) != NULL)
-		hang_up(OWNER_OF(d, struct ws_socket, check));
+	watch_tick(&w->watch, now_ms_of(w));
 }
 
 /* --- callbacks --- */
-
-static void set_socket_options(int fd)
-{
-	int on = 1, low_water = NOT_SENT_LOW_WATER;
-
-	/* Both fail on unix sockets, where neither is needed. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, sizeof low_water);
-}
 
 /* We may be inside ws_adopt() still, where libwebsockets cannot close: so at the next chance. */
 static void on_established(struct ws_socket *s)
@@ -346,9 +248,8 @@ static void on_established(struct ws_socket *s)
 	} else if (h->draining) {
 		start_closing(s, 1001, "shutting down");
 	} else {
-		set_socket_options(lws_get_socket_fd(s->wsi));
-		s->heard_ms = (int64_t)uv_now(s->ws->loop);
-		watch_silence(s);
+		tcp_set_options(lws_get_socket_fd(s->wsi));
+		watch_start(&s->ws->watch, &s->watched, now_ms_of(s->ws));
 		s->tunnel = tunnel_new(h, k->v2 ? &codec_v2 : &codec_v1, &k->grant, &tunnel_io, s);
 	}
 	free(s->handshake);
@@ -420,7 +321,7 @@ static void forget(struct ws_socket *s)
 static void on_gone(struct ws_socket *s)
 {
 	lws_set_opaque_user_data(s->wsi, NULL);
-	check_at(s, NULL, 0);
+	watch_stop(&s->ws->watch, &s->watched);
 	if (s->tunnel != NULL)
 		tunnel_on_closed(s->tunnel, s->peer_code ? s->peer_code : 1006,
 				 s->peer_code ? "closed by the client" : "connection lost");
@@ -451,16 +352,16 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	(void)user;
 	if (s == NULL)
 		return 0;
-	hub_set_now(s->ws->hub, (int64_t)uv_now(s->ws->loop)); /* the loop may have slept long */
+	hub_set_now(s->ws->hub, now_ms_of(s->ws)); /* the loop may have slept long */
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
 		on_established(s);
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
-		s->heard_ms = (int64_t)uv_now(s->ws->loop);
+		s->watched.heard_ms = now_ms_of(s->ws);
 		return on_receive(s, in, bytes);
 	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
-		s->heard_ms = (int64_t)uv_now(s->ws->loop);
+		s->watched.heard_ms = now_ms_of(s->ws);
 		s->used = in;
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
@@ -510,9 +411,10 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 
 	/* Its lines are peers' doings: where nobody reads them, they are not even made. */
 	lws_set_log_level(log_verbose ? LLL_ERR | LLL_WARN : 0, on_library_log);
-	receive_buffers = slots_new(RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS_MAX);
-	lws_set_allocator(allocate);
+	receive_buffers_init(RECEIVE_BUFFER_BYTES);
+	lws_set_allocator(receive_buffers_allocate);
 	w->loop = loop;
+	w->watch.calls = &watch_calls;
 	w->hub = hub;
 	w->decoder = decoder_new(loop);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
@@ -544,11 +446,8 @@ void ws_destroy(struct ws **wp)
 		uv_run(w->loop, UV_RUN_NOWAIT);
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
-	slots_destroy(&receive_buffers);
-	deadlines_fini(&w->silences);
-	deadlines_fini(&w->pongs);
-	deadlines_fini(&w->closings);
-	deadlines_fini(&w->refused);
+	receive_buffers_fini();
+	watch_fini(&w->watch);
 	free(w->out);
 	free(w);
 }

@@ -1,0 +1,117 @@
+/* broker/watch.c - see watch.h. */
+#include "broker/watch.h"
+
+static void move(struct watch *w, struct watched *s, struct deadlines *list, int64_t at_ms)
+{
+	if (s->list != NULL)
+		deadline_clear(s->list, &s->deadline);
+	w->refused_count -= s->list == &w->refused;
+	w->refused_count += list == &w->refused;
+	s->list = list;
+	if (list != NULL)
+		deadline_set(list, &s->deadline, at_ms);
+}
+
+static void wait_for_silence(struct watch *w, struct watched *s)
+{
+	move(w, s, &w->silences, s->heard_ms + WATCH_PING_AFTER_MS);
+	w->calls->alive(s);
+}
+
+void watch_start(struct watch *w, struct watched *s, int64_t now_ms)
+{
+	s->heard_ms = now_ms;
+	wait_for_silence(w, s);
+}
+
+void watch_pause(struct watch *w, struct watched *s, bool paused, int64_t now_ms)
+{
+	s->paused = paused;
+	if (!paused && s->list == &w->pongs)
+		move(w, s, s->list, now_ms + WATCH_PONG_WITHIN_MS);
+}
+
+void watch_closing(struct watch *w, struct watched *s, int64_t now_ms)
+{
+	move(w, s, &w->closings, now_ms + WATCH_CLOSE_WAIT_MS);
+}
+
+void watch_refused(struct watch *w, struct watched *s, int64_t now_ms)
+{
+	move(w, s, &w->refused, now_ms + WATCH_CLOSE_WAIT_MS);
+	/* A peer that keeps sending bad tokens must not exhaust our descriptors. */
+	if (w->refused_count > WATCH_REFUSED_MAX)
+		watch_cut(w, OWNER_OF(deadline_first(&w->refused), struct watched, deadline));
+}
+
+void watch_cut(struct watch *w, struct watched *s)
+{
+	watch_stop(w, s);
+	w->calls->cut(s);
+}
+
+void watch_stop(struct watch *w, struct watched *s)
+{
+	move(w, s, NULL, 0);
+}
+
+static int64_t taken_bytes(const struct watch *w, const struct watched *s)
+{
+	return s->written_bytes - w->calls->unsent_bytes(s);
+}
+
+/* No Pong arrived in time. The peer is alive if it has taken what was written before the Ping; or, where we read
+ * nothing, if its kernel has acknowledged everything, the Ping included. */
+static bool is_alive(const struct watch *w, const struct watched *s)
+{
+	int64_t taken = taken_bytes(w, s);
+
+	return taken > s->taken_bytes || (s->paused && taken >= s->written_bytes);
+}
+
+static void ask(struct watch *w, struct watched *s, int64_t now_ms)
+{
+	s->asked_ms = now_ms;
+	s->taken_bytes = taken_bytes(w, s);
+	move(w, s, &w->pongs, now_ms + WATCH_PONG_WITHIN_MS);
+	w->calls->ping(s);
+}
+
+static struct watched *take_due(struct deadlines *list, int64_t now_ms)
+{
+	struct deadline *d = deadline_take_due(list, now_ms);
+
+	return d ? OWNER_OF(d, struct watched, deadline) : NULL;
+}
+
+void watch_tick(struct watch *w, int64_t now_ms)
+{
+	struct watched *s;
+
+	while ((s = take_due(&w->silences, now_ms)) != NULL) {
+		if (now_ms - s->heard_ms >= WATCH_PING_AFTER_MS)
+			ask(w, s, now_ms);
+		else
+			wait_for_silence(w, s);
+	}
+	while ((s = take_due(&w->pongs, now_ms)) != NULL) {
+		if (s->heard_ms >= s->asked_ms)
+			wait_for_silence(w, s);
+		else if (is_alive(w, s))
+			ask(w, s, now_ms);
+		else
+			watch_cut(w, s);
+	}
+	while ((s = take_due(&w->closings, now_ms)) != NULL)
+		watch_cut(w, s);
+	while ((s = take_due(&w->refused, now_ms)) != NULL)
+		watch_cut(w, s);
+}
+
+void watch_fini(struct watch *w)
+{
+	deadlines_fini(&w->silences);
+	deadlines_fini(&w->pongs);
+	deadlines_fini(&w->closings);
+	deadlines_fini(&w->refused);
+}
