@@ -6,8 +6,8 @@
  * Over `full` the sockets of the id's tunnels are not read until its callers have read, and new requests
  * are refused. Slow callers so slow down their own id. Unfinished messages alone could fill the budget, and
  * then nothing would ever be read: so one tunnel at a time, the one with the largest unfinished message, is
- * read nevertheless. There is room for that behind `full`. If nothing comes on it, it is closed, and the next
- * one has its turn. */
+ * read nevertheless. There is room for that behind `full`, unless many tunnels were read at once before they could be
+ * paused. If nothing comes on it, it is closed, and the next one has its turn. */
 #include "broker/hub.h"
 #include "broker/tunnel.h"
 
@@ -89,18 +89,27 @@ void budget_charge(struct route *r, size_t *charged, size_t bytes)
 
 /* --- who is read --- */
 
-/* The tunnel with the largest unfinished message, if there is room for the rest of that. */
+/* Is there room for the rest of its message? */
+static bool has_room(const struct route *r, const struct tunnel *t)
+{
+	return budget_admits(r, budget_message_bytes(t) - t->message_bytes);
+}
+
+/* The tunnel with the largest unfinished message. If there is no room for the rest of it, it is chosen nevertheless
+ * where unfinished messages are most of what is held: nobody else will give anything back, so one has to be closed. */
 static struct tunnel *choose_reader(const struct route *r)
 {
 	struct tunnel *t, *best = NULL;
+	size_t total = 0;
 
 	TAILQ_FOREACH (t, &r->tunnels, siblings) {
-		if (t->unfinished && (best == NULL || t->message_bytes > best->message_bytes))
+		if (!t->unfinished)
+			continue;
+		total += t->message_bytes;
+		if (best == NULL || t->message_bytes > best->message_bytes)
 			best = t;
 	}
-	if (best == NULL || !budget_admits(r, budget_message_bytes(best) - best->message_bytes))
-		return NULL;
-	return best;
+	return best != NULL && (has_room(r, best) || total > full_bytes(r->hub) / 2) ? best : NULL;
 }
 
 static void set_paused(struct tunnel *t, bool paused)
@@ -125,12 +134,17 @@ static void settle_route(struct route *r)
 	struct hub *h = r->hub;
 	struct tunnel *t;
 
+	bool chosen = false;
+
 	if (!r->full)
 		r->reader = NULL;
-	else if (r->reader == NULL && (r->reader = choose_reader(r)) != NULL)
+	else if (r->reader == NULL)
+		chosen = (r->reader = choose_reader(r)) != NULL;
+	bool reads = r->reader != NULL && has_room(r, r->reader);
+	if (chosen || (reads && r->reader->paused))
 		deadline_set(&h->stalls, &r->reader->stall, h->now_ms + STALL_MS);
 	TAILQ_FOREACH (t, &r->tunnels, siblings) {
-		set_paused(t, r->full && t != r->reader);
+		set_paused(t, r->full && !(reads && t == r->reader));
 		if (!r->full)
 			wake_uploads(t);
 	}

@@ -60,18 +60,23 @@ static int64_t taken_bytes(const struct watch *w, const struct watched *s)
 	return s->written_bytes - w->calls->unsent_bytes(s);
 }
 
-/* No Pong arrived in time. The peer is alive if it has taken what was written before the Ping; or, where we read
- * nothing, if its kernel has acknowledged everything, the Ping included. */
-static bool is_alive(const struct watch *w, const struct watched *s)
+/* No Pong arrived in time. A slow peer is alive while its kernel goes on taking what was written before the Ping; what was
+ * written since proves nothing, as the kernel of a frozen process takes that, too. Where we read nothing, no Pong can be
+ * seen: then it is alive if its kernel has acknowledged everything, the Ping included, and the connection stands. */
+static bool is_alive(struct watch *w, struct watched *s)
 {
-	int64_t taken = taken_bytes(w, s);
+	int64_t taken = taken_bytes(w, s), before = s->taken_bytes;
 
-	return taken > s->taken_bytes || (s->paused && taken >= s->written_bytes);
+	s->taken_bytes = taken;
+	if (s->paused)
+		return taken >= s->written_bytes && !w->calls->has_ended(s);
+	return before < s->before_bytes && taken > before;
 }
 
 static void ask(struct watch *w, struct watched *s, int64_t now_ms)
 {
 	s->asked_ms = now_ms;
+	s->before_bytes = s->written_bytes;
 	s->taken_bytes = taken_bytes(w, s);
 	move(w, s, &w->pongs, now_ms + WATCH_PONG_WITHIN_MS);
 	w->calls->ping(s);
@@ -89,7 +94,9 @@ void watch_tick(struct watch *w, int64_t now_ms)
 	struct watched *s;
 
 	while ((s = take_due(&w->silences, now_ms)) != NULL) {
-		if (now_ms - s->heard_ms >= WATCH_PING_AFTER_MS)
+		if (s->paused && w->calls->has_ended(s))
+			watch_cut(w, s);
+		else if (now_ms - s->heard_ms >= WATCH_PING_AFTER_MS)
 			ask(w, s, now_ms);
 		else
 			wait_for_silence(w, s);
@@ -97,10 +104,12 @@ void watch_tick(struct watch *w, int64_t now_ms)
 	while ((s = take_due(&w->pongs, now_ms)) != NULL) {
 		if (s->heard_ms >= s->asked_ms)
 			wait_for_silence(w, s);
-		else if (is_alive(w, s))
+		else if (!is_alive(w, s))
+			watch_cut(w, s);
+		else if (s->paused)
 			ask(w, s, now_ms);
 		else
-			watch_cut(w, s);
+			move(w, s, &w->pongs, now_ms + WATCH_PONG_WITHIN_MS);
 	}
 	while ((s = take_due(&w->closings, now_ms)) != NULL)
 		watch_cut(w, s);

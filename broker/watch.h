@@ -17,7 +17,7 @@
 enum {
 	/* The silence after which a Ping is due. A lost peer is found within 30 s, a tick included. */
 	WATCH_PING_AFTER_MS = 19000,
-	/* A Pong must arrive within this time, or the peer must have taken data. */
+	/* A Pong must arrive within this time; or the peer must still be taking what was written before the Ping. */
 	WATCH_PONG_WITHIN_MS = 10000,
 	/* The peer's Close must arrive within this time. */
 	WATCH_CLOSE_WAIT_MS = 5000,
@@ -32,8 +32,9 @@ struct watched {
 	int64_t heard_ms;      /* when the last bytes arrived; the owner sets it */
 	int64_t asked_ms;      /* when the last Ping was due */
 	int64_t written_bytes; /* of messages; the owner counts them */
-	int64_t taken_bytes;   /* those that the peer's kernel had acknowledged at asked_ms */
-	bool paused;	       /* the owner reads nothing, so no Pong arrives */
+	int64_t before_bytes; /* written_bytes at asked_ms: the Pong follows when the peer has read so many */
+	int64_t taken_bytes; /* those that the peer's kernel had acknowledged at asked_ms, or at the last look */
+	bool paused; /* the owner reads nothing, so no Pong arrives */
 };
 
 struct watch_calls {
@@ -42,6 +43,8 @@ struct watch_calls {
 	void (*ping)(struct watched *s);
 	/* Ends the connection. It is not watched any more. */
 	void (*cut)(struct watched *s);
+	/* The peer has closed its side, or the connection is broken: it shows where nothing is read, too. */
+	bool (*has_ended)(const struct watched *s);
 	/* Written bytes that the peer's kernel has not acknowledged. */
 	int64_t (*unsent_bytes)(const struct watched *s);
 };

@@ -200,10 +200,20 @@ static void on_ping_due(struct watched *watched)
 	lws_callback_on_writable(s->wsi);
 }
 
-/* libwebsockets reads the end of the stream, and closes. */
+/* libwebsockets reads the end of the stream, and closes. What stands before it is thrown away: see on_receive(). */
 static void hang_up(struct watched *watched)
 {
-	shutdown(lws_get_socket_fd(socket_watched(watched)->wsi), SHUT_RDWR);
+	struct ws_socket *s = socket_watched(watched);
+
+	s->close_said = s->close_said || !s->closing;
+	s->closing = true;
+	review_reading(s);
+	shutdown(lws_get_socket_fd(s->wsi), SHUT_RDWR);
+}
+
+static bool has_ended(const struct watched *watched)
+{
+	return tcp_has_ended(lws_get_socket_fd(socket_watched(watched)->wsi));
 }
 
 static int64_t unsent_bytes(const struct watched *watched)
@@ -212,7 +222,12 @@ static int64_t unsent_bytes(const struct watched *watched)
 }
 
 static const struct watch_calls watch_calls = {
-	.alive = on_alive, .ping = on_ping_due, .cut = hang_up, .unsent_bytes = unsent_bytes};
+	.alive = on_alive,
+	.ping = on_ping_due,
+	.cut = hang_up,
+	.has_ended = has_ended,
+	.unsent_bytes = unsent_bytes,
+};
 
 /* Not an empty one: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
 static int say_ping(struct ws_socket *s)

@@ -17,6 +17,7 @@ static struct socket {
 	struct watched watched;
 	int pings, cuts, alives;
 	int64_t unsent_bytes;
+	bool ended;
 } sockets[SOCKETS];
 
 static struct watch w;
@@ -48,7 +49,18 @@ static int64_t on_unsent_bytes(const struct watched *s)
 	return owner(s)->unsent_bytes;
 }
 
-static const struct watch_calls calls = {on_alive, on_ping, on_cut, on_unsent_bytes};
+static bool on_has_ended(const struct watched *s)
+{
+	return owner(s)->ended;
+}
+
+static const struct watch_calls calls = {
+	.alive = on_alive,
+	.ping = on_ping,
+	.cut = on_cut,
+	.has_ended = on_has_ended,
+	.unsent_bytes = on_unsent_bytes,
+};
 
 static int set_up(void **state)
 {
@@ -149,9 +161,62 @@ static void test_a_peer_that_takes_data_is_alive(void **state)
 	later(WATCH_PING_AFTER_MS);
 	s->unsent_bytes = 999;
 	later(WATCH_PONG_WITHIN_MS);
-	expect(s, 2, 0);
-	later(WATCH_PONG_WITHIN_MS); /* nothing more was taken */
-	expect(s, 2, 1);
+	expect(s, 1, 0); /* one Ping is enough */
+	s->unsent_bytes = 0;
+	later(WATCH_PONG_WITHIN_MS);
+	expect(s, 1, 0);
+	later(WATCH_PONG_WITHIN_MS); /* it had all, and has not answered */
+	expect(s, 1, 1);
+}
+
+/* The kernel of a frozen process goes on taking small requests. */
+static void test_what_is_written_behind_the_ping_proves_nothing(void **state)
+{
+	struct socket *s = &sockets[0];
+
+	(void)state;
+	start(s);
+	s->watched.written_bytes = 1000;
+	later(WATCH_PING_AFTER_MS);
+	s->watched.written_bytes = 2000;
+	later(WATCH_PONG_WITHIN_MS);
+	expect(s, 1, 1);
+}
+
+static void test_a_slow_peer_that_stops_is_cut(void **state)
+{
+	struct socket *s = &sockets[0];
+
+	(void)state;
+	start(s);
+	s->watched.written_bytes = 1000;
+	s->unsent_bytes = 900;
+	later(WATCH_PING_AFTER_MS);
+	s->unsent_bytes = 800;
+	later(WATCH_PONG_WITHIN_MS);
+	expect(s, 1, 0);
+	s->watched.written_bytes = 5000;
+	s->unsent_bytes = 4800;
+	later(WATCH_PONG_WITHIN_MS);
+	expect(s, 1, 1);
+}
+
+static void test_a_peer_that_ends_while_nothing_is_read(void **state)
+{
+	struct socket *early = &sockets[0], *late = &sockets[1], *stays = &sockets[2];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		start(&sockets[i]);
+		watch_pause(&w, &sockets[i].watched, true, now_ms);
+	}
+	early->ended = true;
+	later(WATCH_PING_AFTER_MS);
+	expect(early, 0, 1);
+	late->ended = true;
+	later(WATCH_PONG_WITHIN_MS);
+	expect(late, 1, 1);
+	expect(stays, 2, 0);
 }
 
 static void test_while_nothing_is_read(void **state)
@@ -226,7 +291,10 @@ int main(void)
 		TEST(test_a_peer_that_sends_gets_no_ping),
 		TEST(test_a_pong_starts_the_wait_again),
 		TEST(test_a_peer_that_takes_data_is_alive),
+		TEST(test_what_is_written_behind_the_ping_proves_nothing),
+		TEST(test_a_slow_peer_that_stops_is_cut),
 		TEST(test_while_nothing_is_read),
+		TEST(test_a_peer_that_ends_while_nothing_is_read),
 		TEST(test_closing),
 		TEST(test_the_oldest_refused_one_makes_room),
 	};
