@@ -156,6 +156,18 @@ bool auth_is_ours(const struct config *c, const char *token, size_t bytes)
 	return bytes > 0 && is_signed(c, token, bytes, text, &algorithm);
 }
 
+/* The names of algorithms have one spelling (RFC 7515 4.1.1), which libjwt does not insist on. Extensions that have to be
+ * understood (4.1.11) are not. */
+static bool header_is_good(jwt_t *jwt, jwt_alg_t algorithm)
+{
+	const char *name = jwt_get_header(jwt, "alg");
+	char *extensions = jwt_get_headers_json(jwt, "crit");
+	bool good = name != NULL && strcmp(name, jwt_alg_str(algorithm)) == 0 && extensions == NULL;
+
+	free(extensions);
+	return good;
+}
+
 enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_ms,
 			    struct auth_grant *out)
 {
@@ -172,7 +184,7 @@ enum auth_result auth_check(const struct config *c, const char *token, size_t by
 		return AUTH_INVALID;
 
 	enum auth_result result = AUTH_INVALID;
-	char *json = jwt_get_alg(jwt) == algorithm ? jwt_get_grants_json(jwt, NULL) : NULL;
+	char *json = header_is_good(jwt, algorithm) ? jwt_get_grants_json(jwt, NULL) : NULL;
 	json_t *claims = json ? json_loads(json, JSON_ALLOW_NUL, NULL) : NULL;
 	if (claims != NULL)
 		result = check_claims(c, claims, now_ms, out);

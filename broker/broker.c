@@ -98,7 +98,8 @@ static void on_turn(uv_prepare_t *prepare)
 	hub_settle(&b->hub);
 	for (int i = 0; i < SETTLE_ROUNDS && upgrades_settle(b->upgrades); i++)
 		hub_settle(&b->hub);
-	if (gate_has_input(b->gate) || upgrades_unsettled(b->upgrades) || b->judge)
+	if (ws_read_on(b->ws) || gate_has_input(b->gate) || upgrades_unsettled(b->upgrades) ||
+	    b->judge)
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);

@@ -11,7 +11,12 @@
 #include "broker/hub.h"
 #include "broker/tunnel.h"
 
-enum { STALL_MS = 10000 };
+enum {
+	STALL_MS = 10000,
+	/* Each message costs 1, and 1 more for each 4 KiB: a quarter of a millisecond or so in all. */
+	TURN_COST = 256,
+	COST_BYTES = 4096,
+};
 
 static size_t limit_bytes(const struct hub *h)
 {
@@ -190,6 +195,17 @@ void budget_message(struct tunnel *t, size_t bytes, bool unfinished)
 	budget_charge(t->home, &t->message_bytes, bytes);
 	if (t->home->full)
 		mark(t->home);
+}
+
+bool budget_spend(struct tunnel *t, size_t bytes)
+{
+	struct route *r = t->home;
+
+	if (r->turn != r->hub->turn)
+		r->turn_cost = 0;
+	r->turn = r->hub->turn;
+	r->turn_cost += 1 + bytes / COST_BYTES;
+	return r->turn_cost > TURN_COST;
 }
 
 void budget_new_tunnel(struct tunnel *t)

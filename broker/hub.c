@@ -212,6 +212,7 @@ void hub_settle(struct hub *h)
 	struct exchange *x;
 	struct tunnel *t;
 
+	h->turn++;
 	/* Replies can make room for more of an upload, writes for more credit, and both for more of the
 	 * budget: so until all lists are empty. */
 	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels) ||

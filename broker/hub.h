@@ -136,6 +136,8 @@ struct route {
 
 	/* budget.c */
 	size_t held_bytes;
+	uint64_t turn;	  /* of the loop, in which `turn_cost` was spent */
+	size_t turn_cost; /* see budget_spend() */
 	bool full;
 	struct tunnel *reader; /* the one that is read although the budget is full */
 	TAILQ_ENTRY(route) marked_link;
@@ -157,6 +159,7 @@ struct hub {
 	uint64_t boot;
 	int64_t now_ms; /* set by the callers of hub_*() through hub_set_now() */
 	int64_t started_ms;
+	uint64_t turn; /* of the loop; counted by hub_settle() */
 	bool draining;
 
 	struct exchange *exchanges;
@@ -265,6 +268,10 @@ void budget_charge(struct route *r, size_t *charged, size_t bytes);
 /* So many bytes of a message from the client are here; unfinished: more of it has to come. */
 void budget_message(struct tunnel *t, size_t bytes, bool unfinished);
 void budget_new_tunnel(struct tunnel *t);
+
+/* What a message or a piece of one costs the loop: all tunnels of an id share so much in each turn. True: it is spent,
+ * and the tunnel is not to be read before the next turn. */
+bool budget_spend(struct tunnel *t, size_t bytes) MUST_CHECK;
 void budget_unmark(struct route *r);
 void budget_settle(struct hub *h); /* pauses and resumes reading */
 void budget_tick(struct hub *h);

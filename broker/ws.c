@@ -36,6 +36,7 @@ struct ws {
 	struct watch watch; /* of all sockets */
 	/* While ws_adopt() runs: the first callbacks come from within it. */
 	struct ws_socket *adopting;
+	TAILQ_HEAD(, ws_socket) resting; /* not read until the next turn */
 };
 
 /* What we keep beside one WebSocket; libwebsockets holds the pointer as its opaque user data. */
@@ -47,6 +48,8 @@ struct ws_socket {
 	struct buf in;		/* a message that has not come whole */
 	struct decode_job *job; /* one that has, and is being decoded */
 	struct watched watched;
+	TAILQ_ENTRY(ws_socket) resting_link;
+	bool resting;
 	bool ping_due; /* it has not been sent yet */
 	/* In its receive buffer, which holds data that is not needed any more. NULL: it does not. */
 	const void *used;
@@ -83,7 +86,8 @@ static int64_t now_ms_of(const struct ws *w)
 
 static bool wants_pause(const struct ws_socket *s)
 {
-	return !s->closing && (s->job != NULL || (s->tunnel != NULL && s->tunnel->paused));
+	return !s->closing &&
+	       (s->resting || s->job != NULL || (s->tunnel != NULL && s->tunnel->paused));
 }
 
 static void review_reading(struct ws_socket *s)
@@ -94,6 +98,35 @@ static void review_reading(struct ws_socket *s)
 		return;
 	(void)lws_rx_flow_control(s->wsi, !pause);
 	watch_pause(&s->ws->watch, &s->watched, pause, now_ms_of(s->ws));
+}
+
+/* One connection id must not take whole turns of the loop, whatever its tunnels send. */
+static void rest(struct ws_socket *s)
+{
+	if (s->resting)
+		return;
+	TAILQ_INSERT_TAIL(&s->ws->resting, s, resting_link);
+	s->resting = true;
+	review_reading(s);
+}
+
+static void stop_resting(struct ws_socket *s)
+{
+	if (s->resting)
+		TAILQ_REMOVE(&s->ws->resting, s, resting_link);
+	s->resting = false;
+}
+
+bool ws_read_on(struct ws *w)
+{
+	bool any = !TAILQ_EMPTY(&w->resting);
+	struct ws_socket *s;
+
+	while ((s = TAILQ_FIRST(&w->resting)) != NULL) {
+		stop_resting(s);
+		review_reading(s);
+	}
+	return any;
 }
 
 static void prepare_close(struct ws_socket *s, int code, const char *reason)
@@ -302,6 +335,8 @@ static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 
 	if (s->closing || s->tunnel == NULL)
 		return 0;
+	if (budget_spend(s->tunnel, bytes))
+		rest(s);
 	if (buf_bytes(&s->in) + bytes > budget_message_bytes(s->tunnel))
 		tunnel_kill(s->tunnel, 1009, "message too big");
 	else if (final && buf_bytes(&s->in) == 0)
@@ -336,6 +371,7 @@ static void forget(struct ws_socket *s)
 static void on_gone(struct ws_socket *s)
 {
 	lws_set_opaque_user_data(s->wsi, NULL);
+	stop_resting(s);
 	watch_stop(&s->ws->watch, &s->watched);
 	if (s->tunnel != NULL)
 		tunnel_on_closed(s->tunnel, s->peer_code ? s->peer_code : 1006,
@@ -378,6 +414,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
 		s->watched.heard_ms = now_ms_of(s->ws);
 		s->used = in;
+		if (s->tunnel != NULL && budget_spend(s->tunnel, bytes))
+			rest(s);
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		s->peer_code = bytes >= 2 ? get_be16(in) : 1005;
@@ -431,6 +469,7 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	w->loop = loop;
 	w->watch.calls = &watch_calls;
 	w->hub = hub;
+	TAILQ_INIT(&w->resting);
 	w->decoder = decoder_new(loop);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);

@@ -30,6 +30,10 @@ void ws_adopt(struct ws *w, int fd, struct ws_handshake *handshake);
 /* Pings the silent, and gives up those that do not answer: each second. */
 void ws_tick(struct ws *w);
 
+/* Each turn of the loop, once: reads on where a connection id had spent its share of the last one. True: there were any,
+ * and the loop must not wait. */
+bool ws_read_on(struct ws *w);
+
 const char *ws_library_version(void);
 
 #endif

@@ -159,6 +159,8 @@ static void test_algorithms(void **state)
 		{"{\"alg\":\"RS256\"}", EVP_sha256(), AUTH_INVALID},
 		{"{\"alg\":\"ES256\"}", EVP_sha256(), AUTH_INVALID},
 		{"{\"alg\":1}", EVP_sha256(), AUTH_INVALID},
+		{"{\"alg\":\"hs256\"}", EVP_sha256(), AUTH_INVALID},
+		{"{\"alg\":\"HS256\",\"crit\":[\"x\"],\"x\":1}", EVP_sha256(), AUTH_INVALID},
 		{"[]", EVP_sha256(), AUTH_INVALID},
 		{"", EVP_sha256(), AUTH_INVALID},
 	};

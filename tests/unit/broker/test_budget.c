@@ -558,6 +558,26 @@ static void test_requests_of_many_parts(void **state)
 	assert_in_range(request_cost("x", "", 10000, FAIL_NONE), 10000, 10000 * 100);
 }
 
+/* All tunnels of an id together, however many there are; another id has its own share. */
+static void test_a_turn_of_the_loop_is_shared(void **state)
+{
+	struct hub h = {.turn = 1};
+	struct route one = {.hub = &h}, other = {.hub = &h};
+	struct tunnel a = {.home = &one}, b = {.home = &one}, c = {.home = &other};
+	size_t small = 0, large = 0;
+
+	(void)state;
+	while (!budget_spend(&a, 2) && !budget_spend(&b, 2))
+		small += 2;
+	assert_in_range(small, 100, 1000);
+	assert_true(budget_spend(&b, 2));
+	assert_false(budget_spend(&c, 2));
+	h.turn++;
+	while (!budget_spend(&a, 65536))
+		large++;
+	assert_in_range(large, 8, small / 8); /* large pieces cost more, and several pass */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -575,6 +595,7 @@ int main(void)
 		TEST(test_no_memory_for_a_message),
 		TEST(test_no_memory_for_bodies),
 		TEST(test_no_memory_for_requests),
+		cmocka_unit_test(test_a_turn_of_the_loop_is_shared),
 		cmocka_unit_test(test_messages_of_many_values),
 		cmocka_unit_test(test_a_large_body_costs_no_other_memory),
 		cmocka_unit_test(test_spellings_of_base64),
