@@ -83,13 +83,15 @@ static bool equals(const struct head_field *f, const char *text)
 	return f->value_bytes == strlen(text) && memcmp(f->value, text, f->value_bytes) == 0;
 }
 
-/* A server's words, without what may be a token. */
-static void show(char *out, size_t out_bytes, const void *text, size_t bytes)
+/* A server's words, without what may be a token; none of them if ours is in it. */
+static void show(const struct handshake *h, char *out, size_t out_bytes, const void *text,
+		 size_t bytes)
 {
+	const char *token = h->settings->token;
 	char *copy = xcalloc(1, bytes + 1);
 
 	memcpy(copy, text, bytes);
-	cli_show(out, out_bytes, copy);
+	cli_show(out, out_bytes, token != NULL && strstr(copy, token) != NULL ? "..." : copy);
 	free(copy);
 }
 
@@ -107,7 +109,7 @@ static void on_head(void *ctx, const struct head *head)
 	h->extended = head_find(head->data, head->bytes, "sec-websocket-extensions", &f) &&
 		      f.value_bytes > 0;
 	if (head_find(head->data, head->bytes, "location", &f))
-		show(h->location, sizeof h->location, f.value, f.value_bytes);
+		show(h, h->location, sizeof h->location, f.value, f.value_bytes);
 }
 
 static bool on_data(void *ctx, const void *data, size_t bytes)
@@ -134,7 +136,7 @@ static enum handshake_state fail_by_status(struct handshake *h)
 	char *detail = v1_json_text(buf_first(&h->body), buf_bytes(&h->body), "detail");
 
 	if (detail != NULL)
-		cli_show(said, sizeof said, detail);
+		show(h, said, sizeof said, detail, strlen(detail));
 	free(detail);
 	if (status >= 300 && status < 400 && *h->location != '\0')
 		snprintf(h->why, sizeof h->why,

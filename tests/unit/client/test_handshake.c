@@ -86,7 +86,7 @@ static void test_failures(void **state)
 		 "Content-Length: 0\r\n\r\n",
 		 "HTTP 301 Moved Permanently to https://other/t/?...:", 301},
 		{"HTTP/1.1 403 X\r\nContent-Length: 29\r\n\r\n{\"detail\":\"eyJhbGciOi.x.y n\"}",
-		 "HTTP 403 Forbidden: ... n", 403},
+		 "HTTP 403 Forbidden: ...", 403},
 		{"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n", "HTTP 401",
 		 401},
 		{"garbage\r\n\r\n", "no HTTP/1.1 response", 0},
