@@ -7,6 +7,11 @@ import pytest
 from harness import SERVERS, App, Stack, figures
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Tests are named alike in each process of pytest-xdist: a token holds the time at which it was made."""
+    return argname if isinstance(val, (str, bytes)) and len(val) > 60 else None
+
+
 def pytest_sessionfinish(session):
     """In a worker of pytest-xdist: its figures go to the process that shows them."""
     if hasattr(session.config, "workeroutput"):
