@@ -76,10 +76,15 @@ static bool is_alive(struct watch *w, struct watched *s)
 static void ask(struct watch *w, struct watched *s, int64_t now_ms)
 {
 	s->asked_ms = now_ms;
-	s->before_bytes = s->written_bytes;
+	s->before_bytes = INT64_MAX;
 	s->taken_bytes = taken_bytes(w, s);
 	move(w, s, &w->pongs, now_ms + WATCH_PONG_WITHIN_MS);
 	w->calls->ping(s);
+}
+
+void watch_ping_sent(struct watched *s)
+{
+	s->before_bytes = s->written_bytes;
 }
 
 static struct watched *take_due(struct deadlines *list, int64_t now_ms)

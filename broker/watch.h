@@ -63,6 +63,8 @@ void watch_pause(struct watch *w, struct watched *s, bool paused, int64_t now_ms
 void watch_closing(struct watch *w, struct watched *s, int64_t now_ms);
 /* The same after a bad token. May cut the oldest of this kind, which can be `s`. */
 void watch_refused(struct watch *w, struct watched *s, int64_t now_ms);
+/* The Ping that watch_calls.ping() asked for has been written. */
+void watch_ping_sent(struct watched *s);
 void watch_cut(struct watch *w, struct watched *s);
 void watch_stop(struct watch *w, struct watched *s); /* does nothing if it is not watched */
 void watch_tick(struct watch *w, int64_t now_ms);

@@ -273,6 +273,7 @@ static int say_ping(struct ws_socket *s)
 		return 0;
 	}
 	s->ping_due = false;
+	watch_ping_sent(&s->watched);
 	memcpy(frame + LWS_PRE, PING_TEXT, sizeof PING_TEXT - 1);
 	return lws_write(s->wsi, frame + LWS_PRE, sizeof PING_TEXT - 1, LWS_WRITE_PING) < 0 ? -1
 											    : 0;

@@ -8,6 +8,7 @@
  * choose_framing(), so it is given each field of a head with a DISGUISE in front: it knows none of these names. */
 #include "client/answer.h"
 
+#include "client/host_hint.h"
 #include "common/buf.h"
 #include "common/http.h"
 
@@ -354,6 +355,7 @@ static int on_body(http_parser *p, const char *at, size_t bytes)
 {
 	struct answer *a = p->data;
 
+	host_hint_on_body(a->settings, a->status, at, bytes);
 	if (!a->events.data(a->ctx, at, bytes)) {
 		a->state = ANSWER_STALLED;
 		http_parser_pause(p, 1);

@@ -155,8 +155,8 @@ def test_unfinished_messages(make_web, make_app, server):
     for b in bad:
         b.sock.shutdown(2)
         b.close()
-    web.wait_metric("pipegate_ids_over_budget", 0)
-    assert web.get("/evil/x").status == 200
+    # what they had sent before is read first, and may fill it once more
+    wait_until(lambda: web.get("/evil/x").status == 200, "there is room again")
     assert web.get("/good/x").status == 200
     wait_until(lambda: web.metrics()["pipegate_buffer_bytes"] == 0, "all is given back")
     for t in threads:

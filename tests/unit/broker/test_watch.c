@@ -17,7 +17,7 @@ static struct socket {
 	struct watched watched;
 	int pings, cuts, alives;
 	int64_t unsent_bytes;
-	bool ended;
+	bool ended, stuck; /* the Ping cannot be written yet */
 } sockets[SOCKETS];
 
 static struct watch w;
@@ -36,6 +36,8 @@ static void on_alive(struct watched *s)
 static void on_ping(struct watched *s)
 {
 	owner(s)->pings++;
+	if (!owner(s)->stuck)
+		watch_ping_sent(s);
 }
 
 static void on_cut(struct watched *s)
@@ -201,6 +203,25 @@ static void test_a_slow_peer_that_stops_is_cut(void **state)
 	expect(s, 1, 1);
 }
 
+/* The Ping itself has to wait until the kernel takes more. */
+static void test_a_ping_that_waits(void **state)
+{
+	struct socket *s = &sockets[0];
+
+	(void)state;
+	start(s);
+	s->stuck = true;
+	later(WATCH_PING_AFTER_MS);
+	for (int i = 0; i < 3; i++) {
+		s->watched.written_bytes += 1000;
+		later(WATCH_PONG_WITHIN_MS);
+		expect(s, 1, 0);
+	}
+	watch_ping_sent(&s->watched);
+	later(WATCH_PONG_WITHIN_MS);
+	expect(s, 1, 1);
+}
+
 static void test_a_peer_that_ends_while_nothing_is_read(void **state)
 {
 	struct socket *early = &sockets[0], *late = &sockets[1], *stays = &sockets[2];
@@ -293,6 +314,7 @@ int main(void)
 		TEST(test_a_peer_that_takes_data_is_alive),
 		TEST(test_what_is_written_behind_the_ping_proves_nothing),
 		TEST(test_a_slow_peer_that_stops_is_cut),
+		TEST(test_a_ping_that_waits),
 		TEST(test_while_nothing_is_read),
 		TEST(test_a_peer_that_ends_while_nothing_is_read),
 		TEST(test_closing),

@@ -1,0 +1,35 @@
+/* client/host_hint.c - see host_hint.h. */
+#include "client/host_hint.h"
+
+#include "common/log.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* By its status, and by the words with which such pages begin. */
+static bool refuses_host(int status, const char *data, size_t bytes)
+{
+	static const char *const words[] = {"invalid host", "invalid http_host", "this host",
+					    "non-local 'host'"};
+	char begin[512];
+	size_t length = bytes < sizeof begin ? bytes : sizeof begin - 1;
+
+	memcpy(begin, data, length);
+	begin[length] = '\0';
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcasestr(begin, words[i]) != NULL)
+			return true;
+	}
+	return status == 421;
+}
+
+void host_hint_on_body(const struct settings *s, int status, const char *data, size_t bytes)
+{
+	static bool said;
+
+	if (said || bytes == 0 || s->host_header != HOST_KEEP ||
+	    (status != 400 && status != 403 && status != 421) || !refuses_host(status, data, bytes))
+		return;
+	said = true;
+	log_warn("target.refuses_host status=%d hint=\"--host-header target\"", status);
+}

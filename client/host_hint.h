@@ -1,0 +1,13 @@
+/* client/host_hint.h - Tells the user, once, that the app refuses the public Host, and what helps. Vite, webpack-dev-server,
+ * Jupyter, Django and MCP servers do so with 400, 403 or 421. */
+#ifndef PIPEGATE_HOST_HINT_H
+#define PIPEGATE_HOST_HINT_H
+
+#include "client/settings.h"
+
+#include <stddef.h>
+
+/* `data`: the first piece of a response's body. */
+void host_hint_on_body(const struct settings *s, int status, const char *data, size_t bytes);
+
+#endif
