@@ -67,8 +67,9 @@ static void check_head(const struct head *h)
 		hosts += http_name_is(&f, "host");
 		if (http_is_forwarding(&f))
 			CHECK(is_one_of(&f, ours) && ++forwarding <= 7);
-		if (field_is(&f, "authorization") &&
-		    f.value_bytes > 7) /* a tunnel's token goes to no app */
+		/* A tunnel's token goes to no app. */
+		if (field_is(&f, "authorization") && f.value_bytes > 7 &&
+		    strncasecmp(f.value, "bearer ", 7) == 0)
 			CHECK(!auth_is_ours(&config, f.value + 7, f.value_bytes - 7));
 		CHECK(!field_is(&f, "sec-websocket-protocol") ||
 		      memmem(f.value, f.value_bytes, ",pipegate.v2,", 13) == NULL);

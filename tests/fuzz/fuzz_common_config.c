@@ -33,7 +33,7 @@ static void check_show(const char *text)
 			      ((*at | 32) >= 'a' && (*at | 32) <= 'z') ||
 			      strchr("-_.", *at) != NULL;
 		word = letter ? word + 1 : 0;
-		CHECK(word <= 3 + 40 + 3); /* behind the x41 of a byte, before "..." */
+		CHECK(word <= 3 + 80 + 3); /* behind the x41 of a byte, before "..." */
 	}
 	const char *query = strpbrk(text, "?#");
 	CHECK(query == NULL || strstr(out, "...") != NULL);
