@@ -1,6 +1,7 @@
 /* broker/v1_response.c - see v1_response.h. Uses jansson, as v1_request.c does. */
 #include "broker/v1_response.h"
 
+#include "broker/v1_scan.h"
 #include "common/b64.h"
 #include "common/bytes.h"
 #include "common/http.h"
@@ -9,229 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum {
-	NESTING_MAX = 16,
-	VALUES_MAX = 4096,	      /* members and elements, in the message or in its `headers` */
 	REST_MAX_BYTES = 1024 * 1024, /* of the message without its body */
 	NAME_MAX_BYTES = 1024,
 	FIELDS_MAX_BYTES = 95 * 1024,
-	PIECE_DIGITS = 4096, /* of base64, decoded at one time */
 };
-
-/* --- the first pass: what a JSON text is made of, whether it is valid or not --- */
-
-/* The inside of a string: from the byte behind its first quote to its last quote. */
-struct span {
-	size_t start, end;
-};
-
-struct outline {
-	size_t deepest, values;
-	size_t bodies; /* members "body" of the outermost object */
-	bool has_body, has_corr;
-	struct span body; /* the last one of them that is a string */
-	struct span corr; /* the last "correlation_id" */
-};
-
-/* Where the string that begins behind `at` ends: at its quote, or at the end of the text. */
-static size_t string_end(const uint8_t *text, size_t bytes, size_t at)
-{
-	const uint8_t *quote =
-		NULL; /* the next one: looked for once, however many escapes there are */
-
-	while (at < bytes) {
-		if (quote == NULL || quote < text + at)
-			quote = memchr(text + at, '"', bytes - at);
-		if (quote == NULL)
-			return bytes;
-		const uint8_t *escape = memchr(text + at, '\\', (size_t)(quote - text) - at);
-		if (escape == NULL)
-			return (size_t)(quote - text);
-		at = (size_t)(escape - text) + 2;
-	}
-	return bytes;
-}
-
-static bool span_is(const uint8_t *text, const struct span *s, const char *word)
-{
-	return s->end - s->start == strlen(word) &&
-	       memcmp(text + s->start, word, strlen(word)) == 0;
-}
-
-static void note_value(struct outline *o, const uint8_t *text, const struct span *name,
-		       const struct span *value)
-{
-	if (span_is(text, name, "correlation_id")) {
-		o->has_corr = true;
-		o->corr = *value;
-	} else if (span_is(text, name, "body")) {
-		o->has_body = true;
-		o->body = *value;
-	}
-}
-
-static void outline(const uint8_t *text, size_t bytes, struct outline *o)
-{
-	size_t depth = 0;
-	struct span last = {0};
-	bool at_value = false; /* behind a colon of the outermost object */
-
-	*o = (struct outline){0};
-	for (size_t i = 0; i < bytes; i++) {
-		switch (text[i]) {
-		case '"': {
-			struct span string = {i + 1, string_end(text, bytes, i + 1)};
-			i = string.end;
-			if (depth == 1 && at_value && i < bytes)
-				note_value(o, text, &last, &string);
-			last = string;
-			break;
-		}
-		case '{':
-		case '[':
-			depth++;
-			o->values++;
-			o->deepest = depth > o->deepest ? depth : o->deepest;
-			break;
-		case '}':
-		case ']':
-			depth -= depth > 0;
-			break;
-		case ',':
-			o->values++;
-			at_value = at_value && depth != 1;
-			break;
-		case ':':
-			at_value = at_value || depth == 1;
-			o->bodies += depth == 1 && span_is(text, &last, "body");
-			break;
-		default:
-			break;
-		}
-	}
-}
-
-static bool is_simple(const struct outline *o)
-{
-	return o->deepest <= NESTING_MAX && o->values <= VALUES_MAX;
-}
-
-/* --- the body --- */
-
-static int hex_value(uint8_t c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = memchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c, 16);
-
-	return at ? (int)(at - digits) : -1;
-}
-
-/* The next character of a JSON string that holds base64: some encoders escape '/', '+' and '='. -1: another
- * one, or a wrong escape. */
-static int next_digit(const uint8_t *text, struct span *s)
-{
-	int c = text[s->start++];
-
-	if (c == '\\' && s->start < s->end && text[s->start] == '/') {
-		c = text[s->start++];
-	} else if (c == '\\' && s->end - s->start >= 5 && text[s->start] == 'u') {
-		c = 0;
-		for (size_t i = 1; i <= 4; i++) {
-			int digit = hex_value(text[s->start + i]);
-			if (digit < 0)
-				return -1;
-			c = c * 16 + digit;
-		}
-		s->start += 5;
-	}
-	return c == '=' || (c < 0x80 && b64_is_digit((uint8_t)c)) ? c : -1;
-}
-
-/* Takes the next characters, up to `most`, into `out`. -1: one of them does not belong there. */
-static int take_digits(const uint8_t *text, struct span *s, char *out, size_t most)
-{
-	size_t count = s->end - s->start < most ? s->end - s->start : most;
-
-	if (memchr(text + s->start, '\\', count) == NULL) { /* the usual case: no escapes */
-		memcpy(out, text + s->start, count);
-		s->start += count;
-		return (int)count;
-	}
-	for (count = 0; count < most && s->start < s->end; count++) {
-		int c = next_digit(text, s);
-		if (c < 0)
-			return -1;
-		out[count] = (char)c;
-	}
-	return (int)count;
-}
-
-/* Does it hold base64, whole and nothing else? */
-static bool is_base64(const uint8_t *text, struct span s, size_t *padding)
-{
-	size_t digits = 0;
-
-	*padding = 0;
-	while (s.start < s.end) {
-		char piece[PIECE_DIGITS];
-		int count = take_digits(text, &s, piece, sizeof piece);
-		for (int i = 0; i < count; i++) {
-			if (piece[i] != '=' && (*padding > 0 || !b64_is_digit((uint8_t)piece[i])))
-				return false;
-			*padding += piece[i] == '=';
-		}
-		if (count < 0)
-			return false;
-		digits += (size_t)count;
-	}
-	return digits % 4 == 0 && *padding <= 2;
-}
-
-/* Decodes it to the front of the same memory: what is written never overtakes what is read. */
-static bool decode_body(struct buf *message, struct span s, size_t padding)
-{
-	uint8_t *data = message->data;
-	size_t used = 0;
-
-	while (s.start < s.end) {
-		char piece[PIECE_DIGITS];
-		int count = take_digits(data, &s, piece, sizeof piece);
-		if (count < 0 || !b64_decode_piece(piece, (size_t)count, data + used))
-			return false;
-		used += (size_t)count / 4 * 3;
-	}
-	message->start = 0;
-	message->end = used - padding;
-	buf_fit(message);
-	return true;
-}
-
-/* --- the rest --- */
-
-/* Any spelling of a UUID: dashes, braces and "urn:uuid:" do not count (RFC 4122 3). */
-static bool uuid_parse(const char *text, size_t bytes, uint8_t out[CORR_BYTES])
-{
-	const char *end = text + bytes;
-	size_t digits = 0;
-
-	if (bytes > 9 && strncasecmp(text, "urn:uuid:", 9) == 0)
-		text += 9;
-	for (; text < end; text++) {
-		if (*text == '-' || *text == '{' || *text == '}')
-			continue;
-		int value = hex_value((uint8_t)*text);
-		if (value < 0 || digits == 2 * CORR_BYTES)
-			return false;
-		if (digits % 2 == 0)
-			out[digits / 2] = (uint8_t)(value << 4);
-		else
-			out[digits / 2] |= (uint8_t)value;
-		digits++;
-	}
-	return digits == 2 * CORR_BYTES;
-}
 
 static bool status_parse(const json_t *value, int *out)
 {
@@ -312,7 +96,7 @@ static void parse_headers(struct v1_response *r, const json_t *text)
 {
 	const char *inside = json_string_value(text);
 	size_t bytes = json_string_length(text);
-	struct outline o;
+	struct v1_outline o;
 	json_error_t error;
 
 	if (!json_is_string(text)) {
@@ -321,8 +105,8 @@ static void parse_headers(struct v1_response *r, const json_t *text)
 	}
 	if (bytes == 0)
 		return;
-	outline((const uint8_t *)inside, bytes, &o);
-	if (!is_simple(&o)) {
+	v1_outline((const uint8_t *)inside, bytes, &o);
+	if (!v1_is_simple(&o)) {
 		fault(r, FAIL_BAD_RESPONSE, "headers are too deep or too many");
 		return;
 	}
@@ -352,7 +136,8 @@ static void read_body_member(struct v1_response *r, const json_t *body)
 }
 
 /* The message with a number in the place of its body, parsed. NULL: r->fault says why. */
-static json_t *parse_rest(struct v1_response *r, const struct buf *message, const struct span *cut)
+static json_t *parse_rest(struct v1_response *r, const struct buf *message,
+			  const struct v1_span *cut)
 {
 	static const char number[] = " 0 "; /* it must not become a part of what stands beside it */
 	const char *text = (const char *)buf_first(message);
@@ -387,21 +172,21 @@ static void read_corr(struct v1_response *r, const json_t *json)
 	const json_t *id = json_object_get(json, "correlation_id");
 
 	r->has_corr = json_is_string(id) &&
-		      uuid_parse(json_string_value(id), json_string_length(id), r->corr);
+		      v1_uuid_parse(json_string_value(id), json_string_length(id), r->corr);
 	if (!r->has_corr)
 		fault(r, FAIL_BAD_RESPONSE, "names no exchange");
 }
 
 /* Of one that is not parsed: any other spelling than a plain one is none. */
 static void read_plain_corr(struct v1_response *r, const struct buf *message,
-			    const struct outline *o)
+			    const struct v1_outline *o)
 {
-	r->has_corr = o->has_corr && uuid_parse((const char *)buf_first(message) + o->corr.start,
-						o->corr.end - o->corr.start, r->corr);
+	r->has_corr = o->has_corr && v1_uuid_parse((const char *)buf_first(message) + o->corr.start,
+						   o->corr.end - o->corr.start, r->corr);
 }
 
 static void read_members(struct v1_response *r, const json_t *json, struct buf *message,
-			 const struct span *cut, size_t padding)
+			 const struct v1_span *cut, size_t padding)
 {
 	const json_t *body = json_object_get(json, "body");
 
@@ -414,7 +199,7 @@ static void read_members(struct v1_response *r, const json_t *json, struct buf *
 		return;
 	if (cut == NULL || !json_is_real(body)) { /* or another one, with escapes in its name */
 		read_body_member(r, body);
-	} else if (decode_body(message, *cut, padding)) {
+	} else if (v1_decode_body(message, *cut, padding)) {
 		r->body = *message;
 		*message = (struct buf){0};
 	} else {
@@ -426,16 +211,16 @@ void v1_response_decode(struct v1_response *r, struct buf *message)
 {
 	const uint8_t *text = buf_first(message);
 	size_t bytes = buf_bytes(message), padding = 0;
-	struct outline o;
-	const struct span *cut = NULL;
+	struct v1_outline o;
+	const struct v1_span *cut = NULL;
 
 	CHECK(message->start == 0);
 	*r = (struct v1_response){0};
-	outline(text, bytes, &o);
-	if (o.has_body && o.bodies == 1 && is_base64(text, o.body, &padding))
+	v1_outline(text, bytes, &o);
+	if (o.has_body && o.bodies == 1 && v1_is_base64(text, o.body, &padding))
 		cut = &o.body;
 	size_t rest_bytes = cut ? bytes - (cut->end - cut->start) : bytes;
-	if (!is_simple(&o) || rest_bytes > REST_MAX_BYTES) {
+	if (!v1_is_simple(&o) || rest_bytes > REST_MAX_BYTES) {
 		fault(r, FAIL_BAD_RESPONSE, "too deep, too many values or too long");
 		read_plain_corr(r, message, &o);
 	} else {
