@@ -10,11 +10,11 @@
  * whole process, ZeroMQ's own thread needs time to read as well: so a late tick puts judging off. */
 #include "broker/broker.h"
 
-#include "broker/front.h"
+#include "broker/admission.h"
 #include "broker/gate.h"
 #include "broker/hub.h"
 #include "broker/listener.h"
-#include "broker/upgrade.h"
+#include "broker/ws_relay.h"
 #include "broker/ws.h"
 #include "common/log.h"
 #include "common/notify.h"
@@ -41,8 +41,8 @@ struct broker {
 	struct hub hub;
 	struct gate *gate;
 	struct ws *ws;
-	struct upgrades *upgrades;
-	struct front front;
+	struct ws_relays *ws_relays;
+	struct admission admission;
 	struct listener *tunnels;
 	struct listener *admin;
 	uv_prepare_t turn;
@@ -96,9 +96,9 @@ static void on_turn(uv_prepare_t *prepare)
 	hub_set_now(&b->hub, now_ms(b));
 	gate_drain(b->gate);
 	hub_settle(&b->hub);
-	for (int i = 0; i < SETTLE_ROUNDS && upgrades_settle(b->upgrades); i++)
+	for (int i = 0; i < SETTLE_ROUNDS && ws_relays_settle(b->ws_relays); i++)
 		hub_settle(&b->hub);
-	if (ws_read_on(b->ws) || gate_has_input(b->gate) || upgrades_unsettled(b->upgrades) ||
+	if (ws_read_on(b->ws) || gate_has_input(b->gate) || ws_relays_unsettled(b->ws_relays) ||
 	    b->judge)
 		uv_idle_start(&b->again, on_again);
 	else
@@ -178,7 +178,7 @@ static void on_polled(uv_check_t *check)
 	hub_tick(&b->hub);
 	log_tell_suppressed();
 	ws_tick(b->ws);
-	upgrades_tick(b->upgrades);
+	ws_relays_tick(b->ws_relays);
 	listener_tick(b->tunnels);
 	if (b->admin != NULL)
 		listener_tick(b->admin);
@@ -191,8 +191,8 @@ static bool reply(void *ctx, const struct gate_peer *peer, const struct gate_msg
 {
 	struct broker *b = ctx;
 
-	return upgrade_owns(peer) ? upgrade_reply(b->upgrades, peer, m)
-				  : gate_reply(b->gate, peer, m);
+	return ws_relay_owns(peer) ? ws_relay_reply(b->ws_relays, peer, m)
+				   : gate_reply(b->gate, peer, m);
 }
 
 static bool start_parts(struct broker *b)
@@ -207,16 +207,16 @@ static bool start_parts(struct broker *b)
 	b->ws = ws_new(&b->loop, &b->hub);
 	if (b->ws == NULL)
 		return false;
-	b->upgrades = upgrades_new(&b->loop, c, &b->hub);
-	b->front = (struct front){.hub = &b->hub, .ws = b->ws, .upgrades = b->upgrades};
+	b->ws_relays = ws_relays_new(&b->loop, c, &b->hub);
+	b->admission = (struct admission){.hub = &b->hub, .ws = b->ws, .ws_relays = b->ws_relays};
 	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)",
-				  c->socket_group, front_on_request, &b->front);
+				  c->socket_group, admission_on_request, &b->admission);
 	if (b->tunnels == NULL)
 		return false;
 	if (c->admin == NULL)
 		return true;
 	b->admin = listener_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group,
-				front_on_admin_request, &b->front);
+				admission_on_admin_request, &b->admission);
 	return b->admin != NULL;
 }
 
@@ -256,14 +256,14 @@ static void end_parts(struct broker *b)
 {
 	listener_stop(b->tunnels);
 	listener_stop(b->admin);
-	upgrades_stop(b->upgrades);
+	ws_relays_stop(b->ws_relays);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_destroy(&b->ws); /* tells the hub of each socket that was still open */
 	if (b->gate != NULL)
 		hub_fini(&b->hub);
 	gate_destroy(&b->gate);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
-	upgrades_destroy(&b->upgrades);
+	ws_relays_destroy(&b->ws_relays);
 	listener_destroy(&b->tunnels);
 	listener_destroy(&b->admin);
 	uv_run(&b->loop, UV_RUN_NOWAIT);

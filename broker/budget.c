@@ -38,43 +38,43 @@ static size_t full_bytes(const struct hub *h)
 
 size_t budget_message_bytes(const struct tunnel *t)
 {
-	size_t room = message_room_bytes(t->hub), most = t->codec->max_message_bytes;
+	size_t room = message_room_bytes(t->hub), most = t->protocol->max_message_bytes;
 
 	return room < most ? room : most;
 }
 
-bool budget_is_full(const struct route *r)
+bool budget_is_full(const struct group *r)
 {
 	return r->full;
 }
 
-bool budget_is_tight(const struct route *r)
+bool budget_is_tight(const struct group *r)
 {
 	return r->held_bytes > full_bytes(r->hub) / 2;
 }
 
-bool budget_admits(const struct route *r, size_t bytes)
+bool budget_admits(const struct group *r, size_t bytes)
 {
 	size_t limit = limit_bytes(r->hub);
 
 	return bytes <= limit && r->held_bytes <= limit - bytes;
 }
 
-static void mark(struct route *r)
+static void mark(struct group *r)
 {
 	if (!r->marked)
-		TAILQ_INSERT_TAIL(&r->hub->marked_routes, r, marked_link);
+		TAILQ_INSERT_TAIL(&r->hub->marked_groups, r, marked_link);
 	r->marked = true;
 }
 
-void budget_unmark(struct route *r)
+void budget_unmark(struct group *r)
 {
 	if (r->marked)
-		TAILQ_REMOVE(&r->hub->marked_routes, r, marked_link);
+		TAILQ_REMOVE(&r->hub->marked_groups, r, marked_link);
 	r->marked = false;
 }
 
-void budget_charge(struct route *r, size_t *charged, size_t bytes)
+void budget_charge(struct group *r, size_t *charged, size_t bytes)
 {
 	size_t full = full_bytes(r->hub);
 
@@ -95,14 +95,14 @@ void budget_charge(struct route *r, size_t *charged, size_t bytes)
 /* --- who is read --- */
 
 /* Is there room for the rest of its message? */
-static bool has_room(const struct route *r, const struct tunnel *t)
+static bool has_room(const struct group *r, const struct tunnel *t)
 {
 	return budget_admits(r, budget_message_bytes(t) - t->message_bytes);
 }
 
 /* The tunnel with the largest unfinished message. If there is no room for the rest of it, it is chosen nevertheless
  * where unfinished messages are most of what is held: nobody else will give anything back, so one has to be closed. */
-static struct tunnel *choose_reader(const struct route *r)
+static struct tunnel *choose_reader(const struct group *r)
 {
 	struct tunnel *t, *best = NULL;
 	size_t total = 0;
@@ -134,7 +134,7 @@ static void wake_uploads(struct tunnel *t)
 		exchange_touch(x);
 }
 
-static void settle_route(struct route *r)
+static void settle_route(struct group *r)
 {
 	struct hub *h = r->hub;
 	struct tunnel *t;
@@ -154,14 +154,14 @@ static void settle_route(struct route *r)
 			wake_uploads(t);
 	}
 	if (!r->full)
-		route_dispatch(r);
+		group_dispatch(r);
 }
 
 void budget_settle(struct hub *h)
 {
-	struct route *r;
+	struct group *r;
 
-	while ((r = TAILQ_FIRST(&h->marked_routes)) != NULL) {
+	while ((r = TAILQ_FIRST(&h->marked_groups)) != NULL) {
 		budget_unmark(r);
 		settle_route(r);
 	}
@@ -199,7 +199,7 @@ void budget_message(struct tunnel *t, size_t bytes, bool unfinished)
 
 bool budget_spend(struct tunnel *t, size_t bytes)
 {
-	struct route *r = t->home;
+	struct group *r = t->home;
 
 	if (r->turn != r->hub->turn)
 		r->turn_cost = 0;

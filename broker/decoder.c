@@ -11,9 +11,9 @@ struct decode_job {
 	TAILQ_ENTRY(decode_job) link; /* decoder->waiting, or decoder->running */
 	uv_work_t work;
 	struct decoder *decoder;
-	const struct codec *codec;
+	const struct protocol *protocol;
 	struct tunnel *tunnel; /* NULL: cancelled */
-	struct route *home;
+	struct group *home;
 	struct buf message;
 	struct v1_response response;
 	void (*done)(void *ctx);
@@ -32,7 +32,7 @@ static void start_waiting(struct decoder *d);
 
 static void job_free(struct decode_job *job)
 {
-	route_release(job->home);
+	group_release(job->home);
 	buf_fini(&job->message);
 	v1_response_fini(&job->response);
 	free(job);
@@ -43,7 +43,7 @@ static void work(uv_work_t *request)
 {
 	struct decode_job *job = request->data;
 
-	job->codec->decode(&job->response, &job->message);
+	job->protocol->decode(&job->response, &job->message);
 }
 
 static void after_work(uv_work_t *request, int status)
@@ -62,7 +62,7 @@ static void after_work(uv_work_t *request, int status)
 	start_waiting(d);
 }
 
-static bool id_is_busy(const struct decoder *d, const struct route *home)
+static bool id_is_busy(const struct decoder *d, const struct group *home)
 {
 	const struct decode_job *job;
 
@@ -96,14 +96,14 @@ struct decode_job *decoder_start(struct decoder *d, struct tunnel *t, struct buf
 
 	job->decoder = d;
 	job->work.data = job;
-	job->codec = t->codec;
+	job->protocol = t->protocol;
 	job->tunnel = t;
 	job->home = t->home;
 	job->message = *message;
 	*message = (struct buf){0};
 	job->done = done;
 	job->ctx = ctx;
-	route_hold(job->home);
+	group_hold(job->home);
 	tunnel_on_decoding(t, buf_bytes(&job->message));
 	TAILQ_INSERT_TAIL(&d->waiting, job, link);
 	start_waiting(d);

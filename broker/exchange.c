@@ -88,7 +88,7 @@ static void exchange_free(struct exchange *x)
 	deadline_clear(&h->offline_waits, &x->offline);
 	drop_bodies(x);
 	x->home->websockets -= x->websocket;
-	route_release(x->home);
+	group_release(x->home);
 	HASH_DEL(h->exchanges, x);
 	h->stats.open--;
 	h->stats.outcomes[x->failed ? x->fail : FAIL_NONE]++;
@@ -163,9 +163,9 @@ static struct exchange *exchange_new(struct hub *h, const struct gate_msg *m,
 	x->body_total_bytes = m->flags & GATE_HAS_LENGTH ? (int64_t)m->body_total_bytes : -1;
 	x->head = *head;
 	x->v1_refusal = v1_request_refusal(buf_first(head), buf_bytes(head));
-	x->home = route_get(h, m->id, m->id_bytes);
+	x->home = group_get(h, m->id, m->id_bytes);
 	x->home->websockets += x->websocket;
-	route_hold(x->home);
+	group_hold(x->home);
 	x->wants_credit = true;
 	HASH_ADD(hh, h->exchanges, corr, CORR_BYTES, x);
 	h->stats.open++;
@@ -205,7 +205,7 @@ void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gat
 	if (refusal == FAIL_NONE && !take_body(x, m))
 		return;
 	if (refusal == FAIL_NONE)
-		refusal = route_accept(x->home, x);
+		refusal = group_accept(x->home, x);
 	if (refusal != FAIL_NONE) {
 		x->refused = true;
 		exchange_fail(x, refusal);
@@ -233,7 +233,7 @@ void exchange_step(struct exchange *x, const struct gate_peer *peer, const struc
 	if (news && take_body(x, m)) {
 		exchange_progress(x);
 		if (exchange_on_stream(x))
-			x->tunnel->codec->more(x->tunnel, x);
+			x->tunnel->protocol->more(x->tunnel, x);
 	}
 }
 
@@ -242,7 +242,7 @@ int64_t exchange_credit_bytes(const struct exchange *x)
 	if (x->up_end)
 		return 0;
 	if (exchange_on_stream(x))
-		return x->tunnel->codec->credit(x->tunnel, x);
+		return x->tunnel->protocol->credit(x->tunnel, x);
 	return x->down_end ? GATE_PIECE_BYTES : 0; /* answered early: the rest is thrown away */
 }
 
@@ -281,7 +281,7 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 	if (m->body_bytes > 0) {
 		buf_consume(&x->down, m->body_bytes);
 		if (exchange_on_stream(x))
-			x->tunnel->codec->consumed(x->tunnel, x, m->body_bytes);
+			x->tunnel->protocol->consumed(x->tunnel, x, m->body_bytes);
 	}
 	exchange_recount(x);
 	if ((m->flags & GATE_HAS_HEAD) || m->body_bytes > 0)
@@ -342,10 +342,10 @@ void exchange_fail(struct exchange *x, enum fail f)
 		return;
 	if (x->tunnel != NULL) {
 		if (!x->answered)
-			x->tunnel->codec->cancel(x->tunnel, x, f);
+			x->tunnel->protocol->cancel(x->tunnel, x, f);
 		tunnel_detach(x);
 	} else if (x->queued) {
-		route_dequeue(x);
+		group_dequeue(x);
 	}
 	x->failed = true;
 	x->fail = f;

@@ -184,7 +184,7 @@ static bool drain_one(struct gate *g)
 	zmq_msg_init(&payload);
 	int got = receive(g, &peer, &payload);
 	if (got == 1 && gate_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m)) {
-		if (m.kind == GATE_OPEN && m.process == 0) /* 0 is upgrade.c */
+		if (m.kind == GATE_OPEN && m.process == 0) /* 0 is ws_relay.c */
 			hub_refuse(g->hub, &peer, &m, FAIL_BAD_REQUEST);
 		else
 			hub_on_gate(g->hub, &peer, &m);

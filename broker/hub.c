@@ -22,12 +22,12 @@ void hub_init(struct hub *h, const struct config *config, const struct hub_io *i
 {
 	*h = (struct hub){.config = config, .io = *io, .boot = id_random_u64()};
 	h->now_ms = h->started_ms = now_ms;
-	TAILQ_INIT(&h->idle_routes);
+	TAILQ_INIT(&h->idle_groups);
 	TAILQ_INIT(&h->tunnels);
 	TAILQ_INIT(&h->dirty);
 	TAILQ_INIT(&h->dirty_tunnels);
 	TAILQ_INIT(&h->dead_tunnels);
-	TAILQ_INIT(&h->marked_routes);
+	TAILQ_INIT(&h->marked_groups);
 }
 
 static void forget_process(struct hub *h, struct process *p)
@@ -44,7 +44,7 @@ void hub_fini(struct hub *h)
 	CHECK(TAILQ_EMPTY(&h->tunnels) && TAILQ_EMPTY(&h->dead_tunnels));
 	hub_end_all(h);
 	exchange_free_all(h);
-	route_free_all(h);
+	group_free_all(h);
 	HASH_ITER (hh, h->processes, p, next)
 		forget_process(h, p);
 	deadlines_fini(&h->holds);
@@ -134,7 +134,7 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
 {
 	struct exchange *x = exchange_find(h, corr);
 
-	route_socket_unsent(h, corr, bytes); /* which may outlive its exchange */
+	group_socket_unsent(h, corr, bytes); /* which may outlive its exchange */
 	if (x == NULL || x->unsent_bytes == bytes)
 		return;
 	x->unsent_bytes = bytes;
@@ -216,7 +216,7 @@ void hub_settle(struct hub *h)
 	/* Replies can make room for more of an upload, writes for more credit, and both for more of the
 	 * budget: so until all lists are empty. */
 	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels) ||
-	       !TAILQ_EMPTY(&h->marked_routes)) {
+	       !TAILQ_EMPTY(&h->marked_groups)) {
 		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)
 			exchange_settle(x);
 		while ((t = TAILQ_FIRST(&h->dirty_tunnels)) != NULL) {
@@ -230,7 +230,7 @@ void hub_settle(struct hub *h)
 		budget_settle(h);
 	}
 	reap_tunnels(h);
-	route_forget_idle(h);
+	group_forget_idle(h);
 }
 
 void hub_drain(struct hub *h)

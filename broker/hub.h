@@ -3,7 +3,7 @@
  * An exchange is one public request and its answer: a request body stream up, a response head and
  * body stream down, one responder on one side, at most one tunnel on the other, and exactly one end.
  *
- *   gate OPEN -> [queued at its route] -> [on a tunnel] -> head, body -> ended -> reply fetched, freed
+ *   gate OPEN -> [queued at its group] -> [on a tunnel] -> head, body -> ended -> reply fetched, freed
  *                      ^    (tunnel lost before a byte went) |
  *                      `-------------------------------------'
  *
@@ -11,7 +11,7 @@
  * is freed inside a callback: functions mark exchanges and tunnels as dirty, hub_settle() does the
  * rest once per turn of the loop, so that what came in one turn goes out in one message.
  *
- * This file is shared by hub.c, exchange.c, route.c, budget.c, tunnel.c, v1.c, v2.c; others use hub_*(). */
+ * This file is shared by hub.c, exchange.c, group.c, budget.c, tunnel.c, v1.c, v2.c; others use hub_*(). */
 #ifndef PIPEGATE_HUB_H
 #define PIPEGATE_HUB_H
 
@@ -42,14 +42,14 @@ struct hub_io {
 };
 
 struct tunnel;
-struct route;
+struct group;
 struct hub;
 
 struct exchange {
 	UT_hash_handle hh; /* hub->exchanges, by corr */
 	uint8_t corr[CORR_BYTES];
 	struct hub *hub;
-	uint64_t process; /* of the responder; 0: ours, see upgrade.h */
+	uint64_t process; /* of the responder; 0: ours, see ws_relay.h */
 	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
 	int64_t opened_ms;
 
@@ -79,13 +79,13 @@ struct exchange {
 	bool gone;	      /* nobody will ask for it: hub_settle() frees it */
 
 	/* Where it is. */
-	struct route *home;    /* its connection id */
+	struct group *home;    /* its connection id */
 	size_t held_bytes;     /* what `home` is charged for it */
-	size_t unsent_bytes;   /* the responder holds so much of the response: see upgrade.h */
-	struct route *route;   /* while queued */
+	size_t unsent_bytes;   /* the responder holds so much of the response: see ws_relay.h */
+	struct group *group;   /* while queued */
 	struct tunnel *tunnel; /* NULL: queued, or over on the tunnel side */
 	bool answered;	       /* over on the stream; counts as running until the caller has it */
-	TAILQ_ENTRY(exchange) place; /* route->queue or tunnel->running */
+	TAILQ_ENTRY(exchange) place; /* group->queue or tunnel->running */
 	bool queued;
 	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
 	bool ready;
@@ -115,7 +115,7 @@ TAILQ_HEAD(exchange_list, exchange);
 TAILQ_HEAD(tunnel_list, tunnel);
 
 /* One connection id: its tunnels and the requests that wait for one of them. */
-struct route {
+struct group {
 	UT_hash_handle hh;
 	struct hub *hub;
 	char id[CONNECTION_ID_MAX_BYTES + 1];
@@ -129,7 +129,7 @@ struct route {
 	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
 	bool seen;	/* had a tunnel once: worth waiting for */
 	bool dispatching;
-	TAILQ_ENTRY(route) idle_link; /* hub->idle_routes: nothing refers to it */
+	TAILQ_ENTRY(group) idle_link; /* hub->idle_groups: nothing refers to it */
 	bool idle;
 	size_t users;	   /* exchanges and tunnels whose home it is */
 	size_t websockets; /* callers' ones, among them */
@@ -140,12 +140,12 @@ struct route {
 	size_t turn_cost; /* see budget_spend() */
 	bool full;
 	struct tunnel *reader; /* the one that is read although the budget is full */
-	TAILQ_ENTRY(route) marked_link;
+	TAILQ_ENTRY(group) marked_link;
 	bool marked;
 };
 
 struct process; /* hub.c */
-struct socket;	/* route.c */
+struct socket;	/* group.c */
 
 enum {
 	FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024, /* leaves room in a frame */
@@ -163,9 +163,9 @@ struct hub {
 	bool draining;
 
 	struct exchange *exchanges;
-	struct route *routes;
-	TAILQ_HEAD(, route) idle_routes; /* never seen ones first, then the longest idle */
-	size_t idle_route_count;
+	struct group *groups;
+	TAILQ_HEAD(, group) idle_groups; /* never seen ones first, then the longest idle */
+	size_t idle_group_count;
 	size_t unseen_queued; /* exchanges queued for ids never seen, all together */
 	struct tunnel_list tunnels;
 	struct exchange_list dirty;
@@ -173,7 +173,7 @@ struct hub {
 	struct tunnel_list dead_tunnels;
 	struct process *processes;
 	struct socket *sockets;		   /* by corr */
-	TAILQ_HEAD(, route) marked_routes; /* budget_settle() must look at them */
+	TAILQ_HEAD(, group) marked_groups; /* budget_settle() must look at them */
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
 	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
 };
@@ -214,7 +214,7 @@ void exchange_settle(struct exchange *x);   /* replies if there is something to 
 void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
 int64_t exchange_credit_bytes(const struct exchange *x);
 
-/* Ends it badly; the first reason wins. Takes it off its route or tunnel; on the tunnel the stream
+/* Ends it badly; the first reason wins. Takes it off its group or tunnel; on the tunnel the stream
  * is reset when it had begun. Frees nothing. */
 void exchange_fail(struct exchange *x, enum fail f);
 void exchange_abandon(
@@ -222,7 +222,7 @@ void exchange_abandon(
 void exchange_idle(struct exchange *x); /* its idle deadline has come */
 void exchange_free_all(struct hub *h);
 
-/* The tunnel side: what the codecs report. All mark the exchange dirty and free nothing. False: there was
+/* The tunnel side: what the protocols report. All mark the exchange dirty and free nothing. False: there was
  * no memory, and the exchange has failed. */
 bool exchange_on_head(struct exchange *x, const void *head, size_t bytes) MUST_CHECK;
 bool exchange_on_data(struct exchange *x, const void *data, size_t bytes) MUST_CHECK;
@@ -231,40 +231,40 @@ void exchange_on_end(struct exchange *x);		     /* complete: its stream is over 
 void exchange_recount(struct exchange *x);		     /* after its buffers have changed */
 bool exchange_on_stream(const struct exchange *x);	     /* a tunnel has to do with it still */
 
-/* --- route.c --- */
-struct route *route_find(struct hub *h, const char *id, size_t bytes);
-struct route *route_get(struct hub *h, const char *id, size_t bytes); /* makes it if need be */
+/* --- group.c --- */
+struct group *group_find(struct hub *h, const char *id, size_t bytes);
+struct group *group_get(struct hub *h, const char *id, size_t bytes); /* makes it if need be */
 
 /* A new exchange: to a tunnel, or into the queue. Otherwise says why not, and nothing has changed. */
-enum fail route_accept(struct route *r, struct exchange *x) MUST_CHECK;
-void route_requeue(struct route *r, struct exchange *x); /* at the front: its tunnel was lost */
-void route_dequeue(struct exchange *x);
-void route_dispatch(struct route *r);
-void route_expect_tunnel(struct route *r); /* its token is good, its greeting is still to come */
-void route_add_tunnel(struct route *r, struct tunnel *t);
-void route_remove_tunnel(struct tunnel *t);
-void route_tunnel_left(
-	struct route *r);	     /* one takes nothing new: those that wait may be alone now */
-void route_hold(struct route *r);    /* an exchange or a tunnel has it as its home */
-void route_release(struct route *r); /* not any more */
-bool route_may_open_tunnel(const struct route *r); /* PIPEGATE_MAX_TUNNELS */
-void route_free_all(struct hub *h);
+enum fail group_accept(struct group *r, struct exchange *x) MUST_CHECK;
+void group_requeue(struct group *r, struct exchange *x); /* at the front: its tunnel was lost */
+void group_dequeue(struct exchange *x);
+void group_dispatch(struct group *r);
+void group_expect_tunnel(struct group *r); /* its token is good, its greeting is still to come */
+void group_add_tunnel(struct group *r, struct tunnel *t);
+void group_remove_tunnel(struct tunnel *t);
+void group_tunnel_left(
+	struct group *r);	     /* one takes nothing new: those that wait may be alone now */
+void group_hold(struct group *r);    /* an exchange or a tunnel has it as its home */
+void group_release(struct group *r); /* not any more */
+bool group_may_open_tunnel(const struct group *r); /* PIPEGATE_MAX_TUNNELS */
+void group_free_all(struct hub *h);
 
 /* A caller's WebSocket counts for the limit of its id from the time that a tunnel takes it until its socket is
  * closed, which may be long after the end of the exchange: a caller need not read. */
-void route_socket_opened(struct route *r, const struct exchange *x);
-void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
-void route_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
-void route_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
+void group_socket_opened(struct group *r, const struct exchange *x);
+void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
+void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
+void group_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
 
 /* --- budget.c: PIPEGATE_MAX_BUFFER_BYTES_PER_ID --- */
-bool budget_is_full(const struct route *r);  /* nothing new is taken for it */
-bool budget_is_tight(const struct route *r); /* windows shall not grow */
-bool budget_admits(const struct route *r, size_t bytes);
+bool budget_is_full(const struct group *r);  /* nothing new is taken for it */
+bool budget_is_tight(const struct group *r); /* windows shall not grow */
+bool budget_admits(const struct group *r, size_t bytes);
 size_t budget_message_bytes(const struct tunnel *t); /* the largest message from its client */
 
 /* *charged is what `r` was charged before, and becomes `bytes`. */
-void budget_charge(struct route *r, size_t *charged, size_t bytes);
+void budget_charge(struct group *r, size_t *charged, size_t bytes);
 /* So many bytes of a message from the client are here; unfinished: more of it has to come. */
 void budget_message(struct tunnel *t, size_t bytes, bool unfinished);
 void budget_new_tunnel(struct tunnel *t);
@@ -272,7 +272,7 @@ void budget_new_tunnel(struct tunnel *t);
 /* What a message or a piece of one costs the loop: all tunnels of an id share so much in each turn. True: it is spent,
  * and the tunnel is not to be read before the next turn. */
 bool budget_spend(struct tunnel *t, size_t bytes) MUST_CHECK;
-void budget_unmark(struct route *r);
+void budget_unmark(struct group *r);
 void budget_settle(struct hub *h); /* pauses and resumes reading */
 void budget_tick(struct hub *h);
 

@@ -1,7 +1,7 @@
 /* broker/receive_buffers.c - see receive_buffers.h. */
 #include "broker/receive_buffers.h"
 
-#include "broker/slots.h"
+#include "broker/slab.h"
 #include "common/check.h"
 
 #include <stdlib.h>
@@ -11,31 +11,31 @@ enum {
 	BUFFERS_MAX = 65536, /* further ones come from the heap */
 };
 
-static struct slots *slots; /* NULL: there was no address space for it */
+static struct slab *slab; /* NULL: there was no address space for it */
 static size_t buffer_bytes;
 
 void receive_buffers_init(size_t bytes)
 {
-	slots = slots_new(bytes, BUFFERS_MAX);
+	slab = slab_new(bytes, BUFFERS_MAX);
 	buffer_bytes = bytes;
 }
 
 void receive_buffers_fini(void)
 {
-	slots_destroy(&slots);
+	slab_destroy(&slab);
 }
 
 void *receive_buffers_allocate(void *old, size_t bytes, const char *reason)
 {
-	if (slots != NULL && old == NULL && bytes <= buffer_bytes &&
+	if (slab != NULL && old == NULL && bytes <= buffer_bytes &&
 	    strcmp(reason, "rx_ubuf") == 0) {
-		void *slot = slots_take(slots);
+		void *slot = slab_alloc(slab);
 		if (slot != NULL)
 			return slot;
 	}
-	if (slots != NULL && old != NULL && slots_has(slots, old)) {
+	if (slab != NULL && old != NULL && slab_owns(slab, old)) {
 		CHECK(bytes == 0); /* libwebsockets never grows one */
-		slots_give(slots, old);
+		slab_free(slab, old);
 		return NULL;
 	}
 	if (bytes > 0)
@@ -46,6 +46,6 @@ void *receive_buffers_allocate(void *old, size_t bytes, const char *reason)
 
 void receive_buffers_wipe(const void *at)
 {
-	if (slots != NULL && at != NULL)
-		slots_wipe(slots, at);
+	if (slab != NULL && at != NULL)
+		slab_wipe(slab, at);
 }

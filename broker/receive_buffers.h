@@ -1,5 +1,5 @@
 /* broker/receive_buffers.h - The allocator that libwebsockets uses: its receive buffers lie in slots of their own
- * (broker/slots.h), everything else on the heap.
+ * (broker/slab.h), everything else on the heap.
  *
  * There is one for the process, since libwebsockets gives its allocator no context. */
 #ifndef PIPEGATE_RECEIVE_BUFFERS_H

@@ -52,7 +52,7 @@ static void refuse_one_more(struct tunnel *t)
 /* Of those that have not greeted the oldest makes room, as an honest client greets at once. */
 static void enter_greeting(struct tunnel *t)
 {
-	struct route *r = t->home;
+	struct group *r = t->home;
 
 	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
 	if (++r->greeting_count > (size_t)t->hub->config->max_tunnels)
@@ -65,13 +65,13 @@ static void leave_greeting(struct tunnel *t)
 	t->home->greeting_count--;
 }
 
-struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct auth_grant *grant,
-			  const struct tunnel_io *io, void *socket)
+struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol,
+			  const struct auth_grant *grant, const struct tunnel_io *io, void *socket)
 {
 	struct tunnel *t = xcalloc(1, sizeof *t);
 
 	t->hub = h;
-	t->codec = codec;
+	t->protocol = protocol;
 	t->io = io;
 	t->socket = socket;
 	t->state = TUNNEL_GREETING;
@@ -87,25 +87,25 @@ struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct
 	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
 	h->stats.tunnels++;
 	log_limited_info(t->id, "tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
-			 (unsigned long long)t->number, codec->name);
-	t->home = route_get(h, t->id, strlen(t->id));
-	route_hold(t->home);
-	route_expect_tunnel(t->home);
+			 (unsigned long long)t->number, protocol->name);
+	t->home = group_get(h, t->id, strlen(t->id));
+	group_hold(t->home);
+	group_expect_tunnel(t->home);
 	enter_greeting(t);
-	codec->start(t);
+	protocol->start(t);
 	return t;
 }
 
 void tunnel_opened(struct tunnel *t)
 {
-	if (!route_may_open_tunnel(t->home)) {
+	if (!group_may_open_tunnel(t->home)) {
 		refuse_one_more(t);
 		return;
 	}
 	set_state(t, TUNNEL_OPEN);
 	deadline_set(&t->hub->lives, &t->life, t->expires_ms);
 	leave_greeting(t);
-	route_add_tunnel(t->home, t);
+	group_add_tunnel(t->home, t);
 	budget_new_tunnel(t);
 }
 
@@ -122,13 +122,13 @@ void tunnel_leaving(struct tunnel *t)
 	if (t->state != TUNNEL_OPEN)
 		return;
 	set_state(t, TUNNEL_LEAVING);
-	route_tunnel_left(t->route);
+	group_tunnel_left(t->group);
 }
 
 void tunnel_say_goodbye(struct tunnel *t)
 {
 	if (t->state != TUNNEL_DEAD)
-		t->codec->goodbye(t);
+		t->protocol->goodbye(t);
 }
 
 void tunnel_touch(struct tunnel *t)
@@ -168,9 +168,9 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 	*count_of(t, x) += 1;
 	t->hub->stats.running++;
 	if (x->websocket)
-		route_socket_opened(t->route, x);
+		group_socket_opened(t->group, x);
 	exchange_touch(x); /* there may be credit now */
-	t->codec->more(t, x);
+	t->protocol->more(t, x);
 }
 
 void tunnel_recount(struct tunnel *t)
@@ -191,7 +191,7 @@ static void unlink_exchange(struct exchange *x)
 {
 	struct tunnel *t = x->tunnel;
 
-	t->codec->detach(t, x);
+	t->protocol->detach(t, x);
 	tunnel_unready(t, x);
 	TAILQ_REMOVE(&t->running, x, place);
 	*count_of(t, x) -= 1;
@@ -204,7 +204,7 @@ void tunnel_answered(struct exchange *x)
 {
 	struct tunnel *t = x->tunnel;
 
-	t->codec->detach(t, x);
+	t->protocol->detach(t, x);
 	tunnel_unready(t, x);
 	x->answered = true;
 }
@@ -215,7 +215,7 @@ void tunnel_detach(struct exchange *x)
 
 	unlink_exchange(x);
 	if (t->state == TUNNEL_OPEN)
-		route_dispatch(t->route);
+		group_dispatch(t->group);
 }
 
 /* A closing handshake takes seconds if the peer likes, and meanwhile a descriptor. */
@@ -228,7 +228,7 @@ static void close_socket(struct tunnel *t)
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 {
 	struct hub *h = t->hub;
-	struct route *r = t->route;
+	struct group *r = t->group;
 	struct exchange *x;
 
 	if (t->state == TUNNEL_DEAD)
@@ -245,7 +245,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	t->close_code = ws_code;
 	t->close_reason = reason;
 	if (r != NULL)
-		route_remove_tunnel(t);
+		group_remove_tunnel(t);
 	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
 		if (x->answered) {
 			unlink_exchange(x);
@@ -253,12 +253,12 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 			exchange_fail(x, FAIL_TUNNEL_LOST);
 		} else { /* the client never saw it: somebody else may serve it */
 			unlink_exchange(x);
-			route_socket_closed(h, x->corr);
-			route_requeue(r, x);
+			group_socket_closed(h, x->corr);
+			group_requeue(r, x);
 		}
 	}
 	if (r != NULL)
-		route_dispatch(r);
+		group_dispatch(r);
 	if (t->dirty)
 		TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
 	t->dirty = false;
@@ -275,7 +275,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
-	size_t bytes = t->state == TUNNEL_DEAD ? 0 : t->codec->pull(t, out, first, final);
+	size_t bytes = t->state == TUNNEL_DEAD ? 0 : t->protocol->pull(t, out, first, final);
 
 	give_memory_back(t);
 	return bytes;
@@ -295,7 +295,7 @@ void tunnel_on_decoded(struct tunnel *t, struct v1_response *r)
 {
 	budget_message(t, 0, false);
 	if (t->state != TUNNEL_DEAD)
-		t->codec->on_decoded(t, r);
+		t->protocol->on_decoded(t, r);
 }
 
 /* For small messages, and where there is one thread only. */
@@ -308,7 +308,7 @@ static void decode_here(struct tunnel *t, const uint8_t *data, size_t bytes)
 		tunnel_kill(t, 1011, "no memory");
 		return;
 	}
-	t->codec->decode(&r, &message);
+	t->protocol->decode(&r, &message);
 	tunnel_on_decoded(t, &r);
 	v1_response_fini(&r);
 }
@@ -318,8 +318,8 @@ void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes)
 	budget_message(t, 0, false);
 	if (t->state == TUNNEL_DEAD)
 		return;
-	if (t->codec->receive != NULL)
-		t->codec->receive(t, data, bytes);
+	if (t->protocol->receive != NULL)
+		t->protocol->receive(t, data, bytes);
 	else
 		decode_here(t, data, bytes);
 }
@@ -336,6 +336,6 @@ void tunnel_free(struct tunnel *t)
 	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && TAILQ_EMPTY(&t->running));
 	CHECK(t->out_charge == 0 && t->message_bytes == 0);
 	TAILQ_REMOVE(&t->hub->dead_tunnels, t, all);
-	route_release(t->home);
+	group_release(t->home);
 	free(t);
 }

@@ -4,7 +4,7 @@
  *   (v1 starts in OPEN)
  *
  * ws.c drives it through tunnel_on_*() and tunnel_pull(), and lends it a struct tunnel_io. A DEAD tunnel
- * has left its route and its exchanges; it is freed in hub_settle() once its socket is gone too. */
+ * has left its group and its exchanges; it is freed in hub_settle() once its socket is gone too. */
 #ifndef PIPEGATE_TUNNEL_H
 #define PIPEGATE_TUNNEL_H
 
@@ -27,7 +27,7 @@ struct tunnel_io {
 	void (*reading)(void *socket); /* tunnel->paused has changed */
 };
 
-struct codec {
+struct protocol {
 	const char *name;		 /* "v1", "v2" */
 	void (*start)(struct tunnel *t); /* greets, or opens it at once */
 	/* FAIL_NONE, or why this tunnel cannot carry that request at all. */
@@ -55,15 +55,15 @@ struct codec {
 	bool text;
 };
 
-extern const struct codec codec_v1, codec_v2;
+extern const struct protocol protocol_v1, protocol_v2;
 
 enum { TUNNEL_PULL_BYTES = 192 * 1024 }; /* room that tunnel_pull() needs */
 
 struct tunnel {
 	struct hub *hub;
-	struct route *home;  /* its connection id */
-	struct route *route; /* the same while it is open, NULL otherwise */
-	const struct codec *codec;
+	struct group *home;  /* its connection id */
+	struct group *group; /* the same while it is open, NULL otherwise */
+	const struct protocol *protocol;
 	const struct tunnel_io *io;
 	void *socket; /* NULL: closed */
 	enum tunnel_state state;
@@ -110,8 +110,8 @@ struct tunnel {
 };
 
 /* The owner is the hub; it lives until its socket closed and hub_settle() ran. */
-struct tunnel *tunnel_new(struct hub *h, const struct codec *codec, const struct auth_grant *grant,
-			  const struct tunnel_io *io, void *socket);
+struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol,
+			  const struct auth_grant *grant, const struct tunnel_io *io, void *socket);
 
 /* Gives the exchange to this tunnel: it counts as running there. */
 void tunnel_take(struct tunnel *t, struct exchange *x);
@@ -126,7 +126,7 @@ void tunnel_life_over(struct tunnel *t);   /* `life` was due: its token, or no H
 void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
 void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
 
-/* Idempotent; the first reason wins. Exchanges that had not begun go back to their route, the others
+/* Idempotent; the first reason wins. Exchanges that had not begun go back to their group, the others
  * fail as tunnel-lost. Frees nothing. `reason` is static text, shown to the peer. */
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
 
@@ -142,7 +142,7 @@ void tunnel_recount(struct tunnel *t); /* after `out` has changed */
 void tunnel_on_piece(struct tunnel *t, size_t message_bytes);
 void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes); /* it is whole */
 
-/* Or, where the codec has a decode(): that has begun, elsewhere; and its result, which the caller ends. */
+/* Or, where the protocol has a decode(): that has begun, elsewhere; and its result, which the caller ends. */
 void tunnel_on_decoding(struct tunnel *t, size_t message_bytes);
 void tunnel_on_decoded(struct tunnel *t, struct v1_response *r);
 void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason); /* its socket is gone */

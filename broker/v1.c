@@ -1,4 +1,4 @@
-/* broker/v1.c - The codec of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"), broker's side: the
+/* broker/v1.c - The protocol of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"), broker's side: the
  * original's JSON messages with whole bodies in base64. v1_request.c writes them, v1_response.c reads them.
  *
  * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in one. */
@@ -218,7 +218,7 @@ static void on_decoded(struct tunnel *t, struct v1_response *r)
 				 r->fault ? r->fault : "names no running exchange");
 }
 
-const struct codec codec_v1 = {
+const struct protocol protocol_v1 = {
 	.name = "v1",
 	.start = start,
 	.goodbye = goodbye,

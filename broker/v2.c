@@ -1,4 +1,4 @@
-/* broker/v2.c - The codec of tunnel protocol v2 (common/PROTOCOL.md, "Tunnel v2"), broker's side. */
+/* broker/v2.c - The protocol of tunnel protocol v2 (common/PROTOCOL.md, "Tunnel v2"), broker's side. */
 #include "broker/tunnel.h"
 #include "common/bytes.h"
 #include "common/frame.h"
@@ -237,10 +237,10 @@ static void take_number(const struct frame *f, const char *name, int64_t least, 
 		*out = value < most ? value : most;
 }
 
-/* The connection of the same process that this one replaces: it has greeted, so it is on the route. */
+/* The connection of the same process that this one replaces: it has greeted, so it is on the group. */
 static struct tunnel *find_own_earlier(const struct tunnel *t)
 {
-	struct route *r = route_find(t->hub, t->id, strlen(t->id));
+	struct group *r = group_find(t->hub, t->id, strlen(t->id));
 	struct tunnel *other;
 
 	if (r == NULL)
@@ -406,7 +406,7 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 	}
 }
 
-const struct codec codec_v2 = {
+const struct protocol protocol_v2 = {
 	.name = "v2",
 	.start = start,
 	.goodbye = goodbye,

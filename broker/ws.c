@@ -172,7 +172,8 @@ static void io_reading(void *socket)
 
 static int write_flags(const struct tunnel *t, bool first, bool final)
 {
-	return lws_write_ws_flags(t->codec->text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first, final);
+	return lws_write_ws_flags(t->protocol->text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first,
+				  final);
 }
 
 /* Writes until there is nothing more or the kernel takes no more. libwebsockets keeps the rest of
@@ -299,7 +300,8 @@ static void on_established(struct ws_socket *s)
 	} else {
 		tcp_set_options(lws_get_socket_fd(s->wsi));
 		watch_start(&s->ws->watch, &s->watched, now_ms_of(s->ws));
-		s->tunnel = tunnel_new(h, k->v2 ? &codec_v2 : &codec_v1, &k->grant, &tunnel_io, s);
+		s->tunnel = tunnel_new(h, k->v2 ? &protocol_v2 : &protocol_v1, &k->grant,
+				       &tunnel_io, s);
 	}
 	free(s->handshake);
 	s->handshake = NULL;
@@ -316,7 +318,7 @@ static void on_decoded(void *socket)
 /* The message in s->in is whole. */
 static void on_whole_message(struct ws_socket *s)
 {
-	bool large = s->tunnel->codec->decode != NULL && buf_bytes(&s->in) > DECODE_HERE_BYTES;
+	bool large = s->tunnel->protocol->decode != NULL && buf_bytes(&s->in) > DECODE_HERE_BYTES;
 
 	if (large && s->job == NULL) {
 		s->job = decoder_start(s->ws->decoder, s->tunnel, &s->in, on_decoded, s);

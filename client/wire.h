@@ -42,7 +42,7 @@ void wire_watch(struct wire *w, bool read, bool write); /* costs nothing if it i
 bool wire_end_writing(struct wire *w);			/* false: only wire_close() can say it */
 /* Open, and nothing has come: fit for another request. False: only good for wire_close(). */
 bool wire_is_quiet(struct wire *w);
-void wire_close(struct wire **wp);  /* any time, events included */
+void wire_close(struct wire **wp); /* any time, events included */
 
 /* Why a connection could not be made, or broke, in words fit to be logged in quotes. "": it did not. */
 const char *wire_why(struct wire *w);

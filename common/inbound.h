@@ -1,6 +1,6 @@
 /* common/inbound.h - What a public request or WebSocket handshake is to the local app: which of the caller's fields pass, as
  * what, and those that we write. One policy for two adapters: CGI variables (fcgi/request.c) and an HTTP head
- * (broker/caller.c). Contract section 3, "Headers". Pure.
+ * (broker/ws_request.c). Contract section 3, "Headers". Pure.
  *
  *     inbound_init; inbound_connection for each Connection field; inbound_field for each field; inbound_finish */
 #ifndef PIPEGATE_INBOUND_H

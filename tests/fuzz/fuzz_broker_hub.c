@@ -49,7 +49,8 @@ static void connect_step(struct world *w, uint8_t step, struct input *in)
 {
 	uint8_t what = input_byte(in);
 
-	world_connect(w, step % WORLD_SOCKETS, step & 8 ? &codec_v1 : &codec_v2, ids[what % 3]);
+	world_connect(w, step % WORLD_SOCKETS, step & 8 ? &protocol_v1 : &protocol_v2,
+		      ids[what % 3]);
 	if (!(step & 4))
 		world_hello(w, step % WORLD_SOCKETS, what & 16 ? "1" : "100",
 			    what & 32 ? "65536" : "99999999",
@@ -125,7 +126,7 @@ static void check_sent(struct world_socket *s)
 	struct frame f;
 	size_t used;
 
-	if (s->tunnel == NULL || s->tunnel->codec != &codec_v2)
+	if (s->tunnel == NULL || s->tunnel->protocol != &protocol_v2)
 		return;
 	while (buf_bytes(&s->sent) > 0) {
 		const uint8_t *head, *body;

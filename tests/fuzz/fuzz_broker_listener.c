@@ -1,6 +1,6 @@
 /* Bytes from a stranger at the broker's listener, over a socket: HTTP heads, and what they are answered. The
  * first byte says after how many bytes the stranger makes a pause. */
-#include "broker/front.h"
+#include "broker/admission.h"
 #include "broker/listener.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
@@ -20,7 +20,7 @@ static const struct config config = {
 };
 
 static struct hub hub;
-static struct front front = {.hub = &hub};
+static struct admission front = {.hub = &hub};
 static uv_loop_t loop;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
@@ -77,9 +77,9 @@ static void check_head(const struct head *h)
 	CHECK(more == 0 && hosts == 1);
 }
 
-/* Stands in for broker/upgrade.c: a caller's WebSocket would be here. */
-void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void *data,
-		   size_t bytes)
+/* Stands in for broker/ws_relay.c: a caller's WebSocket would be here. */
+void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *caller, const void *data,
+		    size_t bytes)
 {
 	struct head_field f;
 
@@ -90,7 +90,7 @@ void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void
 	CHECK(head_find(caller->head.data, caller->head.bytes, ":target", &f) && *f.value == '/');
 	CHECK(http_value_valid(f.value, f.value_bytes));
 	check_head(&caller->head);
-	caller_free(caller);
+	ws_request_free(caller);
 	adopted++;
 	close(fd);
 }
@@ -106,7 +106,7 @@ static void on_request(void *ctx, const struct listener_request *r, struct liste
 		CHECK(memchr(h->value.at ? h->value.at : "", '\n', h->value.bytes) == NULL);
 	}
 	CHECK(memchr(r->path.at, '?', r->path.bytes) == NULL);
-	front_on_request(ctx, r, out);
+	admission_on_request(ctx, r, out);
 }
 
 static void remove_directory(void)

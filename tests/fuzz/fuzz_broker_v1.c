@@ -55,7 +55,7 @@ static void answer(struct input *in)
 	struct buf out = {0};
 
 	world_init(&w);
-	world_connect(&w, 0, &codec_v1, "a");
+	world_connect(&w, 0, &protocol_v1, "a");
 	world_request(&head, "GET", "/");
 	world_open(&w, 1, "a", &head, GATE_BODY_END, 0);
 	world_settle(&w);
@@ -116,7 +116,7 @@ static void request(struct input *in)
 
 	head_of_lines(&head, in);
 	world_init(&w);
-	world_connect(&w, 0, &codec_v1, "a");
+	world_connect(&w, 0, &protocol_v1, "a");
 	world_open(&w, 1, "a", &head, GATE_BODY_END, body_bytes);
 	world_settle(&w);
 	if (buf_bytes(&w.sockets[0].sent) > 0)

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	world_init(&w);
 	w.config.max_concurrent = 10;
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	if (bytes % 8 != 0)
 		world_hello(&w, 0, "10", "65536", "0123456789abcdef0123456789abcdef");
 	world_request(&head, "POST", "/");

@@ -66,7 +66,7 @@ static inline void world_flush(void *socket)
 	while (!s->blocked && (bytes = tunnel_pull(s->tunnel, piece, &first, &final)) > 0) {
 		CHECK(bytes <= sizeof piece && first == !s->in_message);
 		buf_append(&s->sent, piece, bytes);
-		if (final && s->tunnel->codec->text)
+		if (final && s->tunnel->protocol->text)
 			buf_append(&s->sent, "", 1);
 		s->in_message = !final;
 	}
@@ -129,25 +129,25 @@ static inline void world_check_wait(const struct exchange *x)
 {
 	const struct tunnel *t;
 
-	if (x->route->full)
+	if (x->group->full)
 		return;
-	TAILQ_FOREACH (t, &x->route->tunnels, siblings)
+	TAILQ_FOREACH (t, &x->group->tunnels, siblings)
 		CHECK(t->state != TUNNEL_OPEN || t->running_count >= t->max_running ||
-		      x->websocket || t->codec->refuses(t, x) != FAIL_NONE);
+		      x->websocket || t->protocol->refuses(t, x) != FAIL_NONE);
 }
 
 static inline void world_count(const struct world *w)
 {
 	const struct hub *h = &w->hub;
 	const struct exchange *x;
-	const struct route *r;
+	const struct group *r;
 	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0, held = 0, full = 0,
 	       sockets = 0;
 
 	for (x = h->exchanges; x != NULL; x = x->hh.next) {
 		open++;
 		queued += x->queued;
-		unseen += x->queued && !x->route->seen;
+		unseen += x->queued && !x->group->seen;
 		if (x->queued)
 			world_check_wait(x);
 		running += x->tunnel != NULL;
@@ -164,9 +164,9 @@ static inline void world_count(const struct world *w)
 		held += t != NULL ? t->out_charge + t->message_bytes : 0;
 		CHECK(t == NULL || t->out_charge == t->out.end + t->out_body.end);
 		CHECK(t == NULL || t->state == TUNNEL_DEAD ||
-		      t->paused == (t->home->full && t != t->home->reader && t->route != NULL));
+		      t->paused == (t->home->full && t != t->home->reader && t->group != NULL));
 	}
-	for (r = h->routes; r != NULL; r = r->hh.next) {
+	for (r = h->groups; r != NULL; r = r->hh.next) {
 		full += r->full;
 		sockets += r->sockets;
 		CHECK(r->tunnel_count <= (size_t)h->config->max_tunnels &&
@@ -210,7 +210,7 @@ static inline void world_close_websocket(struct world *w)
 	if (!w->websockets)
 		return;
 	hub_abandon(&w->hub, corr, FAIL_CANCELLED);
-	route_socket_closed(&w->hub, corr);
+	group_socket_closed(&w->hub, corr);
 	w->peers[WORLD_PEERS - 1].waiting = false;
 	world_settle(w); /* it says nothing more until that is through */
 }
@@ -242,7 +242,7 @@ static inline void world_lose_responders(struct world *w)
 		w->peers[i].waiting = false;
 }
 
-static inline void world_connect(struct world *w, size_t slot, const struct codec *codec,
+static inline void world_connect(struct world *w, size_t slot, const struct protocol *protocol,
 				 const char *id)
 {
 	static const struct tunnel_io io = {world_flush, world_close, world_reading};
@@ -253,7 +253,7 @@ static inline void world_connect(struct world *w, size_t slot, const struct code
 		return;
 	strcpy(grant.connection_id, id);
 	s->world = w;
-	s->tunnel = tunnel_new(&w->hub, codec, &grant, &io, s);
+	s->tunnel = tunnel_new(&w->hub, protocol, &grant, &io, s);
 }
 
 /* The client of that socket sends a message. */

@@ -73,7 +73,7 @@ static int tear_down(void **state)
 
 static struct tunnel *connect_v1(size_t slot)
 {
-	world_connect(&w, slot, &codec_v1, "a");
+	world_connect(&w, slot, &protocol_v1, "a");
 	world_settle(&w);
 	return w.sockets[slot].tunnel;
 }
@@ -134,7 +134,7 @@ static void test_slow_callers_slow_their_own_id(void **state)
 	(void)state;
 	w.config.max_concurrent = 8;
 	t = connect_v1(0);
-	world_connect(&w, 1, &codec_v1, "b");
+	world_connect(&w, 1, &protocol_v1, "b");
 	for (size_t peer = 1; peer <= 3; peer++)
 		open(peer);
 	respond(0, 1, 400000);
@@ -227,7 +227,7 @@ static void test_a_message_has_to_be_complete_in_time(void **state)
 
 static void hello(size_t slot, const char *instance)
 {
-	world_connect(&w, slot, &codec_v2, "a");
+	world_connect(&w, slot, &protocol_v2, "a");
 	world_hello(&w, slot, "100", "65536", instance);
 	world_settle(&w);
 }
@@ -248,7 +248,7 @@ static void test_tunnels_of_one_id(void **state)
 	assert_int_equal(w.sockets[3].tunnel->state, TUNNEL_OPEN);
 	assert_null(w.sockets[2].tunnel);
 	assert_int_equal(w.hub.stats.tunnels, 3);
-	world_connect(&w, 2, &codec_v1, "b"); /* another id */
+	world_connect(&w, 2, &protocol_v1, "b"); /* another id */
 	world_settle(&w);
 	assert_int_equal(w.sockets[2].tunnel->state, TUNNEL_OPEN);
 }
@@ -257,7 +257,7 @@ static void test_tunnels_that_do_not_greet(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < 4; i++)
-		world_connect(&w, i, &codec_v2, "a");
+		world_connect(&w, i, &protocol_v2, "a");
 	world_settle(&w);
 	assert_null(w.sockets[0].tunnel); /* the oldest made room */
 	for (size_t i = 1; i < 4; i++)
@@ -562,7 +562,7 @@ static void test_requests_of_many_parts(void **state)
 static void test_a_turn_of_the_loop_is_shared(void **state)
 {
 	struct hub h = {.turn = 1};
-	struct route one = {.hub = &h}, other = {.hub = &h};
+	struct group one = {.hub = &h}, other = {.hub = &h};
 	struct tunnel a = {.home = &one}, b = {.home = &one}, c = {.home = &other};
 	size_t small = 0, large = 0;
 

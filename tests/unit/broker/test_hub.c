@@ -32,7 +32,7 @@ static void connect(size_t slot, const char *id)
 	char instance[33];
 
 	snprintf(instance, sizeof instance, "%032zu", slot);
-	world_connect(&w, slot, &codec_v2, id);
+	world_connect(&w, slot, &protocol_v2, id);
 	world_hello(&w, slot, "100", "262144", instance);
 	world_settle(&w);
 	buf_consume(&w.sockets[slot].sent, buf_bytes(&w.sockets[slot].sent));
@@ -139,10 +139,10 @@ static void test_names_are_remembered_within_a_bound(void **state)
 	world_later(&w, 61000); /* not fresh any more: only who was here before may wait */
 	for (int i = 0; i <= 65536; i++) {
 		snprintf(id, sizeof id, "id-%d", i);
-		route_expect_tunnel(route_get(&w.hub, id, strlen(id)));
+		group_expect_tunnel(group_get(&w.hub, id, strlen(id)));
 	}
 	world_settle(&w);
-	assert_int_equal(w.hub.idle_route_count, 65536);
+	assert_int_equal(w.hub.idle_group_count, 65536);
 	open(0, "id-0"); /* the oldest */
 	expect_failure(0, FAIL_TUNNEL_UNKNOWN, 0);
 	open(1, "id-1");
@@ -228,7 +228,7 @@ static void test_a_young_broker_holds_a_queue_and_not_a_scan(void **state)
 	assert_int_equal(ends[FAIL_TUNNEL_UNKNOWN], 0);
 
 	/* those of an id that is seen now take nobody's place */
-	route_expect_tunnel(route_get(&w.hub, "a", 1));
+	group_expect_tunnel(group_get(&w.hub, "a", 1));
 	open_many(2001, 2101, NULL);
 	assert_int_equal(w.hub.stats.queued, 356);
 	assert_int_equal(ends[FAIL_QUEUE_FULL], 3);
@@ -288,7 +288,7 @@ static void ask_websocket(size_t peer)
 /* A v2 tunnel that takes one request at a time. */
 static void connect_narrow(size_t slot)
 {
-	world_connect(&w, slot, &codec_v2, "a");
+	world_connect(&w, slot, &protocol_v2, "a");
 	world_hello(&w, slot, "1", "262144", "0123456789abcdef0123456789abcdef");
 	world_settle(&w);
 }
@@ -329,7 +329,7 @@ static void test_waiting_for_one_client_blocks_no_other(void **state)
 {
 	(void)state;
 	w.config.max_queue_depth = 4;
-	world_connect(&w, 0, &codec_v1, "a");
+	world_connect(&w, 0, &protocol_v1, "a");
 	connect_narrow(1);
 	ask(0, "PROPFIND");
 	assert_int_equal(slot_of(0), 1);
@@ -395,7 +395,7 @@ static void test_a_websocket_counts_until_its_socket_is_closed(void **state)
 	ask_websocket(1);
 	expect_failure(1, FAIL_QUEUE_FULL, 0);
 	memset(corr, 1, sizeof corr);
-	route_socket_closed(&w.hub, corr); /* was refused: it has never counted */
+	group_socket_closed(&w.hub, corr); /* was refused: it has never counted */
 	ask_websocket(2);
 	expect_failure(2, FAIL_QUEUE_FULL, 0);
 	world_disconnect(&w, 0); /* nor does another tunnel of the name change it */
@@ -403,7 +403,7 @@ static void test_a_websocket_counts_until_its_socket_is_closed(void **state)
 	ask_websocket(3);
 	expect_failure(3, FAIL_QUEUE_FULL, 0);
 	memset(corr, 0, sizeof corr);
-	route_socket_closed(&w.hub, corr);
+	group_socket_closed(&w.hub, corr);
 	ask_websocket(4);
 	assert_int_equal(slot_of(4), 1);
 }

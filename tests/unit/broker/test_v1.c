@@ -16,7 +16,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	world_init(&w);
-	world_connect(&w, 0, &codec_v1, "a");
+	world_connect(&w, 0, &protocol_v1, "a");
 	return 0;
 }
 
@@ -135,7 +135,7 @@ static void test_requests_that_v1_cannot_carry(void **state)
 	request("POST", "/", NULL, 3072); /* and here with the rest */
 	expect_failure(FAIL_BODY_TOO_LARGE, GATE_ACCEPTED);
 	assert_int_equal(buf_bytes(&w.sockets[0].sent), 0);
-	world_connect(&w, 1, &codec_v2, "a"); /* a client that can */
+	world_connect(&w, 1, &protocol_v2, "a"); /* a client that can */
 	world_hello(&w, 1, "100", "65536", "");
 	request("PROPFIND", "/", NULL, 0);
 	assert_int_equal(w.sockets[1].tunnel->running_count, 1);
@@ -349,7 +349,7 @@ static void test_messages_that_are_ignored(void **state)
 		answer(ids[i], "\"\"", "\"\"", "200");
 	assert_true(w.peers[1].waiting);
 	/* from another tunnel of the same id */
-	world_connect(&w, 1, &codec_v1, "a");
+	world_connect(&w, 1, &protocol_v1, "a");
 	world_receive(&w, 1, whole, strlen(whole));
 	world_settle(&w);
 	assert_true(w.peers[1].waiting);

@@ -23,7 +23,7 @@ static int set_up(void **state)
 	(void)state;
 	world_init(&w);
 	world_request(&get, "POST", "/");
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	world_hello(&w, 0, "100", "65536", INSTANCE);
 	world_settle(&w);
 	forget_sent(0);
@@ -115,7 +115,7 @@ static void test_greeting(void **state)
 
 	(void)state;
 	world_disconnect(&w, 0);
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	world_settle(&w);
 	assert_int_equal(sent_frames(FRAME_HELLO),
 			 1); /* the broker does not wait for the client's */
@@ -125,22 +125,22 @@ static void test_greeting(void **state)
 	head_fini(&old);
 
 	world_disconnect(&w, 0);
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	world_receive_frame(&w, 0, FRAME_GOAWAY, 0, 0, NULL, 0);
 	expect_closed(1002);
 
 	world_disconnect(&w, 0);
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	world_receive(&w, 0, cut, sizeof cut);
 	expect_closed(1002);
 
 	world_disconnect(&w, 0);
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	world_receive(&w, 0, long_one, sizeof long_one);
 	expect_closed(1002);
 
 	world_disconnect(&w, 0);
-	world_connect(&w, 0, &codec_v2, "a");
+	world_connect(&w, 0, &protocol_v2, "a");
 	world_later(&w, 9000);
 	assert_false(w.sockets[0].closing);
 	world_later(&w, 2000); /* says nothing: closed and gone */
@@ -152,7 +152,7 @@ static void test_no_requests_before_the_greeting(void **state)
 	(void)state;
 	/* A name never seen would be refused by now: a token makes it known. */
 	world_later(&w, 60000);
-	world_connect(&w, 1, &codec_v2, "b");
+	world_connect(&w, 1, &protocol_v2, "b");
 	world_open(&w, 0, "b", &get, GATE_BODY_END, 0);
 	world_settle(&w);
 	assert_int_equal(w.hub.stats.queued, 1);
@@ -165,7 +165,7 @@ static void test_max_streams(void **state)
 {
 	(void)state;
 	w.config.max_concurrent = 100;
-	world_connect(&w, 1, &codec_v2, "b");
+	world_connect(&w, 1, &protocol_v2, "b");
 	world_hello(&w, 1, "1", "65536", "");
 	for (size_t i = 0; i < 2; i++)
 		world_open(&w, i, "b", &get, GATE_BODY_END, 0);
@@ -398,7 +398,7 @@ static void test_goaway(void **state)
 	world_answer(&w, 0, FRAME_END, 1, "", 0);
 	world_settle(&w);
 	assert_int_equal(w.peers[0].last.flags, GATE_HAS_HEAD | GATE_RESPONSE_END);
-	world_connect(&w, 1, &codec_v2, "a");
+	world_connect(&w, 1, &protocol_v2, "a");
 	world_hello(&w, 1, "100", "65536", "");
 	world_settle(&w);
 	assert_int_equal(w.hub.stats.running, 1);
@@ -408,10 +408,10 @@ static void test_same_instance_replaces(void **state)
 {
 	(void)state;
 	open(0);
-	world_connect(&w, 1, &codec_v2, "b"); /* the same process for another id: no relation */
+	world_connect(&w, 1, &protocol_v2, "b"); /* the same process for another id: no relation */
 	world_hello(&w, 1, "100", "65536", INSTANCE);
 	assert_false(w.sockets[0].closing);
-	world_connect(&w, 2, &codec_v2, "a");
+	world_connect(&w, 2, &protocol_v2, "a");
 	world_hello(&w, 2, "100", "65536", INSTANCE);
 	expect_closed(1000);
 	assert_string_equal(w.sockets[0].tunnel->close_reason, "replaced");

@@ -1,5 +1,5 @@
-/* broker/front.c - see front.h. */
-#include "broker/front.h"
+/* broker/admission.c - see admission.h. */
+#include "broker/admission.h"
 
 #include "broker/handshake.h"
 #include "common/answer.h"
@@ -163,17 +163,17 @@ static bool key_is_valid(struct listener_text key)
 
 static void take_tunnel(void *ctx, int fd, void *take_state)
 {
-	struct front *front = ctx;
+	struct admission *admission = ctx;
 
-	ws_adopt(front->ws, fd, take_state);
+	ws_adopt(admission->ws, fd, take_state);
 }
 
-static void open_tunnel(struct front *front, const struct listener_request *r,
+static void open_tunnel(struct admission *admission, const struct listener_request *r,
 			struct listener_answer *out)
 {
 	struct listener_text key = listener_find(r, "sec-websocket-key");
 
-	if (front->hub->draining) { /* no word about the token: the client tries again */
+	if (admission->hub->draining) { /* no word about the token: the client tries again */
 		refuse(out, r, FAIL_SHUTTING_DOWN);
 		return;
 	}
@@ -188,7 +188,7 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
 	memcpy(handshake->key, key.at, key.bytes);
 	handshake->v2 = offers_v2(r);
-	handshake->auth = authenticate(front->hub, r, &handshake->grant);
+	handshake->auth = authenticate(admission->hub, r, &handshake->grant);
 	out->take = take_tunnel;
 	out->take_state = handshake;
 }
@@ -196,17 +196,17 @@ static void open_tunnel(struct front *front, const struct listener_request *r,
 /* --- callers' WebSockets --- */
 
 struct handover {
-	struct caller *caller;
+	struct ws_request *request;
 	size_t bytes;
 	uint8_t data[]; /* came after the head */
 };
 
 static void take_caller(void *ctx, int fd, void *take_state)
 {
-	struct front *front = ctx;
+	struct admission *admission = ctx;
 	struct handover *h = take_state;
 
-	upgrade_begin(front->upgrades, fd, h->caller, h->data, h->bytes);
+	ws_relay_begin(admission->ws_relays, fd, h->request, h->data, h->bytes);
 	free(h);
 }
 
@@ -224,35 +224,35 @@ static bool is_lost_client(const struct config *c, const struct listener_request
 	return lost;
 }
 
-static void refuse_lost_client(struct front *front, const struct caller *caller,
+static void refuse_lost_client(struct admission *admission, const struct ws_request *request,
 			       struct listener_answer *out)
 {
 	static const char detail[] =
 		"This is the address of a tunnel. A tunnel client connects to the address of the "
 		"server, without the connection id.";
 
-	front->hub->stats.refused_total++;
+	admission->hub->stats.refused_total++;
 	log_limited_info("",
 			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
-			 *caller->id ? caller->id : "-");
-	answer_refuse(&out->whole, &caller->to, detail);
+			 *request->id ? request->id : "-");
+	answer_refuse(&out->whole, &request->to, detail);
 }
 
-static void open_caller(struct front *front, const struct listener_request *r,
+static void open_caller(struct admission *admission, const struct listener_request *r,
 			struct listener_answer *out)
 {
-	struct caller *caller = caller_read(r);
+	struct ws_request *request = ws_request_read(r);
 
-	if (is_lost_client(front->hub->config, r))
-		refuse_lost_client(front, caller, out);
-	else if (caller->fail != FAIL_NONE)
-		answer_fail(&out->whole, &caller->to, caller->fail, false, false);
+	if (is_lost_client(admission->hub->config, r))
+		refuse_lost_client(admission, request, out);
+	else if (request->fail != FAIL_NONE)
+		answer_fail(&out->whole, &request->to, request->fail, false, false);
 	if (buf_bytes(&out->whole) > 0) {
-		caller_free(caller);
+		ws_request_free(request);
 		return;
 	}
 	struct handover *h = xmalloc(sizeof *h + r->extra.bytes);
-	h->caller = caller;
+	h->request = request;
 	h->bytes = r->extra.bytes;
 	memcpy(h->data, r->extra.at, r->extra.bytes);
 	out->take = take_caller;
@@ -261,9 +261,9 @@ static void open_caller(struct front *front, const struct listener_request *r,
 
 /* --- everything --- */
 
-void front_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out)
+void admission_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out)
 {
-	struct front *front = ctx;
+	struct admission *admission = ctx;
 	bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 
 	enum handshake handshake = handshake_judge(r);
@@ -271,24 +271,24 @@ void front_on_request(void *ctx, const struct listener_request *r, struct listen
 	if (handshake == HANDSHAKE_BAD)
 		refuse(out, r, FAIL_BAD_REQUEST);
 	else if (handshake == HANDSHAKE_GOOD && text_is(r->path, "/"))
-		open_tunnel(front, r, out);
+		open_tunnel(admission, r, out);
 	else if (handshake == HANDSHAKE_GOOD)
-		open_caller(front, r, out);
+		open_caller(admission, r, out);
 	else if (get && text_is(r->path, "/healthz"))
-		say_health(out, r, !front->hub->draining);
+		say_health(out, r, !admission->hub->draining);
 	else
 		refuse(out, r, FAIL_NOT_FOUND);
 }
 
-void front_on_admin_request(void *ctx, const struct listener_request *r,
-			    struct listener_answer *out)
+void admission_on_admin_request(void *ctx, const struct listener_request *r,
+				struct listener_answer *out)
 {
-	struct front *front = ctx;
+	struct admission *admission = ctx;
 
 	if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/metrics")) {
 		out->status = 200;
 		out->content_type = "text/plain; version=0.0.4; charset=utf-8";
-		out->body = stats_text(&front->hub->stats, &out->body_bytes);
+		out->body = stats_text(&admission->hub->stats, &out->body_bytes);
 	} else if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/healthz")) {
 		say_health(out, r, true);
 	} else {

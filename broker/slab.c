@@ -1,5 +1,5 @@
-/* broker/slots.c - see slots.h. */
-#include "broker/slots.h"
+/* broker/slab.c - see slab.h. */
+#include "broker/slab.h"
 
 #include "common/check.h"
 
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct slots {
+struct slab {
 	uint8_t *at;
 	size_t slot_bytes; /* whole pages */
 	size_t count;
@@ -18,7 +18,7 @@ struct slots {
 	size_t free_count;
 };
 
-struct slots *slots_new(size_t slot_bytes, size_t count)
+struct slab *slab_new(size_t slot_bytes, size_t count)
 {
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 
@@ -30,7 +30,7 @@ struct slots *slots_new(size_t slot_bytes, size_t count)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (at == MAP_FAILED)
 		return NULL;
-	struct slots *s = xcalloc(1, sizeof *s);
+	struct slab *s = xcalloc(1, sizeof *s);
 	s->at = at;
 	s->slot_bytes = slot_bytes;
 	s->count = count;
@@ -38,9 +38,9 @@ struct slots *slots_new(size_t slot_bytes, size_t count)
 	return s;
 }
 
-void slots_destroy(struct slots **sp)
+void slab_destroy(struct slab **sp)
 {
-	struct slots *s = *sp;
+	struct slab *s = *sp;
 
 	*sp = NULL;
 	if (s == NULL)
@@ -50,32 +50,32 @@ void slots_destroy(struct slots **sp)
 	free(s);
 }
 
-void *slots_take(struct slots *s)
+void *slab_alloc(struct slab *s)
 {
 	if (s->free_count > 0)
 		return s->at + s->free[--s->free_count] * s->slot_bytes;
 	return s->used < s->count ? s->at + s->used++ * s->slot_bytes : NULL;
 }
 
-bool slots_has(const struct slots *s, const void *slot)
+bool slab_owns(const struct slab *s, const void *slot)
 {
 	uintptr_t first = (uintptr_t)s->at, at = (uintptr_t)slot;
 
 	return at >= first && at - first < s->slot_bytes * s->count;
 }
 
-void slots_give(struct slots *s, void *slot)
+void slab_free(struct slab *s, void *slot)
 {
 	size_t offset = (size_t)((uint8_t *)slot - s->at);
 
-	CHECK(slots_has(s, slot) && offset % s->slot_bytes == 0 && s->free_count < s->used);
+	CHECK(slab_owns(s, slot) && offset % s->slot_bytes == 0 && s->free_count < s->used);
 	(void)madvise(slot, s->slot_bytes, MADV_DONTNEED);
 	s->free[s->free_count++] = (uint32_t)(offset / s->slot_bytes);
 }
 
-void slots_wipe(struct slots *s, const void *at)
+void slab_wipe(struct slab *s, const void *at)
 {
-	if (!slots_has(s, at))
+	if (!slab_owns(s, at))
 		return;
 	size_t offset = (size_t)((const uint8_t *)at - s->at);
 	(void)madvise(s->at + offset / s->slot_bytes * s->slot_bytes, s->slot_bytes, MADV_DONTNEED);

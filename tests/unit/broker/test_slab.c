@@ -1,5 +1,5 @@
 /* Blocks that cost memory only where they have been written to. */
-#include "broker/slots.h"
+#include "broker/slab.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,43 +13,43 @@ enum { BYTES = 70000, COUNT = 3 };
 
 static void test_each_is_given_once(void **state)
 {
-	struct slots *s = slots_new(BYTES, COUNT);
+	struct slab *s = slab_new(BYTES, COUNT);
 	uint8_t *taken[COUNT];
 	int outside;
 
 	(void)state;
 	assert_non_null(s);
 	for (size_t i = 0; i < COUNT; i++) {
-		taken[i] = slots_take(s);
+		taken[i] = slab_alloc(s);
 		assert_non_null(taken[i]);
-		assert_true(slots_has(s, taken[i]) && (uintptr_t)taken[i] % 16 == 0);
+		assert_true(slab_owns(s, taken[i]) && (uintptr_t)taken[i] % 16 == 0);
 		memset(taken[i], (int)i + 1, BYTES);
 	}
-	assert_null(slots_take(s));
+	assert_null(slab_alloc(s));
 	for (size_t i = 0; i < COUNT; i++) /* none lies over another */
 		assert_true(taken[i][0] == i + 1 && taken[i][BYTES - 1] == i + 1);
-	assert_false(slots_has(s, &outside));
-	assert_false(slots_has(s, NULL));
+	assert_false(slab_owns(s, &outside));
+	assert_false(slab_owns(s, NULL));
 
-	slots_give(s, taken[1]);
-	assert_ptr_equal(slots_take(s), taken[1]);
+	slab_free(s, taken[1]);
+	assert_ptr_equal(slab_alloc(s), taken[1]);
 	assert_int_equal(taken[1][0], 0); /* its memory had gone back */
-	assert_null(slots_take(s));
+	assert_null(slab_alloc(s));
 
 	taken[1][100] = 7;
-	slots_wipe(s, taken[1] + 16);
-	slots_wipe(s, &outside);
+	slab_wipe(s, taken[1] + 16);
+	slab_wipe(s, &outside);
 	assert_true(taken[0][0] == 1 && taken[1][100] == 0 && taken[2][0] == 3);
-	slots_destroy(&s);
+	slab_destroy(&s);
 	assert_null(s);
-	slots_destroy(&s);
+	slab_destroy(&s);
 }
 
 static void test_more_than_there_can_be(void **state)
 {
 	(void)state;
-	assert_null(slots_new(SIZE_MAX / 8, 65536));
-	assert_null(slots_new((size_t)1 << 46, 256));
+	assert_null(slab_new(SIZE_MAX / 8, 65536));
+	assert_null(slab_new((size_t)1 << 46, 256));
 }
 
 int main(void)

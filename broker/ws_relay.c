@@ -1,10 +1,10 @@
-/* broker/upgrade.c - see upgrade.h.
+/* broker/ws_relay.c - see ws_relay.h.
  *
  *   STEP is under way (asked) -> reply -> written to the caller -> STEP ...
  *
  * That is one direction; what the caller sends goes in STEPs of its own, as far as the last reply gave
  * credit. So one reply, or one piece, is all that is held here for each direction. */
-#include "broker/upgrade.h"
+#include "broker/ws_relay.h"
 
 #include "common/log.h"
 
@@ -34,15 +34,15 @@ struct frames {
 	uint64_t payload_left_bytes;
 };
 
-struct upgrade {
-	TAILQ_ENTRY(upgrade) link; /* upgrades->all */
-	TAILQ_ENTRY(upgrade) dirty_link;
+struct ws_relay {
+	TAILQ_ENTRY(ws_relay) link; /* ws_relays->all */
+	TAILQ_ENTRY(ws_relay) dirty_link;
 	bool dirty;
-	struct upgrades *owner;
+	struct ws_relays *owner;
 	uv_poll_t poll;
 	int events; /* what the poll waits for */
 	int fd;
-	struct caller *caller;
+	struct ws_request *request;
 	struct buf out; /* to the caller */
 	struct buf in;	/* came before there was credit: with the head only */
 	int64_t credit_bytes;
@@ -65,28 +65,28 @@ struct upgrade {
 
 /* What gate_peer holds for ours. */
 struct way_back {
-	struct upgrade *upgrade;
+	struct ws_relay *ws_relay;
 };
 
-struct upgrades {
+struct ws_relays {
 	uv_loop_t *loop;
 	const struct config *config;
 	struct hub *hub;
 	int64_t ticked_ms;
 	bool stopped;
-	TAILQ_HEAD(, upgrade) all;
-	TAILQ_HEAD(, upgrade) dirty;
+	TAILQ_HEAD(, ws_relay) all;
+	TAILQ_HEAD(, ws_relay) dirty;
 	uint8_t *piece; /* READ_BYTES */
 };
 
-static void touch(struct upgrade *x)
+static void touch(struct ws_relay *x)
 {
 	if (!x->dirty)
 		TAILQ_INSERT_TAIL(&x->owner->dirty, x, dirty_link);
 	x->dirty = true;
 }
 
-static int64_t now_ms(const struct upgrade *x)
+static int64_t now_ms(const struct ws_relay *x)
 {
 	return (int64_t)uv_now(x->owner->loop);
 }
@@ -144,23 +144,23 @@ static bool between_frames(const struct frames *f)
 
 static void closed(uv_handle_t *handle)
 {
-	struct upgrade *x = handle->data;
+	struct ws_relay *x = handle->data;
 
 	close(x->fd);
-	caller_free(x->caller);
+	ws_request_free(x->request);
 	buf_fini(&x->out);
 	buf_fini(&x->in);
 	free(x);
 }
 
-static void end(struct upgrade *x)
+static void end(struct ws_relay *x)
 {
-	struct upgrades *u = x->owner;
+	struct ws_relays *u = x->owner;
 
 	if (!x->finished)
-		hub_abandon(u->hub, x->caller->corr, FAIL_CANCELLED);
+		hub_abandon(u->hub, x->request->corr, FAIL_CANCELLED);
 	x->finished = true;
-	route_socket_closed(u->hub, x->caller->corr);
+	group_socket_closed(u->hub, x->request->corr);
 	if (x->dirty)
 		TAILQ_REMOVE(&u->dirty, x, dirty_link);
 	TAILQ_REMOVE(&u->all, x, link);
@@ -171,7 +171,7 @@ static void end(struct upgrade *x)
 
 /* Everything is out. What the peer still sends must be taken, or the kernel resets the connection and the
  * end of the answer is lost. */
-static void linger(struct upgrade *x)
+static void linger(struct ws_relay *x)
 {
 	x->lingering = true;
 	x->until_ms = now_ms(x) + LINGER_MS;
@@ -185,24 +185,24 @@ static void put(struct buf *out, const char *text)
 	buf_append(out, text, strlen(text));
 }
 
-static void finish(struct upgrade *x)
+static void finish(struct ws_relay *x)
 {
 	x->finished = true;
 	x->until_ms = now_ms(x) + REST_MS;
 }
 
-static void fail_with(struct upgrade *x, enum fail f, bool accepted, bool maybe_delivered)
+static void fail_with(struct ws_relay *x, enum fail f, bool accepted, bool maybe_delivered)
 {
 	finish(x);
 	if (!x->headed)
-		answer_fail(&x->out, &x->caller->to, f, accepted, maybe_delivered);
+		answer_fail(&x->out, &x->request->to, f, accepted, maybe_delivered);
 	/* After the head nothing is said: a stream that just ends is one that was cut. */
 }
 
-static bool put_head(struct upgrade *x, const struct gate_msg *m)
+static bool put_head(struct ws_relay *x, const struct gate_msg *m)
 {
 	struct buf head = {0};
-	bool good = response_write(&x->response, &x->caller->public, "HTTP/1.1", m->head,
+	bool good = response_write(&x->response, &x->request->public, "HTTP/1.1", m->head,
 				   m->head_bytes, &head);
 
 	if (!good) {
@@ -222,7 +222,7 @@ static bool put_head(struct upgrade *x, const struct gate_msg *m)
 }
 
 /* Of a refusal's body: nothing that must not be there, nothing over the declared length. */
-static size_t allowed_bytes(const struct upgrade *x, size_t bytes)
+static size_t allowed_bytes(const struct ws_relay *x, size_t bytes)
 {
 	const struct response *r = &x->response;
 
@@ -235,7 +235,7 @@ static size_t allowed_bytes(const struct upgrade *x, size_t bytes)
 	return bytes;
 }
 
-static void put_body(struct upgrade *x, const uint8_t *data, size_t bytes)
+static void put_body(struct ws_relay *x, const uint8_t *data, size_t bytes)
 {
 	char line[24];
 
@@ -254,18 +254,18 @@ static void put_body(struct upgrade *x, const uint8_t *data, size_t bytes)
 	x->down_bytes += (int64_t)bytes;
 }
 
-bool upgrade_owns(const struct gate_peer *peer)
+bool ws_relay_owns(const struct gate_peer *peer)
 {
 	return peer->parts == 0;
 }
 
-bool upgrade_reply(struct upgrades *u, const struct gate_peer *peer, const struct gate_msg *m)
+bool ws_relay_reply(struct ws_relays *u, const struct gate_peer *peer, const struct gate_msg *m)
 {
 	struct way_back way;
 
 	(void)u;
 	memcpy(&way, peer->data, sizeof way);
-	struct upgrade *x = way.upgrade; /* lives as long as its exchange: see end() */
+	struct ws_relay *x = way.ws_relay; /* lives as long as its exchange: see end() */
 	x->asked = false;
 	x->boot = m->boot;
 	x->credit_bytes = m->number;
@@ -291,13 +291,13 @@ bool upgrade_reply(struct upgrades *u, const struct gate_peer *peer, const struc
 
 /* --- to the hub --- */
 
-static void say(struct upgrade *x, struct gate_msg *m)
+static void say(struct ws_relay *x, struct gate_msg *m)
 {
 	struct gate_peer peer = {.parts = 0};
 	struct way_back way = {x};
 
 	memcpy(peer.data, &way, sizeof way);
-	memcpy(m->corr, x->caller->corr, CORR_BYTES);
+	memcpy(m->corr, x->request->corr, CORR_BYTES);
 	m->boot = x->boot;
 	m->number = HOLD_MS;
 	x->asked = true;
@@ -306,7 +306,7 @@ static void say(struct upgrade *x, struct gate_msg *m)
 	hub_on_gate(x->owner->hub, &peer, m);
 }
 
-static void step(struct upgrade *x, const void *data, size_t bytes, bool ended)
+static void step(struct ws_relay *x, const void *data, size_t bytes, bool ended)
 {
 	struct gate_msg m = {.kind = GATE_STEP, .body = data, .body_bytes = bytes};
 
@@ -315,7 +315,7 @@ static void step(struct upgrade *x, const void *data, size_t bytes, bool ended)
 	say(x, &m);
 }
 
-static void send_what_came_early(struct upgrade *x)
+static void send_what_came_early(struct ws_relay *x)
 {
 	size_t bytes = buf_bytes(&x->in);
 
@@ -327,7 +327,7 @@ static void send_what_came_early(struct upgrade *x)
 
 /* --- the socket --- */
 
-static void take_in(struct upgrade *x)
+static void take_in(struct ws_relay *x)
 {
 	uint8_t *piece = x->owner->piece;
 	size_t most = READ_BYTES;
@@ -352,7 +352,7 @@ static void take_in(struct upgrade *x)
 }
 
 /* False: the socket is dead. */
-static bool send_out(struct upgrade *x)
+static bool send_out(struct ws_relay *x)
 {
 	while (buf_bytes(&x->out) > 0) {
 		ssize_t sent = send(x->fd, buf_first(&x->out), buf_bytes(&x->out),
@@ -370,7 +370,7 @@ static bool send_out(struct upgrade *x)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-	struct upgrade *x = poll->data;
+	struct ws_relay *x = poll->data;
 
 	if (status < 0) {
 		end(x);
@@ -382,7 +382,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		take_in(x);
 }
 
-static void watch(struct upgrade *x)
+static void watch(struct ws_relay *x)
 {
 	int events = 0;
 
@@ -400,17 +400,17 @@ static void watch(struct upgrade *x)
 		uv_poll_stop(&x->poll);
 }
 
-static void advance(struct upgrade *x)
+static void advance(struct ws_relay *x)
 {
 	if (x->give_up != FAIL_NONE)
-		hub_abandon(x->owner->hub, x->caller->corr, x->give_up);
+		hub_abandon(x->owner->hub, x->request->corr, x->give_up);
 	x->give_up = FAIL_NONE;
 	if (!send_out(x)) {
 		end(x);
 		return;
 	}
 	/* What the caller sends goes in STEPs of its own, and each would fetch more for it to read. */
-	hub_note_unsent(x->owner->hub, x->caller->corr, buf_bytes(&x->out));
+	hub_note_unsent(x->owner->hub, x->request->corr, buf_bytes(&x->out));
 	if (buf_bytes(&x->out) > 0 && x->stuck_ms == 0)
 		x->stuck_ms = now_ms(x);
 	if (buf_bytes(&x->out) == 0) {
@@ -424,9 +424,9 @@ static void advance(struct upgrade *x)
 	watch(x);
 }
 
-bool upgrades_settle(struct upgrades *u)
+bool ws_relays_settle(struct ws_relays *u)
 {
-	struct upgrade *x;
+	struct ws_relay *x;
 	bool any = !TAILQ_EMPTY(&u->dirty);
 
 	while ((x = TAILQ_FIRST(&u->dirty)) != NULL) {
@@ -437,14 +437,14 @@ bool upgrades_settle(struct upgrades *u)
 	return any;
 }
 
-bool upgrades_unsettled(const struct upgrades *u)
+bool ws_relays_unsettled(const struct ws_relays *u)
 {
 	return !TAILQ_EMPTY(&u->dirty);
 }
 
 /* --- the tick --- */
 
-static void ping_if_silent(struct upgrade *x)
+static void ping_if_silent(struct ws_relay *x)
 {
 	static const uint8_t ping[] = {0x89, 0}; /* FIN, opcode 9, not masked (RFC 6455 5.5.2) */
 	int64_t every_ms = x->owner->config->websocket_ping_ms;
@@ -460,7 +460,7 @@ static void ping_if_silent(struct upgrade *x)
 	touch(x);
 }
 
-static bool is_over(const struct upgrade *x)
+static bool is_over(const struct ws_relay *x)
 {
 	int64_t now = now_ms(x);
 
@@ -469,10 +469,10 @@ static bool is_over(const struct upgrade *x)
 	return x->stuck_ms != 0 && now - x->stuck_ms >= x->owner->config->idle_timeout_ms;
 }
 
-void upgrades_tick(struct upgrades *u)
+void ws_relays_tick(struct ws_relays *u)
 {
 	int64_t now = (int64_t)uv_now(u->loop);
-	struct upgrade *x, *next;
+	struct ws_relay *x, *next;
 
 	if (now - u->ticked_ms < TICK_MS)
 		return;
@@ -488,24 +488,24 @@ void upgrades_tick(struct upgrades *u)
 
 /* --- start and end --- */
 
-void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void *data,
-		   size_t bytes)
+void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *request, const void *data,
+		    size_t bytes)
 {
 	struct gate_msg m = {.kind = GATE_OPEN,
-			     .id = caller->id,
-			     .id_bytes = strlen(caller->id),
-			     .head = caller->head.data,
-			     .head_bytes = caller->head.bytes};
-	struct upgrade *x = xcalloc(1, sizeof *x);
+			     .id = request->id,
+			     .id_bytes = strlen(request->id),
+			     .head = request->head.data,
+			     .head_bytes = request->head.bytes};
+	struct ws_relay *x = xcalloc(1, sizeof *x);
 	int on = 1;
 
 	x->owner = u;
 	x->fd = fd;
-	x->caller = caller;
+	x->request = request;
 	x->poll.data = x;
 	if (u->stopped || uv_poll_init(u->loop, &x->poll, fd) != 0) {
 		close(fd);
-		caller_free(caller);
+		ws_request_free(request);
 		free(x);
 		return;
 	}
@@ -515,13 +515,13 @@ void upgrade_begin(struct upgrades *u, int fd, struct caller *caller, const void
 	TAILQ_INSERT_TAIL(&u->all, x, link);
 	u->hub->stats.websockets++;
 	say(x, &m);
-	head_fini(&caller->head); /* the hub has its own, for as long as it needs it */
+	head_fini(&request->head); /* the hub has its own, for as long as it needs it */
 	touch(x);
 }
 
-struct upgrades *upgrades_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
+struct ws_relays *ws_relays_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
 {
-	struct upgrades *u = xcalloc(1, sizeof *u);
+	struct ws_relays *u = xcalloc(1, sizeof *u);
 
 	u->loop = loop;
 	u->config = config;
@@ -532,7 +532,7 @@ struct upgrades *upgrades_new(uv_loop_t *loop, const struct config *config, stru
 	return u;
 }
 
-void upgrades_stop(struct upgrades *u)
+void ws_relays_stop(struct ws_relays *u)
 {
 	if (u == NULL || u->stopped)
 		return;
@@ -541,9 +541,9 @@ void upgrades_stop(struct upgrades *u)
 		end(TAILQ_FIRST(&u->all));
 }
 
-void upgrades_destroy(struct upgrades **up)
+void ws_relays_destroy(struct ws_relays **up)
 {
-	struct upgrades *u = *up;
+	struct ws_relays *u = *up;
 
 	*up = NULL;
 	if (u == NULL)

@@ -1,4 +1,4 @@
-/* broker/caller.h - A caller's WebSocket handshake, judged: which tunnel it is for, and the head that the local
+/* broker/ws_request.h - A caller's WebSocket handshake, judged: which tunnel it is for, and the head that the local
  * app shall see (contract sections 3 and 4). What fcgi/request.h is for requests. Pure: no sockets.
  *
  * The listener stands behind the web server, which makes X-Forwarded-For (its last element is the caller),
@@ -6,8 +6,8 @@
  * /mount/{id}/...; "/", the tunnel has a host name of its own and there is no prefix. X-Pipegate-Connection stands for
  * the caller's Connection where the web server has put its own there. "remote_user=" in Forwarded: the web server has
  * checked the caller's password. */
-#ifndef PIPEGATE_CALLER_H
-#define PIPEGATE_CALLER_H
+#ifndef PIPEGATE_WS_REQUEST_H
+#define PIPEGATE_WS_REQUEST_H
 
 #include "broker/listener.h"
 #include "common/answer.h"
@@ -15,7 +15,7 @@
 #include "common/head.h"
 #include "common/response.h"
 
-struct caller {
+struct ws_request {
 	enum fail fail; /* FAIL_NONE: id and head are set */
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	uint8_t corr[CORR_BYTES];
@@ -28,8 +28,8 @@ struct caller {
 	struct answer_to to;
 };
 
-/* Always succeeds: what is wrong with the handshake is in the result. Ends with caller_free(). */
-struct caller *caller_read(const struct listener_request *r);
-void caller_free(struct caller *c);
+/* Always succeeds: what is wrong with the handshake is in the result. Ends with ws_request_free(). */
+struct ws_request *ws_request_read(const struct listener_request *r);
+void ws_request_free(struct ws_request *c);
 
 #endif

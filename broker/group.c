@@ -1,9 +1,9 @@
-/* broker/route.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
+/* broker/group.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
  *
- * A route exists while a tunnel or an exchange has it as its home, and afterwards for as long as there is
+ * A group exists while a tunnel or an exchange has it as its home, and afterwards for as long as there is
  * room, so that a request for a name that was here before may wait for its client to come back.
  *
- * A request waits only while no tunnel that can carry it has room, and route_dispatch() sees to that
+ * A request waits only while no tunnel that can carry it has room, and group_dispatch() sees to that
  * after each change. So one that finds room at once overtakes nobody who could have had it. */
 #include "broker/hub.h"
 #include "broker/tunnel.h"
@@ -26,21 +26,21 @@ enum {
 struct socket {
 	UT_hash_handle hh;
 	uint8_t corr[CORR_BYTES];
-	struct route *route;
-	size_t unsent_bytes; /* its caller has not taken: charged to the route */
+	struct group *group;
+	size_t unsent_bytes; /* its caller has not taken: charged to the group */
 };
 
-struct route *route_find(struct hub *h, const char *id, size_t bytes)
+struct group *group_find(struct hub *h, const char *id, size_t bytes)
 {
-	struct route *r;
+	struct group *r;
 
-	HASH_FIND(hh, h->routes, id, bytes, r);
+	HASH_FIND(hh, h->groups, id, bytes, r);
 	return r;
 }
 
-struct route *route_get(struct hub *h, const char *id, size_t bytes)
+struct group *group_get(struct hub *h, const char *id, size_t bytes)
 {
-	struct route *r = route_find(h, id, bytes);
+	struct group *r = group_find(h, id, bytes);
 
 	if (r != NULL)
 		return r;
@@ -51,15 +51,15 @@ struct route *route_get(struct hub *h, const char *id, size_t bytes)
 	TAILQ_INIT(&r->tunnels);
 	TAILQ_INIT(&r->greeting);
 	TAILQ_INIT(&r->queue);
-	HASH_ADD(hh, h->routes, id, bytes, r);
+	HASH_ADD(hh, h->groups, id, bytes, r);
 	r->idle = true;
-	TAILQ_INSERT_HEAD(&h->idle_routes, r, idle_link);
-	h->idle_route_count++;
+	TAILQ_INSERT_HEAD(&h->idle_groups, r, idle_link);
+	h->idle_group_count++;
 	return r;
 }
 
 /* Is it on the idle list exactly when nothing uses it? Called after each change. */
-static void review(struct route *r)
+static void review(struct group *r)
 {
 	struct hub *h = r->hub;
 	bool idle = r->users == 0 && r->sockets == 0;
@@ -68,66 +68,66 @@ static void review(struct route *r)
 		return;
 	r->idle = idle;
 	if (!idle) {
-		TAILQ_REMOVE(&h->idle_routes, r, idle_link);
-		h->idle_route_count--;
+		TAILQ_REMOVE(&h->idle_groups, r, idle_link);
+		h->idle_group_count--;
 		return;
 	}
 	if (r->seen)
-		TAILQ_INSERT_TAIL(&h->idle_routes, r, idle_link);
+		TAILQ_INSERT_TAIL(&h->idle_groups, r, idle_link);
 	else
-		TAILQ_INSERT_HEAD(&h->idle_routes, r, idle_link);
-	h->idle_route_count++;
+		TAILQ_INSERT_HEAD(&h->idle_groups, r, idle_link);
+	h->idle_group_count++;
 }
 
-void route_hold(struct route *r)
+void group_hold(struct group *r)
 {
 	r->users++;
 	review(r);
 }
 
-void route_release(struct route *r)
+void group_release(struct group *r)
 {
 	CHECK(r->users > 0);
 	r->users--;
 	review(r);
 }
 
-bool route_may_open_tunnel(const struct route *r)
+bool group_may_open_tunnel(const struct group *r)
 {
 	return r->tunnel_count < (size_t)r->hub->config->max_tunnels;
 }
 
-static void forget(struct route *r)
+static void forget(struct group *r)
 {
 	struct hub *h = r->hub;
 
 	CHECK(r->held_bytes == 0 && TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue));
 	budget_unmark(r);
-	TAILQ_REMOVE(&h->idle_routes, r, idle_link);
-	h->idle_route_count--;
-	HASH_DEL(h->routes, r);
+	TAILQ_REMOVE(&h->idle_groups, r, idle_link);
+	h->idle_group_count--;
+	HASH_DEL(h->groups, r);
 	free(r);
 }
 
-void route_forget_idle(struct hub *h)
+void group_forget_idle(struct hub *h)
 {
-	struct route *r;
+	struct group *r;
 
-	while ((r = TAILQ_FIRST(&h->idle_routes)) != NULL &&
-	       (!r->seen || h->idle_route_count > IDLE_ROUTES_MAX))
+	while ((r = TAILQ_FIRST(&h->idle_groups)) != NULL &&
+	       (!r->seen || h->idle_group_count > IDLE_ROUTES_MAX))
 		forget(r);
 }
 
-void route_free_all(struct hub *h)
+void group_free_all(struct hub *h)
 {
-	struct route *r;
+	struct group *r;
 	struct socket *s, *next;
 
 	HASH_ITER (hh, h->sockets, s, next)
-		route_socket_closed(h, s->corr);
-	while ((r = TAILQ_FIRST(&h->idle_routes)) != NULL)
+		group_socket_closed(h, s->corr);
+	while ((r = TAILQ_FIRST(&h->idle_groups)) != NULL)
 		forget(r);
-	CHECK(h->routes == NULL);
+	CHECK(h->groups == NULL);
 }
 
 /* How much of the kind it does already, and how much it may. */
@@ -139,7 +139,7 @@ static size_t load_of(const struct tunnel *t, const struct exchange *x, size_t *
 
 /* Fewest running first; among equals the one whose turn is longest ago. NULL: none has room, or
  * every one refuses such a request, and then *refusal says why. */
-static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail *refusal)
+static struct tunnel *pick(struct group *r, const struct exchange *x, enum fail *refusal)
 {
 	struct tunnel *t, *best = NULL;
 	bool one_could = false;
@@ -151,7 +151,7 @@ static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail 
 			leaving += t->websocket_count;
 			continue;
 		}
-		enum fail f = t->codec->refuses(t, x);
+		enum fail f = t->protocol->refuses(t, x);
 		if (f != FAIL_NONE) {
 			*refusal = f;
 			continue;
@@ -171,14 +171,14 @@ static struct tunnel *pick(struct route *r, const struct exchange *x, enum fail 
 	return best;
 }
 
-static void give(struct route *r, struct tunnel *t, struct exchange *x)
+static void give(struct group *r, struct tunnel *t, struct exchange *x)
 {
 	TAILQ_REMOVE(&r->tunnels, t, siblings);
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
 	tunnel_take(t, x);
 }
 
-static bool has_open_tunnel(const struct route *r)
+static bool has_open_tunnel(const struct group *r)
 {
 	const struct tunnel *t;
 
@@ -196,14 +196,14 @@ static void wait_for_tunnel(struct exchange *x)
 	deadline_set(&h->offline_waits, &x->offline, h->now_ms + h->config->offline_wait_ms);
 }
 
-static void enqueue(struct route *r, struct exchange *x, bool at_front)
+static void enqueue(struct group *r, struct exchange *x, bool at_front)
 {
 	if (at_front)
 		TAILQ_INSERT_HEAD(&r->queue, x, place);
 	else
 		TAILQ_INSERT_TAIL(&r->queue, x, place);
 	x->queued = true;
-	x->route = r;
+	x->group = r;
 	r->queued++;
 	r->queued_websockets += x->websocket;
 	r->hub->stats.queued++;
@@ -212,14 +212,14 @@ static void enqueue(struct route *r, struct exchange *x, bool at_front)
 		wait_for_tunnel(x);
 }
 
-void route_dequeue(struct exchange *x)
+void group_dequeue(struct exchange *x)
 {
-	struct route *r = x->route;
+	struct group *r = x->group;
 
 	CHECK(x->queued);
 	TAILQ_REMOVE(&r->queue, x, place);
 	x->queued = false;
-	x->route = NULL;
+	x->group = NULL;
 	r->queued--;
 	r->queued_websockets -= x->websocket;
 	r->hub->stats.queued--;
@@ -228,12 +228,12 @@ void route_dequeue(struct exchange *x)
 }
 
 /* Of an id, the one that is asked for included: exchanges, or sockets that outlive theirs. */
-static size_t websockets_of(const struct route *r)
+static size_t websockets_of(const struct group *r)
 {
 	return r->websockets > r->sockets + 1 ? r->websockets : r->sockets + 1;
 }
 
-enum fail route_accept(struct route *r, struct exchange *x)
+enum fail group_accept(struct group *r, struct exchange *x)
 {
 	struct hub *h = r->hub;
 	enum fail refusal;
@@ -265,13 +265,13 @@ enum fail route_accept(struct route *r, struct exchange *x)
 	return FAIL_NONE;
 }
 
-void route_requeue(struct route *r, struct exchange *x)
+void group_requeue(struct group *r, struct exchange *x)
 {
 	enqueue(r, x, true);
 }
 
 /* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can wait then. */
-static bool may_serve_more(const struct route *r)
+static bool may_serve_more(const struct group *r)
 {
 	const struct tunnel *t;
 
@@ -288,7 +288,7 @@ static bool may_serve_more(const struct route *r)
 
 /* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id. Then each
  * request that ends there costs a look at the whole queue, which its bound keeps short. */
-void route_dispatch(struct route *r)
+void group_dispatch(struct group *r)
 {
 	struct exchange *x, *next;
 
@@ -302,7 +302,7 @@ void route_dispatch(struct route *r)
 		if (refusal != FAIL_NONE) {
 			exchange_fail(x, refusal);
 		} else if (t != NULL) {
-			route_dequeue(x);
+			group_dequeue(x);
 			give(r, t, x);
 		}
 	}
@@ -310,48 +310,48 @@ void route_dispatch(struct route *r)
 }
 
 /* Those that wait for it count among the never seen no longer. */
-static void mark_seen(struct route *r)
+static void mark_seen(struct group *r)
 {
 	if (!r->seen)
 		r->hub->unseen_queued -= r->queued;
 	r->seen = true;
 }
 
-void route_expect_tunnel(struct route *r)
+void group_expect_tunnel(struct group *r)
 {
 	struct hub *h = r->hub;
 
 	mark_seen(r);
 	if (r->idle) { /* the unseen ones, which are forgotten first, stand at the head */
-		TAILQ_REMOVE(&h->idle_routes, r, idle_link);
-		TAILQ_INSERT_TAIL(&h->idle_routes, r, idle_link);
+		TAILQ_REMOVE(&h->idle_groups, r, idle_link);
+		TAILQ_INSERT_TAIL(&h->idle_groups, r, idle_link);
 	}
 }
 
-void route_add_tunnel(struct route *r, struct tunnel *t)
+void group_add_tunnel(struct group *r, struct tunnel *t)
 {
 	struct exchange *x;
 
-	t->route = r;
+	t->group = r;
 	mark_seen(r);
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
 	r->tunnel_count++;
 	TAILQ_FOREACH (x, &r->queue, place)
 		deadline_clear(&r->hub->offline_waits, &x->offline);
-	route_dispatch(r);
+	group_dispatch(r);
 }
 
-void route_remove_tunnel(struct tunnel *t)
+void group_remove_tunnel(struct tunnel *t)
 {
-	struct route *r = t->route;
+	struct group *r = t->group;
 
 	TAILQ_REMOVE(&r->tunnels, t, siblings);
 	r->tunnel_count--;
-	t->route = NULL;
-	route_tunnel_left(r);
+	t->group = NULL;
+	group_tunnel_left(r);
 }
 
-void route_socket_opened(struct route *r, const struct exchange *x)
+void group_socket_opened(struct group *r, const struct exchange *x)
 {
 	struct socket *s;
 
@@ -360,36 +360,36 @@ void route_socket_opened(struct route *r, const struct exchange *x)
 		return;
 	s = xcalloc(1, sizeof *s);
 	memcpy(s->corr, x->corr, CORR_BYTES);
-	s->route = r;
+	s->group = r;
 	HASH_ADD(hh, r->hub->sockets, corr, CORR_BYTES, s);
 	r->sockets++;
 	review(r);
 }
 
-void route_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)
+void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)
 {
 	struct socket *s;
 
 	HASH_FIND(hh, h->sockets, corr, CORR_BYTES, s);
 	if (s != NULL)
-		budget_charge(s->route, &s->unsent_bytes, bytes);
+		budget_charge(s->group, &s->unsent_bytes, bytes);
 }
 
-void route_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
+void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
 {
 	struct socket *s;
 
 	HASH_FIND(hh, h->sockets, corr, CORR_BYTES, s);
 	if (s == NULL)
 		return;
-	budget_charge(s->route, &s->unsent_bytes, 0);
+	budget_charge(s->group, &s->unsent_bytes, 0);
 	HASH_DEL(h->sockets, s);
-	s->route->sockets--;
-	review(s->route);
+	s->group->sockets--;
+	review(s->group);
 	free(s);
 }
 
-void route_tunnel_left(struct route *r)
+void group_tunnel_left(struct group *r)
 {
 	struct exchange *x;
 

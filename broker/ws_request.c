@@ -1,5 +1,5 @@
-/* broker/caller.c - see caller.h. */
-#include "broker/caller.h"
+/* broker/ws_request.c - see ws_request.h. */
+#include "broker/ws_request.h"
 
 #include "common/http.h"
 #include "common/id.h"
@@ -52,7 +52,7 @@ static char *read_address(const struct listener_request *r)
 /* --- names --- */
 
 /* "/id" of the raw path. 0: no id there. */
-static size_t read_id(struct caller *c, struct listener_text path)
+static size_t read_id(struct ws_request *c, struct listener_text path)
 {
 	const char *id = path.at + 1;
 	const char *slash = path.bytes > 0 ? memchr(id, '/', path.bytes - 1) : NULL;
@@ -86,7 +86,7 @@ static bool prefix_is_usable(struct listener_text prefix)
 	       prefix.at[prefix.bytes - 1] != '/' && http_value_valid(prefix.at, prefix.bytes);
 }
 
-static void name_it(struct caller *c, const struct listener_request *r)
+static void name_it(struct ws_request *c, const struct listener_request *r)
 {
 	struct listener_text mount = listener_find(r, "x-forwarded-prefix");
 	struct listener_text proto = listener_find(r, "x-forwarded-proto");
@@ -135,7 +135,7 @@ static bool password_is_checked(const struct listener_request *r)
 					     "remote_user=", strlen("remote_user=")) != NULL;
 }
 
-static void add_target(struct caller *c, const struct listener_request *r, size_t stripped)
+static void add_target(struct ws_request *c, const struct listener_request *r, size_t stripped)
 {
 	struct buf target = {0};
 
@@ -150,7 +150,7 @@ static void add_target(struct caller *c, const struct listener_request *r, size_
 	buf_fini(&target);
 }
 
-static void build_head(struct caller *c, const struct listener_request *r, size_t stripped)
+static void build_head(struct ws_request *c, const struct listener_request *r, size_t stripped)
 {
 	char *address = read_address(r);
 	const struct inbound_public public = {
@@ -179,7 +179,7 @@ static void build_head(struct caller *c, const struct listener_request *r, size_
 	free(address);
 }
 
-static void judge(struct caller *c, const struct listener_request *r)
+static void judge(struct ws_request *c, const struct listener_request *r)
 {
 	size_t stripped = read_id(c, r->path);
 
@@ -194,9 +194,9 @@ static void judge(struct caller *c, const struct listener_request *r)
 		build_head(c, r, stripped);
 }
 
-struct caller *caller_read(const struct listener_request *r)
+struct ws_request *ws_request_read(const struct listener_request *r)
 {
-	struct caller *c = xcalloc(1, sizeof *c);
+	struct ws_request *c = xcalloc(1, sizeof *c);
 
 	id_random(c->corr, sizeof c->corr);
 	id_to_hex(c->corr, sizeof c->corr, c->corr_hex);
@@ -207,7 +207,7 @@ struct caller *caller_read(const struct listener_request *r)
 	return c;
 }
 
-void caller_free(struct caller *c)
+void ws_request_free(struct ws_request *c)
 {
 	if (c == NULL)
 		return;

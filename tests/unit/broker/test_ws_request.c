@@ -1,5 +1,5 @@
 /* Handshakes at the listener: which are some, and what the app sees of them (contract sections 3, 4 and 6). */
-#include "broker/caller.h"
+#include "broker/ws_request.h"
 #include "broker/handshake.h"
 #include "common/http.h"
 #include "tests/unit/inbound_rows.h"
@@ -41,7 +41,7 @@ static void start(struct made *m, const char *path, const char *query)
 	m->request.headers = m->headers;
 }
 
-static void expect(const struct caller *c, const char *name, const char *value)
+static void expect(const struct ws_request *c, const char *name, const char *value)
 {
 	struct head_field f;
 
@@ -71,13 +71,13 @@ static void test_one_policy(void **state)
 			    0) /* the web server's is last */
 				add(&m, row->fields[j][0], row->fields[j][1]);
 		}
-		struct caller *c = caller_read(&m.request);
+		struct ws_request *c = ws_request_read(&m.request);
 		assert_int_equal(c->fail, FAIL_NONE);
 		for (size_t j = 0; j < INBOUND_FIELDS_MAX && row->seen[j][0] != NULL; j++)
 			expect(c, row->seen[j][0], row->seen[j][1]);
 		expect(c, "x-pipegate-correlation-id", c->corr_hex);
 		expect(c, "x_pipegate_correlation_id", NULL);
-		caller_free(c);
+		ws_request_free(c);
 	}
 }
 
@@ -94,11 +94,11 @@ static void test_targets(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct made m;
 		start(&m, rows[i].path, rows[i].query);
-		struct caller *c = caller_read(&m.request);
+		struct ws_request *c = ws_request_read(&m.request);
 		assert_int_equal(c->fail, FAIL_NONE);
 		assert_string_equal(c->id, "abc");
 		expect(c, ":target", rows[i].target);
-		caller_free(c);
+		ws_request_free(c);
 	}
 }
 
@@ -124,9 +124,9 @@ static void test_cookies(void **state)
 		add(&m, "Cookie", rows[i].first);
 		if (rows[i].second != NULL)
 			add(&m, "Cookie", rows[i].second);
-		struct caller *c = caller_read(&m.request);
+		struct ws_request *c = ws_request_read(&m.request);
 		expect(c, "cookie", rows[i].seen);
-		caller_free(c);
+		ws_request_free(c);
 	}
 }
 
@@ -210,7 +210,7 @@ static double seconds_for(size_t fields, size_t names)
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
 	for (int i = 0; i < 300; i++)
-		caller_free(caller_read(&m.request));
+		ws_request_free(ws_request_read(&m.request));
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
 	return (double)(after.tv_sec - before.tv_sec) +
 	       (double)(after.tv_nsec - before.tv_nsec) / 1e9;
@@ -236,13 +236,13 @@ static void test_too_many_names(void **state)
 		used += (size_t)sprintf(list + used, "n%d, n%d,", i, i);
 	start(&m, "/abc/x", NULL);
 	add(&m, "Connection", list);
-	struct caller *c = caller_read(&m.request);
+	struct ws_request *c = ws_request_read(&m.request);
 	assert_int_equal(c->fail, FAIL_NONE);
-	caller_free(c);
+	ws_request_free(c);
 	add(&m, "X-Pipegate-Connection", "one-more");
-	c = caller_read(&m.request);
+	c = ws_request_read(&m.request);
 	assert_int_equal(c->fail, FAIL_BAD_REQUEST);
-	caller_free(c);
+	ws_request_free(c);
 }
 
 int main(void)

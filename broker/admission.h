@@ -1,0 +1,24 @@
+/* broker/admission.h - What a request head at the listener wants: a tunnel, a caller's WebSocket, or one of
+ * the few plain answers (contract section 4). */
+#ifndef PIPEGATE_ADMISSION_H
+#define PIPEGATE_ADMISSION_H
+
+#include "broker/hub.h"
+#include "broker/listener.h"
+#include "broker/ws_relay.h"
+#include "broker/ws.h"
+
+struct admission {
+	struct hub *hub;
+	struct ws *ws;
+	struct ws_relays *ws_relays;
+};
+
+/* listener_fn; ctx is a struct admission. */
+void admission_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out);
+
+/* listener_fn for PIPEGATE_ADMIN; ctx is a struct admission. */
+void admission_on_admin_request(void *ctx, const struct listener_request *r,
+				struct listener_answer *out);
+
+#endif
