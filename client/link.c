@@ -1,16 +1,16 @@
 /* client/link.c - see link.h.
  *
- * Events of the wire read frames and mark; on_turn(), once per turn of the loop, lets the session work and writes what
- * it has to say in as few messages as it makes. Only the wire's events, the timer and on_turn() end a connection: never
+ * Events of the connection read frames and mark; on_turn(), once per turn of the loop, lets the session work and writes what
+ * it has to say in as few messages as it makes. Only the connection's events, the timer and on_turn() end a connection: never
  * a callback of the session or of the frame reader. */
 #include "client/link.h"
 
-#include "client/handshake.h"
+#include "client/link_handshake.h"
 #include "client/lifecycle.h"
 #include "client/outgoing.h"
 #include "client/session.h"
 #include "client/websocket.h"
-#include "client/wire.h"
+#include "client/conn.h"
 #include "common/id.h"
 #include "common/log.h"
 
@@ -31,7 +31,7 @@ enum {
 struct link {
 	uv_loop_t *loop;
 	const struct settings *settings;
-	struct origin *origin;
+	struct fetch_engine *engine;
 	void (*on_over)(void *ctx, int exit_code);
 	void *ctx;
 
@@ -42,9 +42,9 @@ struct link {
 	int open_handles;
 	int64_t suspended_ms; /* by which the clock that counts suspension is ahead */
 
-	struct wires *wires;
-	struct wire *wire; /* NULL: none */
-	struct handshake *handshake;
+	struct conns *conns;
+	struct conn *conn; /* NULL: none */
+	struct link_handshake *handshake;
 	struct websocket websocket;
 	const struct session_kind *kind;
 	void *session; /* from the end of the handshake on */
@@ -59,7 +59,7 @@ struct link {
 	/* How it ends: what we say, or what the peer said, or why there is no connection. The first one counts. */
 	bool ended;
 	struct lifecycle_end end;
-	char close_reason[WEBSOCKET_CONTROL_BYTES]; /* as it goes over the wire */
+	char close_reason[WEBSOCKET_CONTROL_BYTES]; /* as sent */
 	char shown_reason[REASON_BYTES];
 };
 
@@ -137,8 +137,8 @@ static void over(struct link *l, int exit_code)
 
 static void drop_connection(struct link *l)
 {
-	wire_close(&l->wire);
-	handshake_destroy(&l->handshake);
+	conn_close(&l->conn);
+	link_handshake_destroy(&l->handshake);
 	websocket_fini(&l->websocket);
 	if (l->session != NULL)
 		l->kind->free(l->session);
@@ -157,7 +157,7 @@ static void end_connection(struct link *l)
 
 	if (l->life.state == LIFECYCLE_OVER)
 		return;
-	snprintf(address, sizeof address, "%s", l->wire != NULL ? wire_address(l->wire) : "-");
+	snprintf(address, sizeof address, "%s", l->conn != NULL ? conn_address(l->conn) : "-");
 	drop_connection(l);
 	id_random(&chance, sizeof chance);
 	switch (lifecycle_ended(&l->life, now_ms(l), &l->end, chance, &delay_ms)) {
@@ -177,18 +177,18 @@ static void end_connection(struct link *l)
 	}
 }
 
-/* The wire broke or ended. */
+/* The connection broke or ended. */
 static void end_by_wire(struct link *l)
 {
 	char words[REASON_BYTES];
-	const char *why = wire_why(l->wire);
+	const char *why = conn_why(l->conn);
 	int status = 0;
 
 	if (l->handshake != NULL) {
-		(void)handshake_end(l->handshake);
-		status = handshake_status(l->handshake);
+		(void)link_handshake_end(l->handshake);
+		status = link_handshake_status(l->handshake);
 		if (status != 0 || *why == '\0')
-			set_end_shown(l, status, true, handshake_why(l->handshake));
+			set_end_shown(l, status, true, link_handshake_why(l->handshake));
 	}
 	snprintf(words, sizeof words, "the connection broke: %s", why);
 	set_end_shown(l, CLOSE_LOST, false,
@@ -224,7 +224,7 @@ static void flush(struct link *l)
 {
 	bool progress = false;
 	enum outgoing_state state =
-		outgoing_flush(&l->outgoing, l->wire, l->kind, l->session, &progress);
+		outgoing_flush(&l->outgoing, l->conn, l->kind, l->session, &progress);
 
 	if (progress) /* an upload on a slow line: the peer lives, although it says nothing */
 		lifecycle_heard(&l->life, now_ms(l));
@@ -232,7 +232,7 @@ static void flush(struct link *l)
 	l->more = l->more || state == OUTGOING_MORE;
 	if (state == OUTGOING_MORE || l->broken)
 		uv_idle_start(&l->again, on_again);
-	wire_watch(l->wire, true, state == OUTGOING_BLOCKED);
+	conn_watch(l->conn, true, state == OUTGOING_BLOCKED);
 }
 
 /* --- events of the frame reader: they only mark --- */
@@ -240,7 +240,7 @@ static void flush(struct link *l)
 static void on_accepted(struct link *l)
 {
 	log_info("tunnel.open server=%s protocol=%s address=%s", l->settings->server.shown,
-		 l->kind->name, wire_address(l->wire));
+		 l->kind->name, conn_address(l->conn));
 }
 
 static void on_message(void *ctx, const uint8_t *data, size_t bytes)
@@ -282,12 +282,12 @@ static const struct websocket_events websocket_events = {on_message, on_ping, on
 static void open_session(struct link *l)
 {
 	struct session_socket socket = {.ctx = l, .close = session_wants_close};
-	bool v2 = handshake_is_v2(l->handshake);
+	bool v2 = link_handshake_is_v2(l->handshake);
 
-	handshake_destroy(&l->handshake);
+	link_handshake_destroy(&l->handshake);
 	l->kind = v2 ? &session_v2 : &session_v1;
 	websocket_init(&l->websocket, l->kind->max_message_bytes, &websocket_events, l);
-	l->session = l->kind->open(l->origin, &socket);
+	l->session = l->kind->open(l->engine, &socket);
 	lifecycle_greeted(&l->life, now_ms(l), !v2);
 }
 
@@ -306,11 +306,12 @@ static void receive_frames(struct link *l, const uint8_t *data, size_t bytes)
 static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
 {
 	size_t used;
-	int status = handshake_status(l->handshake);
+	int status = link_handshake_status(l->handshake);
 
-	switch (handshake_take(l->handshake, data, bytes, &used)) {
+	switch (link_handshake_take(l->handshake, data, bytes, &used)) {
 	case HANDSHAKE_FAILED:
-		set_end_shown(l, handshake_status(l->handshake), true, handshake_why(l->handshake));
+		set_end_shown(l, link_handshake_status(l->handshake), true,
+			      link_handshake_why(l->handshake));
 		return false;
 	case HANDSHAKE_DONE:
 		open_session(l);
@@ -319,18 +320,18 @@ static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
 	case HANDSHAKE_GOING:
 		break;
 	}
-	if (status == 0 && handshake_status(l->handshake) != 0)
+	if (status == 0 && link_handshake_status(l->handshake) != 0)
 		lifecycle_refusing(&l->life, now_ms(l));
 	return true;
 }
 
 /* Reads what there is, up to a bound. False: the connection has ended, and *l is between two connections now. */
-static bool read_wire(struct link *l)
+static bool read_conn(struct link *l)
 {
 	l->more = false;
 	for (int i = 0; i < READS_PER_TURN; i++) {
-		ssize_t got = wire_read(l->wire, l->in, READ_BYTES);
-		if (got == WIRE_WAIT)
+		ssize_t got = conn_read(l->conn, l->in, READ_BYTES);
+		if (got == CONN_WAIT)
 			return true;
 		if (got < 0) {
 			end_by_wire(l);
@@ -351,18 +352,18 @@ static bool read_wire(struct link *l)
 	return true;
 }
 
-/* --- events of the wire --- */
+/* --- events of the connection --- */
 
 static void on_connected(void *ctx)
 {
 	struct link *l = ctx;
 
 	lifecycle_connected(&l->life);
-	if (wire_is_proxied(l->wire) && !l->settings->server.tls)
+	if (conn_is_proxied(l->conn) && !l->settings->server.tls)
 		log_warn("tunnel.clear server=%s: without TLS the proxy can read the token",
 			 l->settings->server.shown);
-	l->handshake = handshake_new(l->settings);
-	handshake_write(l->handshake, &l->request);
+	l->handshake = link_handshake_new(l->settings);
+	link_handshake_write(l->handshake, &l->request);
 	outgoing_start(&l->outgoing, buf_first(&l->request), buf_bytes(&l->request));
 	flush(l);
 }
@@ -371,7 +372,7 @@ static void on_failed(void *ctx)
 {
 	struct link *l = ctx;
 
-	set_end_shown(l, 0, false, wire_why(l->wire));
+	set_end_shown(l, 0, false, conn_why(l->conn));
 	end_connection(l);
 }
 
@@ -379,20 +380,20 @@ static void on_ready(void *ctx)
 {
 	struct link *l = ctx;
 
-	if (read_wire(l)) {
+	if (read_conn(l)) {
 		flush(l);
 		arm(l);
 	}
 }
 
-static const struct wire_events wire_events = {on_connected, on_failed, on_ready};
+static const struct conn_events conn_events = {on_connected, on_failed, on_ready};
 
 static void connect_now(struct link *l)
 {
 	log_debug("tunnel.connect server=%s", l->settings->server.shown);
 	l->ended = l->more = l->broken = false;
 	outgoing_reset(&l->outgoing);
-	l->wire = wire_open(l->wires, &wire_events, l);
+	l->conn = conn_open(l->conns, &conn_events, l);
 }
 
 /* --- turns of the loop --- */
@@ -419,9 +420,9 @@ static void on_turn(uv_prepare_t *prepare)
 	struct link *l = prepare->data;
 
 	uv_idle_stop(&l->again);
-	if ((l->more || l->broken) && l->wire != NULL && !read_wire(l))
+	if ((l->more || l->broken) && l->conn != NULL && !read_conn(l))
 		return;
-	if (l->broken && !l->more && l->wire != NULL) {
+	if (l->broken && !l->more && l->conn != NULL) {
 		end_by_wire(l);
 		return;
 	}
@@ -436,10 +437,10 @@ static void end_by_time(struct link *l)
 {
 	switch (l->life.state) {
 	case LIFECYCLE_SHAKING:
-		(void)handshake_end(l->handshake);
-		set_end_shown(l, handshake_status(l->handshake), true,
-			      handshake_status(l->handshake) != 0
-				      ? handshake_why(l->handshake)
+		(void)link_handshake_end(l->handshake);
+		set_end_shown(l, link_handshake_status(l->handshake), true,
+			      link_handshake_status(l->handshake) != 0
+				      ? link_handshake_why(l->handshake)
 				      : "the server did not respond to the handshake within 20 s");
 		break;
 	case LIFECYCLE_GREETING:
@@ -502,19 +503,19 @@ static void on_timer(uv_timer_t *timer)
 
 /* --- start and end --- */
 
-struct link *link_new(uv_loop_t *loop, const struct settings *settings, struct origin *origin,
+struct link *link_new(uv_loop_t *loop, const struct settings *settings, struct fetch_engine *engine,
 		      void (*on_over)(void *ctx, int exit_code), void *ctx)
 {
 	struct link *l = xcalloc(1, sizeof *l);
 
 	l->loop = loop;
 	l->settings = settings;
-	l->origin = origin;
+	l->engine = engine;
 	l->on_over = on_over;
 	l->ctx = ctx;
 	l->in = xmalloc(READ_BYTES);
 	outgoing_init(&l->outgoing);
-	l->wires = wires_new_to_server(loop, settings);
+	l->conns = conns_new_to_server(loop, settings);
 	l->suspended_ms = suspended_ms();
 	CHECK(uv_timer_init(loop, &l->timer) == 0 && uv_prepare_init(loop, &l->turn) == 0 &&
 	      uv_idle_init(loop, &l->again) == 0);
@@ -558,7 +559,7 @@ void link_destroy(struct link **lp)
 	if (l == NULL)
 		return;
 	drop_connection(l);
-	wires_destroy(&l->wires);
+	conns_destroy(&l->conns);
 	l->open_handles = 3;
 	uv_close((uv_handle_t *)&l->timer, handle_closed);
 	uv_close((uv_handle_t *)&l->turn, handle_closed);

@@ -1,11 +1,11 @@
 /* client/main.c - pipegate-client: options, then the loop with the link to the broker and the way to the
  * local app. A request comes in at link.c, is a stream in v2.c (or a message in v1.c), and goes to the
- * app by origin.c. */
+ * app by fetch.c. */
 #include "client/link.h"
-#include "client/origin.h"
+#include "client/fetch.h"
 #include "client/settings.h"
 #include "client/v1.h"
-#include "client/wire.h"
+#include "client/conn.h"
 #include "common/cli.h"
 #include "common/log.h"
 
@@ -42,7 +42,7 @@ static const char usage[] =
 struct client {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt;
-	struct origin *origin;
+	struct fetch_engine *engine;
 	struct link *link;
 	bool told_to_stop;
 	int exit_code;
@@ -51,7 +51,7 @@ struct client {
 static void print_version(void)
 {
 	printf("pipegate-client %s (libcurl %s, libuv %s, jansson %s)\n", PIPEGATE_VERSION,
-	       wire_library_version(), uv_version_string(), v1_library_version());
+	       conn_library_version(), uv_version_string(), v1_library_version());
 }
 
 /* -1: go on. Otherwise the exit code. */
@@ -169,8 +169,8 @@ static int run(const struct settings *settings)
 	signal(SIGPIPE, SIG_IGN);
 	cli_raise_descriptor_limit();
 	CHECK(uv_loop_init(&c.loop) == 0);
-	c.origin = origin_new(&c.loop, settings);
-	c.link = link_new(&c.loop, settings, c.origin, on_over, &c);
+	c.engine = fetch_engine_new(&c.loop, settings);
+	c.link = link_new(&c.loop, settings, c.engine, on_over, &c);
 	watch_signal(&c, &c.term, SIGTERM);
 	watch_signal(&c, &c.interrupt, SIGINT);
 	if (c.link != NULL)
@@ -179,7 +179,7 @@ static int run(const struct settings *settings)
 	uv_close((uv_handle_t *)&c.term, NULL);
 	uv_close((uv_handle_t *)&c.interrupt, NULL);
 	link_destroy(&c.link);
-	origin_destroy(&c.origin);
+	fetch_engine_destroy(&c.engine);
 	for (int i = 0; i < 3; i++)
 		uv_run(&c.loop, UV_RUN_NOWAIT);
 	if (uv_loop_close(&c.loop) != 0)

@@ -1,7 +1,7 @@
 /* client/outgoing.c - see outgoing.h. */
 #include "client/outgoing.h"
 
-#include "client/message.h"
+#include "common/wsframe.h"
 #include "common/bytes.h"
 #include "common/id.h"
 
@@ -14,7 +14,7 @@ enum {
 
 void outgoing_init(struct outgoing *o)
 {
-	*o = (struct outgoing){.room = xmalloc(MESSAGE_HEAD_BYTES + SESSION_PULL_BYTES)};
+	*o = (struct outgoing){.room = xmalloc(WSFRAME_HEAD_BYTES + SESSION_PULL_BYTES)};
 }
 
 void outgoing_fini(struct outgoing *o)
@@ -62,11 +62,11 @@ void outgoing_close(struct outgoing *o, int code, const void *reason, size_t byt
 
 static void put_control(struct outgoing *o, uint8_t opcode, const void *payload, size_t bytes)
 {
-	uint8_t key[MESSAGE_KEY_BYTES];
+	uint8_t key[WSFRAME_KEY_BYTES];
 
 	id_random(key, sizeof key);
 	o->rest = o->room;
-	o->rest_bytes = message_control(o->room, opcode, payload, bytes, key);
+	o->rest_bytes = wsframe_write_control(o->room, opcode, payload, bytes, key);
 }
 
 static bool put_due_control(struct outgoing *o)
@@ -90,8 +90,8 @@ static bool put_due_control(struct outgoing *o)
 /* Makes the next frame. False: there is none. */
 static bool put_frame(struct outgoing *o, const struct session_kind *kind, void *session)
 {
-	struct message_piece piece = {0};
-	uint8_t key[MESSAGE_KEY_BYTES];
+	struct wsframe_piece piece = {0};
+	uint8_t key[WSFRAME_KEY_BYTES];
 	size_t bytes;
 
 	if (session == NULL || o->close_sent)
@@ -99,23 +99,23 @@ static bool put_frame(struct outgoing *o, const struct session_kind *kind, void 
 	if (put_due_control(o))
 		return true;
 	piece.text = kind->text;
-	bytes = kind->pull(session, o->room + MESSAGE_HEAD_BYTES, &piece.first, &piece.final);
+	bytes = kind->pull(session, o->room + WSFRAME_HEAD_BYTES, &piece.first, &piece.final);
 	if (bytes == 0)
 		return false;
 	id_random(key, sizeof key);
-	o->rest = message_frame(o->room + MESSAGE_HEAD_BYTES, bytes, &piece, key, &o->rest_bytes);
+	o->rest = wsframe_write(o->room + WSFRAME_HEAD_BYTES, bytes, &piece, key, &o->rest_bytes);
 	return true;
 }
 
 /* DONE, BLOCKED or BROKEN. */
-static enum outgoing_state send_rest(struct outgoing *o, struct wire *wire, bool *progress)
+static enum outgoing_state send_rest(struct outgoing *o, struct conn *conn, bool *progress)
 {
 	while (o->rest_bytes > 0) {
-		ssize_t sent = wire_write(wire, o->rest, o->rest_bytes);
+		ssize_t sent = conn_write(conn, o->rest, o->rest_bytes);
 		if (sent < 0)
 			return OUTGOING_BROKEN;
 		*progress = *progress || (sent > 0 && o->blocked);
-		o->blocked = sent == WIRE_WAIT;
+		o->blocked = sent == CONN_WAIT;
 		if (o->blocked)
 			return OUTGOING_BLOCKED;
 		o->rest += sent;
@@ -124,17 +124,17 @@ static enum outgoing_state send_rest(struct outgoing *o, struct wire *wire, bool
 	return OUTGOING_DONE;
 }
 
-enum outgoing_state outgoing_flush(struct outgoing *o, struct wire *wire,
+enum outgoing_state outgoing_flush(struct outgoing *o, struct conn *conn,
 				   const struct session_kind *kind, void *session, bool *progress)
 {
-	enum outgoing_state state = send_rest(o, wire, progress);
+	enum outgoing_state state = send_rest(o, conn, progress);
 
 	for (int i = 0; state == OUTGOING_DONE; i++) {
 		if (i == FRAMES_PER_TURN)
 			return OUTGOING_MORE;
 		if (!put_frame(o, kind, session))
 			return OUTGOING_DONE;
-		state = send_rest(o, wire, progress);
+		state = send_rest(o, conn, progress);
 	}
 	return state;
 }

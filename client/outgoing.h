@@ -5,7 +5,7 @@
 
 #include "client/session.h"
 #include "client/websocket.h"
-#include "client/wire.h"
+#include "client/conn.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ struct outgoing {
 enum outgoing_state {
 	OUTGOING_DONE,	  /* nothing is left to send */
 	OUTGOING_MORE,	  /* a bound ended the turn */
-	OUTGOING_BLOCKED, /* until the wire can be written */
+	OUTGOING_BLOCKED, /* until the connection can be written */
 	OUTGOING_BROKEN,  /* nothing goes out ever again; there may be something to read */
 };
 
@@ -45,7 +45,7 @@ void outgoing_pong(struct outgoing *o, const void *payload, size_t bytes);
 void outgoing_close(struct outgoing *o, int code, const void *reason, size_t bytes);
 
 /* `session` NULL: there is none yet. *progress: the peer took something after the kernel had been full. */
-enum outgoing_state outgoing_flush(struct outgoing *o, struct wire *wire,
+enum outgoing_state outgoing_flush(struct outgoing *o, struct conn *conn,
 				   const struct session_kind *kind, void *session, bool *progress);
 
 static inline bool outgoing_is_closing(const struct outgoing *o)

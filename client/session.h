@@ -3,7 +3,7 @@
 #ifndef PIPEGATE_SESSION_H
 #define PIPEGATE_SESSION_H
 
-#include "client/origin.h"
+#include "client/fetch.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,9 +21,9 @@ struct session_kind {
 	const char *name;
 	size_t max_message_bytes; /* a larger one closes the tunnel with 1009 */
 	bool text;
-	void *(*open)(struct origin *origin, const struct session_socket *socket);
+	void *(*open)(struct fetch_engine *engine, const struct session_socket *socket);
 	void (*receive)(void *session, const uint8_t *data, size_t bytes); /* a whole message */
-	/* The next piece for the wire, and whether it is the first and the last of its message. 0: none. */
+	/* The next piece for the connection, and whether it is the first and the last of its message. 0: none. */
 	size_t (*pull)(void *session, uint8_t *out, bool *first, bool *final);
 	void (*settle)(void *session); /* once per turn of the loop, before pull() */
 	bool (*is_unsettled)(

@@ -1,4 +1,4 @@
-/* client/url.h - Splitting the two URLs of the command line. With answer.c the only file of the client that includes
+/* client/url.h - Splitting the two URLs of the command line. With response_parser.c the only file of the client that includes
  * http_parser.h. */
 #ifndef PIPEGATE_URL_H
 #define PIPEGATE_URL_H

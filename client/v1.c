@@ -38,7 +38,7 @@ struct call {
 TAILQ_HEAD(call_list, call);
 
 struct v1 {
-	struct origin *origin;
+	struct fetch_engine *engine;
 	struct call_list running, done;
 	size_t call_count, waiting_count, too_large_count;
 	size_t held_bytes; /* of the bodies of requests and responses of all calls */
@@ -203,7 +203,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 	v->held_bytes += c->request.body_bytes;
 	TAILQ_INSERT_TAIL(&v->running, c, link);
 	if (refusal == FAIL_NONE) {
-		c->fetch = fetch_start(v->origin, c->request.head.data, c->request.head.bytes,
+		c->fetch = fetch_start(v->engine, c->request.head.data, c->request.head.bytes,
 				       c->request.body_bytes > 0 ? FETCH_BODY : FETCH_NO_BODY,
 				       &events, c, &refusal);
 	}
@@ -215,7 +215,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 
 /* --- the answer --- */
 
-static int answer_status(const struct call *c)
+static int response_parser_status(const struct call *c)
 {
 	int status = head_status(c);
 
@@ -229,7 +229,7 @@ static void put_answer(struct buf *out, const struct call *c)
 	static const struct head none;
 	struct v1_response r = {
 		.correlation_id = c->request.correlation_id,
-		.status = answer_status(c),
+		.status = response_parser_status(c),
 		.head = &none,
 	};
 
@@ -287,12 +287,12 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 
 /* --- start and end --- */
 
-static void *open_session(struct origin *origin, const struct session_socket *socket)
+static void *open_session(struct fetch_engine *engine, const struct session_socket *socket)
 {
 	struct v1 *v = xcalloc(1, sizeof *v);
 
 	(void)socket; /* nothing that the server may say is worth the tunnel */
-	v->origin = origin;
+	v->engine = engine;
 	TAILQ_INIT(&v->running);
 	TAILQ_INIT(&v->done);
 	return v;

@@ -3,9 +3,9 @@
  * A stream joins one exchange of the broker's to one fetch at the local app. Both bodies are bounded by
  * their windows: `up` holds at most what we granted, `down` stops the fetch at DOWN_BUFFER_BYTES or more. Events
  * of fetches and frames only mark streams; settle() resumes fetches and pull() writes frames and frees. */
-#include "client/request.h"
+#include "client/request_writer.h"
 #include "client/session.h"
-#include "client/upgrade.h"
+#include "client/app_websocket.h"
 #include "common/buf.h"
 #include "common/bytes.h"
 #include "common/frame.h"
@@ -36,8 +36,8 @@ struct stream {
 	UT_hash_handle hh; /* v2->streams */
 	uint32_t id;
 	struct v2 *v2;
-	struct fetch *fetch;	 /* one of the two; both NULL: over */
-	struct upgrade *upgrade; /* a caller's WebSocket */
+	struct fetch *fetch;	       /* one of the two; both NULL: over */
+	struct app_websocket *upgrade; /* a caller's WebSocket */
 
 	struct buf up; /* request body: came, not yet sent to the app */
 	bool up_end;
@@ -63,7 +63,7 @@ struct stream {
 TAILQ_HEAD(stream_list, stream);
 
 struct v2 {
-	struct origin *origin;
+	struct fetch_engine *engine;
 	struct session_socket socket;
 	struct stream *streams;
 	struct stream_list ready, resuming;
@@ -131,7 +131,7 @@ static void stream_free(struct stream *s)
 	struct v2 *v = s->v2;
 
 	fetch_cancel(&s->fetch);
-	upgrade_cancel(&s->upgrade);
+	app_websocket_cancel(&s->upgrade);
 	unready(s);
 	if (s->resuming)
 		TAILQ_REMOVE(&v->resuming, s, resume_link);
@@ -318,7 +318,7 @@ static void let_go_on(struct stream *s)
 	if (s->fetch != NULL)
 		fetch_resume(s->fetch, body, data);
 	else if (s->upgrade != NULL)
-		upgrade_resume(s->upgrade, body, data);
+		app_websocket_resume(s->upgrade, body, data);
 }
 
 static void settle(void *session)
@@ -372,7 +372,7 @@ static bool keep_up(struct stream *s, const uint8_t *data, size_t bytes)
 	}
 	bool maybe_delivered = s->fetch != NULL || s->upgrade != NULL;
 	fetch_cancel(&s->fetch);
-	upgrade_cancel(&s->upgrade);
+	app_websocket_cancel(&s->upgrade);
 	on_end(s, FAIL_OVERLOADED, maybe_delivered);
 	return false;
 }
@@ -418,10 +418,10 @@ static void on_open(struct v2 *v, const struct frame *f)
 		return;
 	bool has_body = body_bytes > 0 || !s->up_end;
 	enum fail why = FAIL_BAD_REQUEST;
-	if (request_is_upgrade(head, head_bytes))
-		s->upgrade = upgrade_start(v->origin, head, head_bytes, &events, s, &why);
+	if (request_writer_is_upgrade(head, head_bytes))
+		s->upgrade = app_websocket_start(v->engine, head, head_bytes, &events, s, &why);
 	else
-		s->fetch = fetch_start(v->origin, head, head_bytes,
+		s->fetch = fetch_start(v->engine, head, head_bytes,
 				       has_body ? FETCH_BODY : FETCH_NO_BODY, &events, s, &why);
 	if (s->fetch == NULL && s->upgrade == NULL)
 		on_end(s, why, false);
@@ -503,13 +503,13 @@ static const char *instance(void)
 	return hex;
 }
 
-static void *open_session(struct origin *origin, const struct session_socket *socket)
+static void *open_session(struct fetch_engine *engine, const struct session_socket *socket)
 {
 	struct v2 *v = xcalloc(1, sizeof *v);
 	struct head hello = {0};
 	char number[24];
 
-	v->origin = origin;
+	v->engine = engine;
 	v->socket = *socket;
 	v->peer_window_bytes = FRAME_WINDOW_BYTES;
 	TAILQ_INIT(&v->ready);

@@ -4,7 +4,7 @@
 
 #include "client/session.h"
 #include "common/http.h"
-#include "tests/fuzz/origin_stub.h"
+#include "tests/fuzz/fetch_stub.h"
 
 #include <jansson.h>
 

@@ -4,7 +4,7 @@
 
 #include "common/frame.h"
 #include "common/head.h"
-#include "tests/fuzz/origin_stub.h"
+#include "tests/fuzz/fetch_stub.h"
 
 static int closed_code;
 

@@ -1,7 +1,7 @@
 /* Protocol v1 at the client: what is a request, and what comes back. */
 #include "client/session.h"
 #include "client/v1.h"
-#include "tests/fuzz/origin_stub.h"
+#include "tests/fuzz/fetch_stub.h"
 
 #include <jansson.h>
 #include <setjmp.h>

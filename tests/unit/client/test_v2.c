@@ -2,7 +2,7 @@
 #include "client/session.h"
 #include "common/frame.h"
 #include "common/head.h"
-#include "tests/fuzz/origin_stub.h"
+#include "tests/fuzz/fetch_stub.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -312,7 +312,7 @@ static void test_upgrade(void **state)
 	(void)state;
 	receive_open(2, 0, 0, "websocket");
 	assert_int_equal(sent(FRAME_RESET).frames, 0);
-	assert_int_equal(stub_fetch_count, 1); /* at the stand-in for client/upgrade.c */
+	assert_int_equal(stub_fetch_count, 1); /* at the stand-in for client/app_websocket.c */
 	stub_answer_head(stub_fetch(0));
 	assert_int_equal(sent(FRAME_HEAD).frames, 1);
 	receive(FRAME_RESET, 0, 2, "\xf\1", 2);

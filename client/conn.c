@@ -1,9 +1,9 @@
-/* client/wire.c - see wire.h.
+/* client/conn.c - see conn.h.
  *
  * libcurl connects. Of a connection without TLS the descriptor is ours from then on, libcurl's handle is gone; with
  * TLS the handle stays, and bytes go through it. libcurl names the sockets that it wants watched meanwhile; each
- * has a `watch`, which ends before the wire's own begins: libuv allows one for a descriptor. */
-#include "client/wire.h"
+ * has a `watch`, which ends before the connection's own begins: libuv allows one for a descriptor. */
+#include "client/conn.h"
 
 #include "common/cli.h"
 #include "common/log.h"
@@ -30,7 +30,7 @@ enum {
 	ADDRESS_BYTES = 80,
 };
 
-struct wires {
+struct conns {
 	uv_loop_t *loop;
 	CURLM *multi;
 	uv_timer_t timer;
@@ -42,9 +42,9 @@ struct wires {
 	bool insecure;
 };
 
-struct wire {
-	struct wires *all;
-	const struct wire_events *events;
+struct conn {
+	struct conns *all;
+	const struct conn_events *events;
 	void *ctx;
 	CURL *easy; /* while it connects, and with TLS */
 	int fd;	    /* -1: not connected */
@@ -63,14 +63,14 @@ struct wire {
 
 /* --- bytes --- */
 
-static ssize_t broken(struct wire *w, int by)
+static ssize_t broken(struct conn *w, int by)
 {
 	if (w->broken_by == 0)
 		w->broken_by = by;
-	return WIRE_BROKEN;
+	return CONN_BROKEN;
 }
 
-static int os_error(const struct wire *w)
+static int os_error(const struct conn *w)
 {
 	long number = 0;
 
@@ -78,26 +78,26 @@ static int os_error(const struct wire *w)
 	return (int)number;
 }
 
-static ssize_t read_tls(struct wire *w, void *out, size_t bytes)
+static ssize_t read_tls(struct conn *w, void *out, size_t bytes)
 {
 	size_t got = 0;
 	CURLcode result = curl_easy_recv(w->easy, out, bytes, &got);
 
 	if (result == CURLE_AGAIN)
-		return WIRE_WAIT;
+		return CONN_WAIT;
 	if (result != CURLE_OK)
 		return broken(w, os_error(w));
-	return got > 0 ? (ssize_t)got : WIRE_END;
+	return got > 0 ? (ssize_t)got : CONN_END;
 }
 
-ssize_t wire_read(struct wire *w, void *out, size_t bytes)
+ssize_t conn_read(struct conn *w, void *out, size_t bytes)
 {
 	ssize_t got;
 
 	if (w->easy != NULL)
 		return read_tls(w, out, bytes);
 	if (w->drained)
-		return WIRE_WAIT;
+		return CONN_WAIT;
 	do {
 		got = recv(w->fd, out, bytes, MSG_DONTWAIT);
 	} while (got < 0 && errno == EINTR);
@@ -105,12 +105,12 @@ ssize_t wire_read(struct wire *w, void *out, size_t bytes)
 	if (got > 0)
 		return got;
 	if (got < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? WIRE_WAIT : broken(w, errno);
-	return w->reset ? WIRE_BROKEN : WIRE_END;
+		return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_WAIT : broken(w, errno);
+	return w->reset ? CONN_BROKEN : CONN_END;
 }
 
 /* OpenSSL wants bytes that had to wait to come from the same place again. */
-static ssize_t write_tls(struct wire *w, const void *data, size_t bytes)
+static ssize_t write_tls(struct conn *w, const void *data, size_t bytes)
 {
 	size_t sent = 0;
 
@@ -122,12 +122,12 @@ static ssize_t write_tls(struct wire *w, const void *data, size_t bytes)
 	}
 	CURLcode result = curl_easy_send(w->easy, w->tls_piece, w->tls_bytes, &sent);
 	if (result == CURLE_AGAIN)
-		return WIRE_WAIT;
+		return CONN_WAIT;
 	w->tls_bytes = 0;
 	return result == CURLE_OK ? (ssize_t)sent : broken(w, os_error(w));
 }
 
-ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
+ssize_t conn_write(struct conn *w, const void *data, size_t bytes)
 {
 	ssize_t sent;
 
@@ -139,35 +139,35 @@ ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
 	if (sent >= 0)
 		return sent;
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
-		return WIRE_WAIT;
+		return CONN_WAIT;
 	/* The kernel tells an error once. EPIPE comes after the app's proper end, or after an earlier error. */
 	w->reset = w->reset || errno != EPIPE;
 	w->drained = false;
 	return broken(w, errno);
 }
 
-bool wire_end_writing(struct wire *w)
+bool conn_end_writing(struct conn *w)
 {
 	/* TLS has its own word for it, which libcurl cannot say. */
 	return w->easy == NULL && shutdown(w->fd, SHUT_WR) == 0;
 }
 
-bool wire_is_quiet(struct wire *w)
+bool conn_is_quiet(struct conn *w)
 {
 	char byte;
 
 	if (w->easy !=
 	    NULL) /* libcurl or OpenSSL may hold bytes; a session ticket is none of the app's */
-		return read_tls(w, &byte, 1) == WIRE_WAIT;
+		return read_tls(w, &byte, 1) == CONN_WAIT;
 	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 	       (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 /* --- readiness --- */
 
-static void on_wire(uv_poll_t *poll, int status, int events)
+static void on_conn(uv_poll_t *poll, int status, int events)
 {
-	struct wire *w = poll->data;
+	struct conn *w = poll->data;
 
 	(void)events;
 	if (status < 0)
@@ -177,7 +177,7 @@ static void on_wire(uv_poll_t *poll, int status, int events)
 	w->events->ready(w->ctx);
 }
 
-void wire_watch(struct wire *w, bool read, bool write)
+void conn_watch(struct conn *w, bool read, bool write)
 {
 	int wanted = (read ? UV_READABLE : 0) | (write ? UV_WRITABLE : 0);
 
@@ -185,14 +185,14 @@ void wire_watch(struct wire *w, bool read, bool write)
 		return;
 	w->watched = wanted;
 	if (wanted != 0)
-		uv_poll_start(&w->poll, wanted, on_wire);
+		uv_poll_start(&w->poll, wanted, on_conn);
 	else
 		uv_poll_stop(&w->poll);
 }
 
 /* --- begin and end --- */
 
-static void end_easy(struct wire *w)
+static void end_easy(struct conn *w)
 {
 	if (w->easy == NULL)
 		return;
@@ -201,7 +201,7 @@ static void end_easy(struct wire *w)
 	w->easy = NULL;
 }
 
-static void wire_free(struct wire *w)
+static void conn_free(struct conn *w)
 {
 	free(w->tls_piece);
 	free(w);
@@ -209,12 +209,12 @@ static void wire_free(struct wire *w)
 
 static void poll_closed(uv_handle_t *handle)
 {
-	wire_free(handle->data);
+	conn_free(handle->data);
 }
 
-void wire_close(struct wire **wp)
+void conn_close(struct conn **wp)
 {
-	struct wire *w = *wp;
+	struct conn *w = *wp;
 
 	*wp = NULL;
 	if (w == NULL)
@@ -227,7 +227,7 @@ void wire_close(struct wire **wp)
 	if (owned)
 		close(w->fd);
 	if (!polled)
-		wire_free(w);
+		conn_free(w);
 }
 
 static void set_socket_options(int fd)
@@ -239,7 +239,7 @@ static void set_socket_options(int fd)
 }
 
 /* Makes the connection ours. False: there is none. */
-static bool take_descriptor(struct wire *w)
+static bool take_descriptor(struct conn *w)
 {
 	curl_socket_t active = CURL_SOCKET_BAD;
 	int fd;
@@ -264,7 +264,7 @@ static bool take_descriptor(struct wire *w)
 	return false;
 }
 
-static void read_address(struct wire *w)
+static void read_address(struct conn *w)
 {
 	char *ip = NULL;
 	long port = 0, proxy_status = 0;
@@ -279,7 +279,7 @@ static void read_address(struct wire *w)
 }
 
 /* libcurl's words, and those of the system where libcurl has none. */
-static void explain(struct wire *w, CURLcode result)
+static void explain(struct conn *w, CURLcode result)
 {
 	char text[CURL_ERROR_SIZE + 160], known[128] = "";
 	int number = os_error(w);
@@ -293,7 +293,7 @@ static void explain(struct wire *w, CURLcode result)
 }
 
 /* An attempt is over. */
-static void connected(struct wire *w, CURLcode result)
+static void connected(struct conn *w, CURLcode result)
 {
 	read_address(w);
 	if (result == CURLE_OK && take_descriptor(w)) {
@@ -306,9 +306,9 @@ static void connected(struct wire *w, CURLcode result)
 	w->events->failed(w->ctx);
 }
 
-static void set_options(struct wire *w)
+static void set_options(struct conn *w)
 {
-	const struct wires *all = w->all;
+	const struct conns *all = w->all;
 	CURL *e = w->easy;
 
 	curl_easy_setopt(e, CURLOPT_URL, all->url);
@@ -337,9 +337,9 @@ static void set_options(struct wire *w)
 	}
 }
 
-struct wire *wire_open(struct wires *all, const struct wire_events *events, void *ctx)
+struct conn *conn_open(struct conns *all, const struct conn_events *events, void *ctx)
 {
-	struct wire *w = xcalloc(1, sizeof *w);
+	struct conn *w = xcalloc(1, sizeof *w);
 
 	w->all = all;
 	w->events = events;
@@ -353,7 +353,7 @@ struct wire *wire_open(struct wires *all, const struct wire_events *events, void
 	return w;
 }
 
-void wire_hand_over(struct wire *w, const struct wire_events *events, void *ctx)
+void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx)
 {
 	w->events = events;
 	w->ctx = ctx;
@@ -364,19 +364,19 @@ void wire_hand_over(struct wire *w, const struct wire_events *events, void *ctx)
 /* One socket of libcurl's that it wants watched. */
 struct watch {
 	uv_poll_t poll;
-	struct wires *all;
+	struct conns *all;
 	curl_socket_t fd;
 	int events;
 };
 
-static void act(struct wires *all, curl_socket_t fd, int what)
+static void act(struct conns *all, curl_socket_t fd, int what)
 {
 	CURLMsg *m;
 	int running, left;
 
 	curl_multi_socket_action(all->multi, fd, what, &running);
 	while ((m = curl_multi_info_read(all->multi, &left)) != NULL) {
-		struct wire *w = NULL;
+		struct conn *w = NULL;
 		CURLcode result = m->data.result;
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&w);
 		if (m->msg == CURLMSG_DONE)
@@ -407,7 +407,7 @@ static void watch_closed(uv_handle_t *handle)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_data)
 {
-	struct wires *all = arg;
+	struct conns *all = arg;
 	struct watch *w = socket_data;
 
 	(void)easy;
@@ -440,7 +440,7 @@ static void on_timer(uv_timer_t *timer)
 
 static int on_timeout_wanted(CURLM *multi, long timeout_ms, void *arg)
 {
-	struct wires *all = arg;
+	struct conns *all = arg;
 
 	(void)multi;
 	if (timeout_ms < 0)
@@ -450,9 +450,9 @@ static int on_timeout_wanted(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-static struct wires *make_wires(uv_loop_t *loop, const char *scheme, const char *authority)
+static struct conns *make_wires(uv_loop_t *loop, const char *scheme, const char *authority)
 {
-	struct wires *all = xcalloc(1, sizeof *all);
+	struct conns *all = xcalloc(1, sizeof *all);
 	size_t url_bytes = strlen(scheme) + strlen(authority) + 5;
 
 	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
@@ -471,11 +471,11 @@ static struct wires *make_wires(uv_loop_t *loop, const char *scheme, const char 
 	return all;
 }
 
-struct wires *wires_new(uv_loop_t *loop, const struct settings *settings)
+struct conns *conns_new(uv_loop_t *loop, const struct settings *settings)
 {
 	const struct target *t = &settings->target;
 	bool tls = strncmp(t->origin, "https:", 6) == 0;
-	struct wires *all = make_wires(loop, tls ? "https" : "http", t->authority);
+	struct conns *all = make_wires(loop, tls ? "https" : "http", t->authority);
 
 	all->unix_path = t->unix_path;
 	all->ca_file = settings->target_ca_file;
@@ -484,10 +484,10 @@ struct wires *wires_new(uv_loop_t *loop, const struct settings *settings)
 	return all;
 }
 
-struct wires *wires_new_to_server(uv_loop_t *loop, const struct settings *settings)
+struct conns *conns_new_to_server(uv_loop_t *loop, const struct settings *settings)
 {
 	const struct server *s = &settings->server;
-	struct wires *all = make_wires(loop, s->tls ? "https" : "http", s->url.authority);
+	struct conns *all = make_wires(loop, s->tls ? "https" : "http", s->url.authority);
 
 	all->to_server = true;
 	all->ca_file = settings->ca_file;
@@ -498,15 +498,15 @@ struct wires *wires_new_to_server(uv_loop_t *loop, const struct settings *settin
 
 static void timer_closed(uv_handle_t *handle)
 {
-	struct wires *all = handle->data;
+	struct conns *all = handle->data;
 
 	free(all->url);
 	free(all);
 }
 
-void wires_destroy(struct wires **wp)
+void conns_destroy(struct conns **wp)
 {
-	struct wires *all = *wp;
+	struct conns *all = *wp;
 
 	*wp = NULL;
 	if (all == NULL)
@@ -518,24 +518,24 @@ void wires_destroy(struct wires **wp)
 
 /* --- what it says of itself --- */
 
-const char *wire_why(struct wire *w)
+const char *conn_why(struct conn *w)
 {
 	if (*w->why == '\0' && w->broken_by != 0)
 		snprintf(w->why, sizeof w->why, "%s", strerror(w->broken_by));
 	return w->why;
 }
 
-const char *wire_address(const struct wire *w)
+const char *conn_address(const struct conn *w)
 {
 	return w->address;
 }
 
-bool wire_is_proxied(const struct wire *w)
+bool conn_is_proxied(const struct conn *w)
 {
 	return w->proxied;
 }
 
-const char *wire_library_version(void)
+const char *conn_library_version(void)
 {
 	return curl_version_info(CURLVERSION_NOW)->version;
 }

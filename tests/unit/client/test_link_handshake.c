@@ -1,5 +1,5 @@
 /* The opening handshake: what is sent, and what becomes of each response. */
-#include "client/handshake.h"
+#include "client/link_handshake.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,11 +17,11 @@ static struct settings settings = {
 	.token = token,
 };
 
-static char *request_of(struct handshake *h)
+static char *request_of(struct link_handshake *h)
 {
 	struct buf out = {0};
 
-	handshake_write(h, &out);
+	link_handshake_write(h, &out);
 	char *text = strndup((const char *)buf_first(&out), buf_bytes(&out));
 	assert_non_null(text);
 	buf_fini(&out);
@@ -30,7 +30,8 @@ static char *request_of(struct handshake *h)
 
 static void test_request(void **state)
 {
-	struct handshake *h = handshake_new(&settings), *other = handshake_new(&settings);
+	struct link_handshake *h = link_handshake_new(&settings),
+			      *other = link_handshake_new(&settings);
 	char *text = request_of(h), *second = request_of(other);
 
 	(void)state;
@@ -41,24 +42,24 @@ static void test_request(void **state)
 	assert_string_not_equal(text, second); /* the key */
 	free(text);
 	free(second);
-	handshake_destroy(&h);
-	handshake_destroy(&other);
+	link_handshake_destroy(&h);
+	link_handshake_destroy(&other);
 }
 
 /* In pieces, then the end of the connection. *left: bytes behind what was consumed. */
-static enum handshake_state respond(struct handshake *h, const char *text, size_t piece_bytes,
-				    size_t *left)
+static enum link_handshake_state respond(struct link_handshake *h, const char *text,
+					 size_t piece_bytes, size_t *left)
 {
-	enum handshake_state state = HANDSHAKE_GOING;
+	enum link_handshake_state state = HANDSHAKE_GOING;
 	size_t bytes = strlen(text), used;
 
 	*left = bytes;
 	for (size_t i = 0; i < bytes && state == HANDSHAKE_GOING; i += piece_bytes) {
 		size_t count = bytes - i < piece_bytes ? bytes - i : piece_bytes;
-		state = handshake_take(h, text + i, count, &used);
+		state = link_handshake_take(h, text + i, count, &used);
 		*left = bytes - i - used;
 	}
-	return state == HANDSHAKE_GOING ? handshake_end(h) : state;
+	return state == HANDSHAKE_GOING ? link_handshake_end(h) : state;
 }
 
 #define SWITCH "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -97,15 +98,15 @@ static void test_failures(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		for (size_t piece = 1; piece < 200; piece += 19) {
-			struct handshake *h = handshake_new(&settings);
+			struct link_handshake *h = link_handshake_new(&settings);
 			size_t left;
 			assert_int_equal(respond(h, rows[i].response, piece, &left),
 					 HANDSHAKE_FAILED);
-			if (strstr(handshake_why(h), rows[i].why) == NULL ||
-			    handshake_status(h) != rows[i].status)
-				fail_msg("row %zu: %d %s", i, handshake_status(h),
-					 handshake_why(h));
-			handshake_destroy(&h);
+			if (strstr(link_handshake_why(h), rows[i].why) == NULL ||
+			    link_handshake_status(h) != rows[i].status)
+				fail_msg("row %zu: %d %s", i, link_handshake_status(h),
+					 link_handshake_why(h));
+			link_handshake_destroy(&h);
 		}
 	}
 }
@@ -115,27 +116,27 @@ static void test_bounds(void **state)
 {
 	static char block[4096];
 	size_t used, total = 0;
-	enum handshake_state last = HANDSHAKE_GOING;
-	struct handshake *h = handshake_new(&settings);
+	enum link_handshake_state last = HANDSHAKE_GOING;
+	struct link_handshake *h = link_handshake_new(&settings);
 
 	(void)state;
 	for (size_t i = 0; i < sizeof block; i++)
 		block[i] = "HTTP/1.1 103 E\r\n\r\n"[i % 18];
 	while (last == HANDSHAKE_GOING && total < 1 << 20) {
-		last = handshake_take(h, block, sizeof block / 18 * 18, &used);
+		last = link_handshake_take(h, block, sizeof block / 18 * 18, &used);
 		total += used;
 	}
 	assert_int_equal(last, HANDSHAKE_FAILED);
 	assert_true(total < 200 * 1024);
-	handshake_destroy(&h);
+	link_handshake_destroy(&h);
 
-	h = handshake_new(&settings);
-	last = handshake_take(h, "HTTP/1.1 404 X\r\n\r\n", 18, &used);
+	h = link_handshake_new(&settings);
+	last = link_handshake_take(h, "HTTP/1.1 404 X\r\n\r\n", 18, &used);
 	for (total = 0; last == HANDSHAKE_GOING && total < 1 << 20; total += used)
-		last = handshake_take(h, block, sizeof block, &used);
+		last = link_handshake_take(h, block, sizeof block, &used);
 	assert_int_equal(last, HANDSHAKE_FAILED);
 	assert_true(total <= 8192);
-	handshake_destroy(&h);
+	link_handshake_destroy(&h);
 }
 
 int main(void)

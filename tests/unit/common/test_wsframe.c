@@ -1,5 +1,5 @@
 /* Frames of a client: the example of RFC 6455 5.7, and every form of length. */
-#include "client/message.h"
+#include "common/wsframe.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,34 +8,34 @@
 /* after those that it needs */
 #include <cmocka.h>
 
-static const uint8_t key[MESSAGE_KEY_BYTES] = {0x37, 0xfa, 0x21, 0x3d};
+static const uint8_t key[WSFRAME_KEY_BYTES] = {0x37, 0xfa, 0x21, 0x3d};
 
 static void test_example(void **state)
 {
-	uint8_t room[MESSAGE_HEAD_BYTES + 5];
+	uint8_t room[WSFRAME_HEAD_BYTES + 5];
 	size_t bytes;
 
 	(void)state;
-	memcpy(room + MESSAGE_HEAD_BYTES, "Hello", 5);
+	memcpy(room + WSFRAME_HEAD_BYTES, "Hello", 5);
 	const uint8_t *frame =
-		message_frame(room + MESSAGE_HEAD_BYTES, 5,
-			      &(struct message_piece){true, true, true}, key, &bytes);
+		wsframe_write(room + WSFRAME_HEAD_BYTES, 5,
+			      &(struct wsframe_piece){true, true, true}, key, &bytes);
 	assert_int_equal(bytes, 11);
 	assert_memory_equal(frame, "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11);
 }
 
-static void expect(size_t bytes, const struct message_piece *piece, const char *head,
+static void expect(size_t bytes, const struct wsframe_piece *piece, const char *head,
 		   size_t head_bytes)
 {
 	uint8_t *room =
-		calloc(1, MESSAGE_HEAD_BYTES + bytes); /* so that a sanitizer sees its ends */
+		calloc(1, WSFRAME_HEAD_BYTES + bytes); /* so that a sanitizer sees its ends */
 	size_t frame_bytes;
 
 	assert_non_null(room);
 	for (size_t i = 0; i < bytes; i++)
-		room[MESSAGE_HEAD_BYTES + i] = (uint8_t)(i * 7);
+		room[WSFRAME_HEAD_BYTES + i] = (uint8_t)(i * 7);
 	const uint8_t *at =
-		message_frame(room + MESSAGE_HEAD_BYTES, bytes, piece, key, &frame_bytes);
+		wsframe_write(room + WSFRAME_HEAD_BYTES, bytes, piece, key, &frame_bytes);
 	assert_int_equal(frame_bytes, head_bytes + sizeof key + bytes);
 	assert_memory_equal(at, head, head_bytes);
 	at += head_bytes;
@@ -48,7 +48,7 @@ static void expect(size_t bytes, const struct message_piece *piece, const char *
 
 static void test_lengths(void **state)
 {
-	const struct message_piece whole = {false, true, true}, middle = {false, false, false},
+	const struct wsframe_piece whole = {false, true, true}, middle = {false, false, false},
 				   begin = {true, true, false}, end = {true, false, true};
 
 	(void)state;

@@ -1,8 +1,8 @@
 /* What a local app answers, byte for byte, over a socket. The first byte says what is
  * asked, on a new connection or a kept one, and how the answer is taken; the second after how many bytes the app makes a pause. */
-#include "client/origin.h"
+#include "client/fetch.h"
 
-#include "client/pool.h"
+#include "client/conn_pool.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -25,73 +25,73 @@ enum {
 static uv_loop_t loop;
 static uv_timer_t guard; /* no turn of the loop takes long */
 static struct settings settings = {.keep_alive = true};
-static struct origin *origin;
+static struct fetch_engine *engine;
 static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
 static char path[40];
 static int listener;
 
-/* Stands in for client/pool.c, which learns: this one keeps what it is given, one connection. */
-struct pool {
-	struct wire *wire;
+/* Stands in for client/conn_pool.c, which learns: this one keeps what it is given, one connection. */
+struct conn_pool {
+	struct conn *conn;
 };
 
-static struct pool kept;
+static struct conn_pool kept;
 
-struct pool *pool_new(uv_loop_t *uv, bool keeps)
+struct conn_pool *conn_pool_new(uv_loop_t *uv, bool keeps)
 {
 	(void)uv;
 	CHECK(keeps);
 	return &kept;
 }
 
-bool pool_keeps(const struct pool *p)
+bool conn_pool_keeps(const struct conn_pool *p)
 {
 	(void)p;
 	return true;
 }
 
-void pool_distrust(struct pool *p, const char *why)
+void conn_pool_distrust(struct conn_pool *p, const char *why)
 {
 	(void)why;
-	wire_close(&p->wire);
+	conn_close(&p->conn);
 }
 
 static void on_kept_ready(void *ctx)
 {
 	(void)ctx;
-	pool_distrust(&kept, "");
+	conn_pool_distrust(&kept, "");
 }
 
-void pool_put(struct pool *p, struct wire **wp, unsigned uses)
+void conn_pool_put(struct conn_pool *p, struct conn **wp, unsigned uses)
 {
-	static const struct wire_events events = {.ready = on_kept_ready};
+	static const struct conn_events events = {.ready = on_kept_ready};
 
 	CHECK(uses > 0);
-	if (p->wire != NULL || !wire_is_quiet(*wp)) {
-		wire_close(wp);
+	if (p->conn != NULL || !conn_is_quiet(*wp)) {
+		conn_close(wp);
 		return;
 	}
-	p->wire = *wp;
+	p->conn = *wp;
 	*wp = NULL;
-	wire_hand_over(p->wire, &events, p);
-	wire_watch(p->wire, true, false);
+	conn_hand_over(p->conn, &events, p);
+	conn_watch(p->conn, true, false);
 }
 
-struct wire *pool_take(struct pool *p, unsigned *uses)
+struct conn *conn_pool_take(struct conn_pool *p, unsigned *uses)
 {
-	struct wire *w = p->wire;
+	struct conn *w = p->conn;
 
-	if (w != NULL && !wire_is_quiet(w))
-		pool_distrust(p, "");
-	w = p->wire;
-	p->wire = NULL;
+	if (w != NULL && !conn_is_quiet(w))
+		conn_pool_distrust(p, "");
+	w = p->conn;
+	p->conn = NULL;
 	*uses = w != NULL;
 	return w;
 }
 
-void pool_destroy(struct pool **pp)
+void conn_pool_destroy(struct conn_pool **pp)
 {
-	pool_distrust(*pp, "");
+	conn_pool_distrust(*pp, "");
 	*pp = NULL;
 }
 
@@ -191,7 +191,7 @@ static void start(void)
 	CHECK(listen(listener, 8) == 0);
 	snprintf(target, sizeof target, "unix:%s", path);
 	CHECK(target_read(&settings.target, target));
-	origin = origin_new(&loop, &settings);
+	origin = fetch_engine_new(&loop, &settings);
 	uv_timer_init(&loop, &guard);
 	uv_timer_start(&guard, on_guard, 1, 1);
 }
@@ -209,21 +209,21 @@ static void app_turn(struct app *a)
 	char request[4096];
 	size_t some;
 
-	if (a->fd < 0 && a->answer.at != NULL)
+	if (a->fd < 0 && a->parser.at != NULL)
 		a->fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	ssize_t got = a->fd < 0 ? 0 : recv(a->fd, request, sizeof request, 0);
 	a->asked = a->asked || got > 0;
 	if (got == 0 || !a->asked)
 		return;
-	const uint8_t *at = input_take(&a->answer, a->first_bytes, &some);
+	const uint8_t *at = input_take(&a->parser, a->first_bytes, &some);
 	a->first_bytes = SIZE_MAX;
 	if (some > 0)
 		(void)!send(a->fd, at, some, 0);
-	if (a->answer.left == 0 && a->answer.at != NULL) {
+	if (a->parser.left == 0 && a->parser.at != NULL) {
 		shutdown(a->fd, SHUT_RDWR);
 		close(a->fd);
 		a->fd = -1;
-		a->answer.at = NULL;
+		a->parser.at = NULL;
 	}
 }
 
@@ -292,7 +292,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	/* Nothing of this exchange can follow on a connection that is kept. */
 	CHECK(kept.wire == NULL || (t.fail == FAIL_NONE && !(t.how & (HEAD_METHOD | UPLOADS)) &&
 				    t.status != 204 && t.status != 304));
-	pool_distrust(&kept, "");
+	conn_pool_distrust(&kept, "");
 	if (app.fd >= 0)
 		close(app.fd);
 	while ((app.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)

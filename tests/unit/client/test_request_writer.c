@@ -1,5 +1,5 @@
 /* What a local app is sent, byte for byte. */
-#include "client/request.h"
+#include "client/request_writer.h"
 
 #include "common/head.h"
 
@@ -13,7 +13,7 @@
 static struct settings settings = {
 	.target = {.origin = "http://app:3000", .authority = "app:3000", .base = "/base"}};
 static struct head head;
-static struct request request;
+static struct request_writer request;
 static bool keeps; /* as the pool says */
 
 static int set_up(void **state)
@@ -42,7 +42,8 @@ static void start(const char *method, const char *target)
 
 static enum fail write_it(struct buf *out, bool has_body)
 {
-	return request_write(out, &request, &settings, head.data, head.bytes, has_body, keeps);
+	return request_writer_write(out, &request, &settings, head.data, head.bytes, has_body,
+				    keeps);
 }
 
 static void expect(bool has_body, const char *text)
@@ -281,7 +282,8 @@ static void expect_targets(const char *base, const char *const *targets, size_t 
 		if (write_it(&out, false) != expected)
 			fail_msg("%s behind \"%s\"", targets[i], base);
 		buf_fini(&out);
-		if (request_write_upgrade(&out, &settings, head.data, head.bytes) != expected)
+		if (request_writer_write_upgrade(&out, &settings, head.data, head.bytes) !=
+		    expected)
 			fail_msg("handshake: %s behind \"%s\"", targets[i], base);
 		buf_fini(&out);
 	}
@@ -334,12 +336,13 @@ static void test_upgrade(void **state)
 
 	(void)state;
 	start("GET", "/ws?a");
-	assert_false(request_is_upgrade(head.data, head.bytes));
+	assert_false(request_writer_is_upgrade(head.data, head.bytes));
 	head_add(&head, ":upgrade", "websocket");
 	head_add(&head, "upgrade", "h2c");
 	head_add(&head, "sec-websocket-key", "abc");
-	assert_true(request_is_upgrade(head.data, head.bytes));
-	assert_int_equal(request_write_upgrade(&out, &settings, head.data, head.bytes), FAIL_NONE);
+	assert_true(request_writer_is_upgrade(head.data, head.bytes));
+	assert_int_equal(request_writer_write_upgrade(&out, &settings, head.data, head.bytes),
+			 FAIL_NONE);
 	buf_append(&out, "", 1);
 	assert_string_equal(
 		(const char *)buf_first(&out),

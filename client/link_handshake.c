@@ -1,9 +1,9 @@
-/* client/handshake.c - see handshake.h.
+/* client/link_handshake.c - see link_handshake.h.
  *
- * The response is parsed by client/answer.h, as an app's response to a handshake is. */
-#include "client/handshake.h"
+ * The response is parsed by client/response_parser.h, as an app's response to a handshake is. */
+#include "client/link_handshake.h"
 
-#include "client/answer.h"
+#include "client/response_parser.h"
 #include "client/v1.h"
 #include "common/b64.h"
 #include "common/frame.h"
@@ -22,10 +22,10 @@ enum {
 	SHOWN_BYTES = 200,
 };
 
-struct handshake {
+struct link_handshake {
 	const struct settings *settings;
 	char *key, *accept;
-	struct answer *answer;
+	struct response_parser *parser;
 	size_t received_bytes;
 
 	/* From the response's head. */
@@ -55,7 +55,7 @@ static void put(struct buf *out, const char *text)
 	buf_append(out, text, strlen(text));
 }
 
-void handshake_write(struct handshake *h, struct buf *out)
+void link_handshake_write(struct link_handshake *h, struct buf *out)
 {
 	const struct server *s = &h->settings->server;
 
@@ -84,7 +84,7 @@ static bool equals(const struct head_field *f, const char *text)
 }
 
 /* A server's words, without what may be a token; none of them if ours is in it. */
-static void show(const struct handshake *h, char *out, size_t out_bytes, const void *text,
+static void show(const struct link_handshake *h, char *out, size_t out_bytes, const void *text,
 		 size_t bytes)
 {
 	const char *token = h->settings->token;
@@ -97,7 +97,7 @@ static void show(const struct handshake *h, char *out, size_t out_bytes, const v
 
 static void on_head(void *ctx, const struct head *head)
 {
-	struct handshake *h = ctx;
+	struct link_handshake *h = ctx;
 	struct head_field f;
 
 	h->accepted = head_find(head->data, head->bytes, "sec-websocket-accept", &f) &&
@@ -114,7 +114,7 @@ static void on_head(void *ctx, const struct head *head)
 
 static bool on_data(void *ctx, const void *data, size_t bytes)
 {
-	struct handshake *h = ctx;
+	struct link_handshake *h = ctx;
 	size_t room = DETAIL_MAX_BYTES - buf_bytes(&h->body);
 
 	buf_append(&h->body, data, bytes < room ? bytes : room);
@@ -123,15 +123,15 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 
 /* --- results --- */
 
-static enum handshake_state fail(struct handshake *h, const char *why)
+static enum link_handshake_state fail(struct link_handshake *h, const char *why)
 {
 	snprintf(h->why, sizeof h->why, "%s", why);
 	return HANDSHAKE_FAILED;
 }
 
-static enum handshake_state fail_by_status(struct handshake *h)
+static enum link_handshake_state fail_by_status(struct link_handshake *h)
 {
-	int status = answer_status(h->answer);
+	int status = response_parser_status(h->parser);
 	char said[SHOWN_BYTES] = "";
 	char *detail = v1_json_text(buf_first(&h->body), buf_bytes(&h->body), "detail");
 
@@ -149,7 +149,7 @@ static enum handshake_state fail_by_status(struct handshake *h)
 	return HANDSHAKE_FAILED;
 }
 
-static enum handshake_state judge_switch(struct handshake *h)
+static enum link_handshake_state judge_switch(struct link_handshake *h)
 {
 	if (!h->accepted)
 		return fail(h, "the server's Sec-WebSocket-Accept is not that of our key: "
@@ -161,50 +161,51 @@ static enum handshake_state judge_switch(struct handshake *h)
 	return HANDSHAKE_DONE;
 }
 
-static enum handshake_state judge(struct handshake *h, enum answer_state state)
+static enum link_handshake_state judge(struct link_handshake *h, enum response_state state)
 {
 	switch (state) {
-	case ANSWER_SWITCHED:
+	case RESPONSE_SWITCHED:
 		return judge_switch(h);
-	case ANSWER_GOING:
-		if (answer_status(h->answer) != 0 && buf_bytes(&h->body) >= DETAIL_MAX_BYTES)
+	case RESPONSE_GOING:
+		if (response_parser_status(h->parser) != 0 &&
+		    buf_bytes(&h->body) >= DETAIL_MAX_BYTES)
 			return fail_by_status(h);
 		if (h->received_bytes > RESPONSE_MAX_BYTES)
 			return fail(h, "the server's response is larger than 128 KiB");
 		return HANDSHAKE_GOING;
-	case ANSWER_COMPLETE:
+	case RESPONSE_COMPLETE:
 		return fail_by_status(h);
 	default:
-		if (answer_status(h->answer) != 0)
+		if (response_parser_status(h->parser) != 0)
 			return fail_by_status(h);
-		return fail(h, state == ANSWER_CUT
+		return fail(h, state == RESPONSE_CUT
 				       ? "the server closed the connection without a response"
 				       : "the server's response is no HTTP/1.1 response to a "
 					 "WebSocket handshake");
 	}
 }
 
-enum handshake_state handshake_take(struct handshake *h, const void *data, size_t bytes,
-				    size_t *used)
+enum link_handshake_state link_handshake_take(struct link_handshake *h, const void *data,
+					      size_t bytes, size_t *used)
 {
-	enum answer_state state = answer_take(h->answer, data, bytes, used);
+	enum response_state state = response_parser_feed(h->parser, data, bytes, used);
 
 	h->received_bytes += *used;
 	return judge(h, state);
 }
 
-enum handshake_state handshake_end(struct handshake *h)
+enum link_handshake_state link_handshake_end(struct link_handshake *h)
 {
-	enum answer_state state = answer_end(h->answer);
+	enum response_state state = response_parser_end(h->parser);
 
-	return judge(h, state == ANSWER_GOING ? ANSWER_CUT : state);
+	return judge(h, state == RESPONSE_GOING ? RESPONSE_CUT : state);
 }
 
 /* --- begin and end --- */
 
-struct handshake *handshake_new(const struct settings *settings)
+struct link_handshake *link_handshake_new(const struct settings *settings)
 {
-	struct handshake *h = xcalloc(1, sizeof *h);
+	struct link_handshake *h = xcalloc(1, sizeof *h);
 	uint8_t nonce[NONCE_BYTES];
 	size_t key_bytes;
 
@@ -212,36 +213,37 @@ struct handshake *handshake_new(const struct settings *settings)
 	h->settings = settings;
 	h->key = b64_encode(nonce, sizeof nonce, &key_bytes);
 	h->accept = expected_accept(h->key);
-	h->answer = answer_new(settings);
-	answer_begin(h->answer, ANSWER_TO_HANDSHAKE, &(struct answer_events){on_head, on_data}, h);
+	h->parser = response_parser_new(settings);
+	response_parser_begin(h->parser, RESPONSE_TO_HANDSHAKE,
+			      &(struct response_events){on_head, on_data}, h);
 	return h;
 }
 
-void handshake_destroy(struct handshake **hp)
+void link_handshake_destroy(struct link_handshake **hp)
 {
-	struct handshake *h = *hp;
+	struct link_handshake *h = *hp;
 
 	*hp = NULL;
 	if (h == NULL)
 		return;
-	answer_destroy(&h->answer);
+	response_parser_destroy(&h->parser);
 	buf_fini(&h->body);
 	free(h->key);
 	free(h->accept);
 	free(h);
 }
 
-int handshake_status(const struct handshake *h)
+int link_handshake_status(const struct link_handshake *h)
 {
-	return answer_status(h->answer);
+	return response_parser_status(h->parser);
 }
 
-bool handshake_is_v2(const struct handshake *h)
+bool link_handshake_is_v2(const struct link_handshake *h)
 {
 	return h->v2;
 }
 
-const char *handshake_why(const struct handshake *h)
+const char *link_handshake_why(const struct link_handshake *h)
 {
 	return h->why;
 }

@@ -1,4 +1,4 @@
-/* client/pool.h - Connections to the local app that wait for another request, and the decision whether there may be
+/* client/conn_pool.h - Connections to the local app that wait for another request, and the decision whether there may be
  * any.
  *
  * An app that closes a connection without announcing it loses the request that is on its way; that request must not be
@@ -11,24 +11,24 @@
  * - A connection is kept for 1 s, and carries 100 requests. The oldest is used first.
  *
  * `--keep-alive off`: none is ever kept. */
-#ifndef PIPEGATE_POOL_H
-#define PIPEGATE_POOL_H
+#ifndef PIPEGATE_CONN_POOL_H
+#define PIPEGATE_CONN_POOL_H
 
-#include "client/wire.h"
+#include "client/conn.h"
 
-struct pool;
+struct conn_pool;
 
-struct pool *pool_new(uv_loop_t *loop, bool keeps);
-void pool_destroy(struct pool **pp); /* closes all; then the loop has to run once more */
+struct conn_pool *conn_pool_new(uv_loop_t *loop, bool keeps);
+void conn_pool_destroy(struct conn_pool **pp); /* closes all; then the loop has to run once more */
 
-bool pool_keeps(const struct pool *p); /* false: pool_put() would close */
+bool conn_pool_keeps(const struct conn_pool *p); /* false: conn_pool_put() would close */
 
 /* Takes a connection that has carried `uses` requests: keeps or closes it. */
-void pool_put(struct pool *p, struct wire **wp, unsigned uses);
-struct wire *pool_take(struct pool *p, unsigned *uses); /* NULL: none is fit */
+void conn_pool_put(struct conn_pool *p, struct conn **wp, unsigned uses);
+struct conn *conn_pool_take(struct conn_pool *p, unsigned *uses); /* NULL: none is fit */
 
 /* Call when a kept connection ended before it carried a response, or when an app sent more than its response. `why` is
  * a literal. */
-void pool_distrust(struct pool *p, const char *why);
+void conn_pool_distrust(struct conn_pool *p, const char *why);
 
 #endif

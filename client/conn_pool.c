@@ -1,5 +1,5 @@
-/* client/pool.c - see pool.h. */
-#include "client/pool.h"
+/* client/conn_pool.c - see conn_pool.h. */
+#include "client/conn_pool.h"
 
 #include "common/check.h"
 #include "common/log.h"
@@ -20,15 +20,15 @@ enum {
 
 struct kept {
 	TAILQ_ENTRY(kept) link; /* pool->all, unless it is pool->resting */
-	struct pool *pool;
-	struct wire *wire;
+	struct conn_pool *pool;
+	struct conn *conn;
 	unsigned uses;
 	uint64_t since_ms;
 };
 
 TAILQ_HEAD(kept_list, kept);
 
-struct pool {
+struct conn_pool {
 	uv_loop_t *loop;
 	bool keeps;	      /* --keep-alive */
 	uv_timer_t timer;     /* active while there are any in `all` */
@@ -44,11 +44,11 @@ struct pool {
 	int open_handles;
 };
 
-/* The caller has its wire. */
-static struct wire *forget(struct kept *k)
+/* The caller has its connection. */
+static struct conn *forget(struct kept *k)
 {
-	struct pool *p = k->pool;
-	struct wire *wire = k->wire;
+	struct conn_pool *p = k->pool;
+	struct conn *conn = k->conn;
 
 	if (p->resting == k) {
 		p->resting = NULL;
@@ -58,17 +58,17 @@ static struct wire *forget(struct kept *k)
 		p->count--;
 	}
 	free(k);
-	return wire;
+	return conn;
 }
 
 static void discard(struct kept *k)
 {
-	struct wire *wire = forget(k);
+	struct conn *conn = forget(k);
 
-	wire_close(&wire);
+	conn_close(&conn);
 }
 
-static void discard_all(struct pool *p)
+static void discard_all(struct conn_pool *p)
 {
 	struct kept *k;
 
@@ -80,17 +80,17 @@ static void discard_all(struct pool *p)
 
 /* --- trust --- */
 
-bool pool_keeps(const struct pool *p)
+bool conn_pool_keeps(const struct conn_pool *p)
 {
 	return p->keeps && uv_now(p->loop) >= p->distrusted_until_ms;
 }
 
-void pool_distrust(struct pool *p, const char *why)
+void conn_pool_distrust(struct conn_pool *p, const char *why)
 {
 	uint64_t now_ms = uv_now(p->loop);
 
 	discard_all(p);
-	if (!pool_keeps(p))
+	if (!conn_pool_keeps(p))
 		return;
 	/* It went well for as long as the last pause lasted: begin anew. */
 	if (p->distrust_ms == 0 || now_ms - p->distrusted_until_ms >= p->distrust_ms)
@@ -109,15 +109,15 @@ static void on_ready(void *ctx)
 {
 	struct kept *k = ctx;
 
-	if (!wire_is_quiet(k->wire))
-		pool_distrust(k->pool, "a kept connection was closed, or spoke unasked");
+	if (!conn_is_quiet(k->conn))
+		conn_pool_distrust(k->pool, "a kept connection was closed, or spoke unasked");
 }
 
 /* --- timers --- */
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct pool *p = timer->data;
+	struct conn_pool *p = timer->data;
 	uint64_t now_ms = uv_now(p->loop);
 	struct kept *first;
 
@@ -127,7 +127,7 @@ static void on_timer(uv_timer_t *timer)
 		uv_timer_start(timer, on_timer, first->since_ms + IDLE_MS - now_ms, 0);
 }
 
-static void keep(struct pool *p, struct kept *k)
+static void keep(struct conn_pool *p, struct kept *k)
 {
 	TAILQ_INSERT_TAIL(&p->all, k, link);
 	if (++p->count > CONNECTIONS_MAX)
@@ -139,11 +139,11 @@ static void keep(struct pool *p, struct kept *k)
 /* It is still open, and silent. An app that serves one connection at a time serves no other until we close it. */
 static void on_rested(uv_timer_t *timer)
 {
-	struct pool *p = timer->data;
+	struct conn_pool *p = timer->data;
 	struct kept *k = p->resting;
 
-	if (!wire_is_quiet(k->wire)) {
-		pool_distrust(p, "a connection was closed behind a response");
+	if (!conn_is_quiet(k->conn)) {
+		conn_pool_distrust(p, "a connection was closed behind a response");
 		return;
 	}
 	if (k->uses > p->proven_uses)
@@ -158,32 +158,33 @@ static void on_rested(uv_timer_t *timer)
 
 /* --- in and out --- */
 
-static bool is_fit(struct pool *p, struct wire *w, unsigned uses)
+static bool is_fit(struct conn_pool *p, struct conn *w, unsigned uses)
 {
-	if (!pool_keeps(p) || uses >= USES_MAX || (uses > p->proven_uses && p->resting != NULL))
+	if (!conn_pool_keeps(p) || uses >= USES_MAX ||
+	    (uses > p->proven_uses && p->resting != NULL))
 		return false;
-	if (wire_is_quiet(w))
+	if (conn_is_quiet(w))
 		return true;
-	pool_distrust(p, "a connection was closed, or spoke on, behind a response");
+	conn_pool_distrust(p, "a connection was closed, or spoke on, behind a response");
 	return false;
 }
 
-void pool_put(struct pool *p, struct wire **wp, unsigned uses)
+void conn_pool_put(struct conn_pool *p, struct conn **wp, unsigned uses)
 {
-	static const struct wire_events events = {.ready = on_ready};
+	static const struct conn_events events = {.ready = on_ready};
 
 	if (!is_fit(p, *wp, uses)) {
-		wire_close(wp);
+		conn_close(wp);
 		return;
 	}
 	struct kept *k = xcalloc(1, sizeof *k);
 	k->pool = p;
-	k->wire = *wp;
+	k->conn = *wp;
 	*wp = NULL;
 	k->uses = uses;
 	k->since_ms = uv_now(p->loop);
-	wire_hand_over(k->wire, &events, k);
-	wire_watch(k->wire, true, false);
+	conn_hand_over(k->conn, &events, k);
+	conn_watch(k->conn, true, false);
 	if (uses <= p->proven_uses) {
 		keep(p, k);
 		return;
@@ -193,18 +194,18 @@ void pool_put(struct pool *p, struct wire **wp, unsigned uses)
 	uv_timer_start(&p->rest_timer, on_rested, p->proven_uses > 0 ? REST_MS : FIRST_REST_MS, 0);
 }
 
-struct wire *pool_take(struct pool *p, unsigned *uses)
+struct conn *conn_pool_take(struct conn_pool *p, unsigned *uses)
 {
 	struct kept *k;
 
 	while ((k = TAILQ_FIRST(&p->all)) != NULL) {
 		if (uv_now(p->loop) - k->since_ms >= IDLE_MS) {
 			discard(k);
-		} else if (wire_is_quiet(k->wire)) {
+		} else if (conn_is_quiet(k->conn)) {
 			*uses = k->uses;
 			return forget(k);
 		} else {
-			pool_distrust(p, "a kept connection was closed, or spoke unasked");
+			conn_pool_distrust(p, "a kept connection was closed, or spoke unasked");
 		}
 	}
 	p->opened_meanwhile = true;
@@ -213,9 +214,9 @@ struct wire *pool_take(struct pool *p, unsigned *uses)
 
 /* --- start and end --- */
 
-struct pool *pool_new(uv_loop_t *loop, bool keeps)
+struct conn_pool *conn_pool_new(uv_loop_t *loop, bool keeps)
 {
-	struct pool *p = xcalloc(1, sizeof *p);
+	struct conn_pool *p = xcalloc(1, sizeof *p);
 
 	p->loop = loop;
 	p->keeps = keeps;
@@ -227,15 +228,15 @@ struct pool *pool_new(uv_loop_t *loop, bool keeps)
 
 static void timer_closed(uv_handle_t *handle)
 {
-	struct pool *p = handle->data;
+	struct conn_pool *p = handle->data;
 
 	if (--p->open_handles == 0)
 		free(p);
 }
 
-void pool_destroy(struct pool **pp)
+void conn_pool_destroy(struct conn_pool **pp)
 {
-	struct pool *p = *pp;
+	struct conn_pool *p = *pp;
 
 	*pp = NULL;
 	if (p == NULL)

@@ -1,22 +1,22 @@
 /* A caller's WebSocket at the client: what a local app may say to a handshake, in pieces, with an owner that
  * takes some of it. The first byte chooses what the others do. */
-#include "client/upgrade.h"
+#include "client/app_websocket.h"
 
-#include "client/wire.h"
+#include "client/conn.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
-struct origin {
+struct fetch_engine {
 	int nothing;
 };
 
-struct wire {
-	const struct wire_events *events;
+struct conn {
+	const struct conn_events *events;
 	void *ctx;
 };
 
-static struct origin origin;
-static struct wire *wire; /* the one that is open */
+static struct fetch_engine origin;
+static struct conn *conn; /* the one that is open */
 static struct input answer;
 static uint8_t how;
 static int heads, ends;
@@ -26,65 +26,65 @@ static size_t given_bytes, waits;
 static const struct settings settings = {
 	.target = {.url = "http://localhost/base", .authority = "localhost", .base = "/base"}};
 
-const struct settings *origin_settings(const struct origin *o)
+const struct settings *fetch_engine_settings(const struct fetch_engine *o)
 {
 	(void)o;
 	return &settings;
 }
 
-struct wires *origin_wires(struct origin *o)
+struct conns *fetch_engine_conns(struct fetch_engine *o)
 {
 	(void)o;
 	return NULL;
 }
 
-struct wire *wire_open(struct wires *all, const struct wire_events *callbacks, void *ctx)
+struct conn *conn_open(struct conns *all, const struct conn_events *callbacks, void *ctx)
 {
-	struct wire *w = xcalloc(1, sizeof *w);
+	struct conn *w = xcalloc(1, sizeof *w);
 
 	(void)all;
 	w->events = callbacks;
 	w->ctx = ctx;
-	wire = w;
+	conn = w;
 	return w;
 }
 
-ssize_t wire_read(struct wire *w, void *out, size_t bytes)
+ssize_t conn_read(struct conn *w, void *out, size_t bytes)
 {
 	size_t got;
 
 	(void)w;
 	if (answer.left == 0)
-		return how & 1 ? WIRE_END : how & 2 ? WIRE_BROKEN : WIRE_WAIT;
+		return how & 1 ? CONN_END : how & 2 ? CONN_BROKEN : CONN_WAIT;
 	if (how & 4 && waits++ % 2 == 0)
-		return WIRE_WAIT;
+		return CONN_WAIT;
 	size_t most = how & 8 ? (size_t)1 + (how >> 4) : bytes;
 	const uint8_t *at = input_take(&answer, most < bytes ? most : bytes, &got);
 	memcpy(out, at, got);
 	return (ssize_t)got;
 }
 
-ssize_t wire_write(struct wire *w, const void *data, size_t bytes)
+ssize_t conn_write(struct conn *w, const void *data, size_t bytes)
 {
 	(void)w;
 	CHECK(bytes > 0 && data != NULL);
-	return how & 4 && waits++ % 2 == 0 ? WIRE_WAIT : (ssize_t)bytes;
+	return how & 4 && waits++ % 2 == 0 ? CONN_WAIT : (ssize_t)bytes;
 }
 
-void wire_watch(struct wire *w, bool read, bool write)
+void conn_watch(struct conn *w, bool read, bool write)
 {
 	(void)w;
 	(void)read;
 	(void)write;
 }
 
-bool wire_end_writing(struct wire *w)
+bool conn_end_writing(struct conn *w)
 {
 	(void)w;
 	return how & 16;
 }
 
-void wire_close(struct wire **wp)
+void conn_close(struct conn **wp)
 {
 	free(*wp);
 	*wp = NULL;
@@ -152,23 +152,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	head_add(&head, ":upgrade", "websocket");
 	head_add(&head, "host", "public.example");
 	enum fail why;
-	struct upgrade *u = upgrade_start(&origin, head.data, head.bytes, &events, NULL, &why);
+	struct app_websocket *u =
+		app_websocket_start(&origin, head.data, head.bytes, &events, NULL, &why);
 	head_fini(&head);
 	CHECK(u != NULL);
-	const struct wire_events *wire_events = wire->events;
-	void *ctx = wire->ctx;
-	wire_events->connected(ctx);
+	const struct conn_events *conn_events = conn->events;
+	void *ctx = conn->ctx;
+	conn_events->connected(ctx);
 	for (int i = 0; i < 50 && ends == 0; i++) {
 		if (i % 2 == 0) {
-			wire_events->ready(ctx);
+			conn_events->ready(ctx);
 		} else {
 			stalled = false;
-			upgrade_resume(u, true, true);
+			app_websocket_resume(u, true, true);
 		}
 	}
 	CHECK(given_bytes <= bytes);
 	if (ends == 0)
-		upgrade_cancel(&u);
+		app_websocket_cancel(&u);
 	CHECK(closed);
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* client/answer.c - see answer.h.
+/* client/response_parser.c - see response_parser.h.
  *
  *   HEAD --1xx--> HEAD again
  *     '--> nothing more, PLAIN, DATA, or SIZE > DATA > DATA_END > SIZE > ... > TRAILERS --> complete
@@ -6,7 +6,7 @@
  * http_parser takes the bytes apart, behind two guards. It passes lines that RFC 9112 does not (Debian builds it without
  * its strict mode), so byte_passes() looks at them first. And it would decide where the body ends by other rules than
  * choose_framing(), so it is given each field of a head with a DISGUISE in front: it knows none of these names. */
-#include "client/answer.h"
+#include "client/response_parser.h"
 
 #include "client/host_hint.h"
 #include "common/buf.h"
@@ -23,7 +23,7 @@ enum {
 	EMPTY_LINES_MAX = 4, /* before a status line */
 	SIZE_LINE_MAX_BYTES = 4096,
 	TRAILERS_MAX_BYTES = 64 * 1024,
-	KEEP_ALIVE_LEAST_S = 2, /* twice as long as pool.c keeps a connection */
+	KEEP_ALIVE_LEAST_S = 2, /* twice as long as conn_pool.c keeps a connection */
 };
 
 enum framing { NO_BODY, LENGTH, CHUNKED, UNTIL_END };
@@ -31,12 +31,12 @@ enum framing { NO_BODY, LENGTH, CHUNKED, UNTIL_END };
 /* What the next bytes are. */
 enum part { HEAD, PLAIN, SIZE, DATA, DATA_END, TRAILERS };
 
-struct answer {
+struct response_parser {
 	const struct settings *settings;
-	struct answer_events events;
+	struct response_events events;
 	void *ctx;
-	enum answer_to to;
-	enum answer_state state;
+	enum response_to to;
+	enum response_state state;
 	int status; /* of the final head; 0: none yet */
 	bool keeps_open, continues;
 	size_t interim_count;
@@ -72,7 +72,7 @@ static bool names(const struct head_field *f, const char *name)
 	return false;
 }
 
-bool answer_binds_connection(const struct head_field *f)
+bool response_parser_binds_connection(const struct head_field *f)
 {
 	static const char *const schemes[] = {"ntlm", "negotiate", "nego2", "kerberos", "credssp"};
 	struct head_field list = *f, element;
@@ -118,7 +118,7 @@ static bool field_keeps_open(const struct head_field *f)
 	if (field_is(f, "keep-alive"))
 		return keep_alive_lasts(f);
 	if (field_is(f, "www-authenticate") || field_is(f, "proxy-authenticate"))
-		return !answer_binds_connection(f);
+		return !response_parser_binds_connection(f);
 	return !field_is(f, "persistent-auth");
 }
 
@@ -148,7 +148,7 @@ static void read_coding(struct framing_fields *ff, const struct head_field *f)
 	ff->is_chunked = ++ff->codings == 1 && http_is_chunked(f->value, f->value_bytes);
 }
 
-static void read_framing_fields(struct answer *a, struct framing_fields *ff)
+static void read_framing_fields(struct response_parser *a, struct framing_fields *ff)
 {
 	struct head_reader r;
 	struct head_field f;
@@ -165,7 +165,7 @@ static void read_framing_fields(struct answer *a, struct framing_fields *ff)
 }
 
 /* RFC 9112 6.3. False: it cannot be told where the body ends, or not without guessing. */
-static bool choose_framing(struct answer *a)
+static bool choose_framing(struct response_parser *a)
 {
 	struct framing_fields ff;
 
@@ -173,7 +173,7 @@ static bool choose_framing(struct answer *a)
 	read_framing_fields(a, &ff);
 	if (ff.bad_length || (ff.codings > 0 && !ff.is_chunked))
 		return false;
-	if (a->to == ANSWER_TO_HEAD || a->status == 204 || a->status == 304) {
+	if (a->to == RESPONSE_TO_HEAD || a->status == 204 || a->status == 304) {
 		a->framing = NO_BODY;
 		a->keeps_open = false; /* some apps send one even so */
 	} else if (ff.is_chunked) {
@@ -190,7 +190,7 @@ static bool choose_framing(struct answer *a)
 }
 
 /* A 101 is for a handshake only, and has to be for a WebSocket. */
-static bool may_switch(const struct answer *a)
+static bool may_switch(const struct response_parser *a)
 {
 	bool websocket = false, connection = false;
 	struct head_reader r;
@@ -202,13 +202,13 @@ static bool may_switch(const struct answer *a)
 			websocket = f.value_bytes == 9 && strncasecmp(f.value, "websocket", 9) == 0;
 		connection = connection || (field_is(&f, "connection") && names(&f, "upgrade"));
 	}
-	return a->to == ANSWER_TO_HANDSHAKE && websocket && connection;
+	return a->to == RESPONSE_TO_HANDSHAKE && websocket && connection;
 }
 
 /* --- the head --- */
 
 /* A second Content-Length says the same as the first; beside Transfer-Encoding, or in a 101, it means nothing. */
-static bool length_passes(const struct answer *a, bool is_first)
+static bool length_passes(const struct response_parser *a, bool is_first)
 {
 	return is_first && a->framing != CHUNKED && a->status != 101;
 }
@@ -222,7 +222,7 @@ static void put_length(struct head *whole, const struct head_field *f)
 }
 
 /* The responder's head: all end-to-end fields; "Connection", which names some that are not, does not go on. */
-static bool give_head(struct answer *a)
+static bool give_head(struct response_parser *a)
 {
 	const struct head *fields = &a->fields;
 	struct head whole = {0};
@@ -257,7 +257,7 @@ static bool give_head(struct answer *a)
 
 /* --- callbacks of the parser: not 0 is a fault --- */
 
-static void enter(struct answer *a, enum part part)
+static void enter(struct response_parser *a, enum part part)
 {
 	a->part = part;
 	a->line_bytes = 0;
@@ -266,7 +266,7 @@ static void enter(struct answer *a, enum part part)
 }
 
 /* The field that has come, if any. False: it cannot pass. */
-static bool field_ends(struct answer *a)
+static bool field_ends(struct response_parser *a)
 {
 	const char *name = (const char *)buf_first(&a->name);
 	const char *value = buf_bytes(&a->value) > 0 ? (const char *)buf_first(&a->value) : "";
@@ -287,7 +287,7 @@ static bool field_ends(struct answer *a)
 
 static int on_name(http_parser *p, const char *at, size_t bytes)
 {
-	struct answer *a = p->data;
+	struct response_parser *a = p->data;
 
 	if (a->part == TRAILERS)
 		return bytes > 0 && !http_token_valid(at, bytes);
@@ -297,14 +297,14 @@ static int on_name(http_parser *p, const char *at, size_t bytes)
 
 static int on_value(http_parser *p, const char *at, size_t bytes)
 {
-	struct answer *a = p->data;
+	struct response_parser *a = p->data;
 
 	if (a->part != TRAILERS)
 		buf_append(&a->value, at, bytes);
 	return 0;
 }
 
-static enum part body_part(const struct answer *a)
+static enum part body_part(const struct response_parser *a)
 {
 	if (a->framing == CHUNKED)
 		return SIZE;
@@ -314,7 +314,7 @@ static enum part body_part(const struct answer *a)
 /* 0: a body may follow. 1: none does. 2: nor anything else of HTTP. -1: a fault. */
 static int on_headers_complete(http_parser *p)
 {
-	struct answer *a = p->data;
+	struct response_parser *a = p->data;
 	int status = (int)p->status_code;
 
 	if (!field_ends(a) || status < 100)
@@ -338,7 +338,7 @@ static int on_headers_complete(http_parser *p)
 
 static int on_chunk_header(http_parser *p)
 {
-	struct answer *a = p->data;
+	struct response_parser *a = p->data;
 
 	a->left_bytes = p->content_length;
 	enter(a, a->left_bytes > 0 ? DATA : TRAILERS);
@@ -353,11 +353,11 @@ static int on_chunk_complete(http_parser *p)
 
 static int on_body(http_parser *p, const char *at, size_t bytes)
 {
-	struct answer *a = p->data;
+	struct response_parser *a = p->data;
 
 	host_hint_on_body(a->settings, a->status, at, bytes);
 	if (!a->events.data(a->ctx, at, bytes)) {
-		a->state = ANSWER_STALLED;
+		a->state = RESPONSE_STALLED;
 		http_parser_pause(p, 1);
 	}
 	return 0;
@@ -365,18 +365,18 @@ static int on_body(http_parser *p, const char *at, size_t bytes)
 
 static int on_message_complete(http_parser *p)
 {
-	struct answer *a = p->data;
+	struct response_parser *a = p->data;
 
 	http_parser_pause(p, 1);
 	if (!a->interim_over)
-		a->state = a->status == 101 ? ANSWER_SWITCHED : ANSWER_COMPLETE;
+		a->state = a->status == 101 ? RESPONSE_SWITCHED : RESPONSE_COMPLETE;
 	return 0;
 }
 
 /* --- what http_parser would let pass --- */
 
 /* "HTTP/1.1 200 OK"; one more blank before the code is read. */
-static bool status_line_passes(struct answer *a, char c)
+static bool status_line_passes(struct response_parser *a, char c)
 {
 	static const char begin[] = "HTTP/1.";
 
@@ -395,7 +395,7 @@ static bool status_line_passes(struct answer *a, char c)
 }
 
 /* Behind the size and a blank, only an extension. http_parser takes a byte beyond ASCII for the digit 0. */
-static bool size_line_passes(struct answer *a, char c)
+static bool size_line_passes(struct response_parser *a, char c)
 {
 	a->in_extension = a->in_extension || c == ';';
 	if (a->line_bytes >= SIZE_LINE_MAX_BYTES)
@@ -405,7 +405,7 @@ static bool size_line_passes(struct answer *a, char c)
 }
 
 /* A line that begins with a blank would continue the one before (RFC 9112 5.2). */
-static bool byte_passes(struct answer *a, char c)
+static bool byte_passes(struct response_parser *a, char c)
 {
 	bool is_end = c == '\r' || c == '\n';
 
@@ -429,7 +429,7 @@ static bool byte_passes(struct answer *a, char c)
 	}
 }
 
-static bool line_passes(struct answer *a, const char *data, size_t bytes)
+static bool line_passes(struct response_parser *a, const char *data, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++) {
 		if (!byte_passes(a, data[i]))
@@ -442,7 +442,7 @@ static bool line_passes(struct answer *a, const char *data, size_t bytes)
 
 /* --- input --- */
 
-static void start_head(struct answer *a)
+static void start_head(struct response_parser *a)
 {
 	http_parser_init(&a->parser, HTTP_RESPONSE);
 	a->parser.data = a;
@@ -455,7 +455,7 @@ static void start_head(struct answer *a)
 	buf_consume(&a->value, buf_bytes(&a->value));
 }
 
-static size_t execute(struct answer *a, const char *data, size_t bytes)
+static size_t execute(struct response_parser *a, const char *data, size_t bytes)
 {
 	static const http_parser_settings callbacks = {
 		.on_header_field = on_name,
@@ -468,21 +468,21 @@ static size_t execute(struct answer *a, const char *data, size_t bytes)
 	};
 	size_t used = http_parser_execute(&a->parser, &callbacks, data, bytes);
 
-	if (a->state == ANSWER_GOING && HTTP_PARSER_ERRNO(&a->parser) == HPE_PAUSED)
+	if (a->state == RESPONSE_GOING && HTTP_PARSER_ERRNO(&a->parser) == HPE_PAUSED)
 		start_head(a); /* the answer follows */
-	else if (a->state == ANSWER_GOING && HTTP_PARSER_ERRNO(&a->parser) != HPE_OK)
-		a->state = ANSWER_BAD;
+	else if (a->state == RESPONSE_GOING && HTTP_PARSER_ERRNO(&a->parser) != HPE_OK)
+		a->state = RESPONSE_BAD;
 	return used;
 }
 
-static bool begins_field(const struct answer *a, char c)
+static bool begins_field(const struct response_parser *a, char c)
 {
 	return a->part == HEAD && a->parser.status_code != 0 && a->line_bytes == 0 && c != '\r' &&
 	       c != '\n';
 }
 
 /* A line, or as much of it as has come. */
-static size_t read_line(struct answer *a, const char *data, size_t bytes)
+static size_t read_line(struct response_parser *a, const char *data, size_t bytes)
 {
 	const char *end = memchr(data, '\n', bytes);
 	size_t used = end != NULL ? (size_t)(end - data) + 1 : bytes;
@@ -490,12 +490,12 @@ static size_t read_line(struct answer *a, const char *data, size_t bytes)
 
 	if (good && line_passes(a, data, used))
 		return execute(a, data, used);
-	a->state = ANSWER_BAD;
+	a->state = RESPONSE_BAD;
 	return used;
 }
 
 /* A piece of a chunk, or of a body of known length. */
-static size_t read_counted(struct answer *a, const char *data, size_t bytes)
+static size_t read_counted(struct response_parser *a, const char *data, size_t bytes)
 {
 	size_t used = bytes < a->left_bytes ? bytes : (size_t)a->left_bytes;
 
@@ -503,12 +503,12 @@ static size_t read_counted(struct answer *a, const char *data, size_t bytes)
 	(void)execute(a, data, used);
 	if (a->left_bytes == 0 && a->framing == CHUNKED)
 		enter(a, DATA_END);
-	else if (a->left_bytes == 0 && a->state == ANSWER_GOING)
-		a->state = ANSWER_COMPLETE;
+	else if (a->left_bytes == 0 && a->state == RESPONSE_GOING)
+		a->state = RESPONSE_COMPLETE;
 	return used;
 }
 
-static size_t step(struct answer *a, const char *data, size_t bytes)
+static size_t step(struct response_parser *a, const char *data, size_t bytes)
 {
 	switch (a->part) {
 	case PLAIN:
@@ -520,57 +520,58 @@ static size_t step(struct answer *a, const char *data, size_t bytes)
 	}
 }
 
-enum answer_state answer_take(struct answer *a, const void *data, size_t bytes, size_t *used)
+enum response_state response_parser_feed(struct response_parser *a, const void *data, size_t bytes,
+					 size_t *used)
 {
 	const char *input = data;
 	size_t at = 0;
 
-	if (a->state == ANSWER_STALLED) {
+	if (a->state == RESPONSE_STALLED) {
 		bool is_over = a->part == DATA && a->left_bytes == 0;
-		a->state = is_over ? ANSWER_COMPLETE : ANSWER_GOING;
+		a->state = is_over ? RESPONSE_COMPLETE : RESPONSE_GOING;
 		http_parser_pause(&a->parser, 0);
 	}
-	while (a->state == ANSWER_GOING && at < bytes)
+	while (a->state == RESPONSE_GOING && at < bytes)
 		at += step(a, input + at, bytes - at);
 	*used = at;
 	return a->state;
 }
 
-enum answer_state answer_end(struct answer *a)
+enum response_state response_parser_end(struct response_parser *a)
 {
-	if (a->state == ANSWER_GOING && a->part == PLAIN)
-		a->state = ANSWER_COMPLETE;
-	if (a->state == ANSWER_GOING)
-		a->state = ANSWER_CUT;
+	if (a->state == RESPONSE_GOING && a->part == PLAIN)
+		a->state = RESPONSE_COMPLETE;
+	if (a->state == RESPONSE_GOING)
+		a->state = RESPONSE_CUT;
 	return a->state;
 }
 
 /* --- begin and end --- */
 
-struct answer *answer_new(const struct settings *settings)
+struct response_parser *response_parser_new(const struct settings *settings)
 {
-	struct answer *a = xcalloc(1, sizeof *a);
+	struct response_parser *a = xcalloc(1, sizeof *a);
 
 	a->settings = settings;
 	return a;
 }
 
-void answer_begin(struct answer *a, enum answer_to to, const struct answer_events *events,
-		  void *ctx)
+void response_parser_begin(struct response_parser *a, enum response_to to,
+			   const struct response_events *events, void *ctx)
 {
 	a->events = *events;
 	a->ctx = ctx;
 	a->to = to;
-	a->state = ANSWER_GOING;
+	a->state = RESPONSE_GOING;
 	a->status = 0;
 	a->interim_count = 0;
 	a->keeps_open = a->continues = a->is_sloppy = false;
 	start_head(a);
 }
 
-void answer_destroy(struct answer **ap)
+void response_parser_destroy(struct response_parser **ap)
 {
-	struct answer *a = *ap;
+	struct response_parser *a = *ap;
 
 	*ap = NULL;
 	if (a == NULL)
@@ -581,17 +582,17 @@ void answer_destroy(struct answer **ap)
 	free(a);
 }
 
-int answer_status(const struct answer *a)
+int response_parser_status(const struct response_parser *a)
 {
 	return a->status;
 }
 
-bool answer_continues(const struct answer *a)
+bool response_parser_continues(const struct response_parser *a)
 {
 	return a->continues;
 }
 
-bool answer_keeps_open(const struct answer *a)
+bool response_parser_keeps_open(const struct response_parser *a)
 {
-	return a->keeps_open && a->state == ANSWER_COMPLETE;
+	return a->keeps_open && a->state == RESPONSE_COMPLETE;
 }

@@ -1,7 +1,7 @@
-/* client/request.c - see request.h. */
-#include "client/request.h"
+/* client/request_writer.c - see request_writer.h. */
+#include "client/request_writer.h"
 
-#include "client/answer.h"
+#include "client/response_parser.h"
 #include "client/base.h"
 #include "common/destination.h"
 #include "common/head.h"
@@ -163,17 +163,17 @@ static bool is_ours_to_write(const struct http_connection *c, const struct head_
 }
 
 /* What the fields say to us. */
-static void note_field(struct request *r, const struct head_field *f)
+static void note_field(struct request_writer *r, const struct head_field *f)
 {
 	if (field_is(f, "expect"))
 		r->expects = r->expects || (f->value_bytes == 12 &&
 					    strncasecmp(f->value, "100-continue", 12) == 0);
 	else if (field_is(f, "authorization"))
-		r->is_last = r->is_last || answer_binds_connection(f);
+		r->is_last = r->is_last || response_parser_binds_connection(f);
 }
 
 /* The end-to-end fields, Host first; without Content-Length. */
-static bool put_fields(struct buf *out, struct request *r, const struct settings *s,
+static bool put_fields(struct buf *out, struct request_writer *r, const struct settings *s,
 		       const void *head, size_t head_bytes)
 {
 	struct http_connection connection = {0};
@@ -215,7 +215,8 @@ static bool put_fields(struct buf *out, struct request *r, const struct settings
 /* --- the body --- */
 
 /* No length and no body is what a GET has; a length of 0 is said if the caller said it. */
-static bool put_framing(struct buf *out, struct request *r, const void *head, size_t head_bytes)
+static bool put_framing(struct buf *out, struct request_writer *r, const void *head,
+			size_t head_bytes)
 {
 	struct head_field f;
 	char length[48];
@@ -246,18 +247,18 @@ static bool is_method(const struct head_field *method, const char *name)
 
 /* Behind a body: an app that has not read it takes its bytes for the next request, and nothing shows whether it has.
  * HEAD: some apps send a body behind the head. Other methods: what the app does with them is not ours to know. */
-static bool leaves_nothing(const struct request *r, const struct head_field *method)
+static bool leaves_nothing(const struct request_writer *r, const struct head_field *method)
 {
 	return !r->has_body && (is_method(method, "GET") || is_method(method, "OPTIONS"));
 }
 
-enum fail request_write(struct buf *out, struct request *r, const struct settings *s,
-			const void *head, size_t head_bytes, bool has_body, bool keeps)
+enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct settings *s,
+			       const void *head, size_t head_bytes, bool has_body, bool keeps)
 {
 	struct head_field method;
 	enum fail f;
 
-	*r = (struct request){.has_body = has_body};
+	*r = (struct request_writer){.has_body = has_body};
 	if (!read_method(head, head_bytes, &method))
 		return FAIL_BAD_REQUEST;
 	f = put_line(out, s, head, head_bytes, method.value, method.value_bytes);
@@ -273,17 +274,17 @@ enum fail request_write(struct buf *out, struct request *r, const struct setting
 
 /* --- handshakes --- */
 
-bool request_is_upgrade(const void *head, size_t head_bytes)
+bool request_writer_is_upgrade(const void *head, size_t head_bytes)
 {
 	struct head_field f;
 
 	return head_find(head, head_bytes, ":upgrade", &f);
 }
 
-enum fail request_write_upgrade(struct buf *out, const struct settings *s, const void *head,
-				size_t head_bytes)
+enum fail request_writer_write_upgrade(struct buf *out, const struct settings *s, const void *head,
+				       size_t head_bytes)
 {
-	struct request r = {0};
+	struct request_writer r = {0};
 	struct head_field method;
 	enum fail f;
 

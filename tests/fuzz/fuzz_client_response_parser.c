@@ -1,6 +1,6 @@
 /* A local app's answer, given whole and given in pieces to an owner who stops now and then: both come to the same.
  * The first byte says what is asked, the second how large the pieces are. */
-#include "client/answer.h"
+#include "client/response_parser.h"
 
 #include "common/buf.h"
 #include "common/http.h"
@@ -15,7 +15,7 @@ struct taken {
 	size_t heads, pieces;
 	struct head head;
 	struct buf body;
-	enum answer_state state;
+	enum response_state state;
 	int status;
 	bool keeps_open;
 	size_t left; /* behind the answer */
@@ -50,48 +50,48 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 }
 
 /* A piece, to the end of it. How much of it was not taken. */
-static size_t give(struct answer *a, struct taken *t, const uint8_t *at, size_t bytes)
+static size_t give(struct response_parser *a, struct taken *t, const uint8_t *at, size_t bytes)
 {
 	uint8_t *piece = copy_of(at, bytes);
 	size_t used, done = 0;
 
 	do {
 		t->stalled = false;
-		t->state = answer_take(a, piece + done, bytes - done, &used);
-		CHECK(used <= bytes - done && t->stalled == (t->state == ANSWER_STALLED));
+		t->state = response_parser_feed(a, piece + done, bytes - done, &used);
+		CHECK(used <= bytes - done && t->stalled == (t->state == RESPONSE_STALLED));
 		done += used;
-	} while (t->state == ANSWER_STALLED);
-	CHECK(t->state != ANSWER_GOING || done == bytes);
+	} while (t->state == RESPONSE_STALLED);
+	CHECK(t->state != RESPONSE_GOING || done == bytes);
 	free(piece);
 	return bytes - done;
 }
 
-static void run(struct answer *a, enum answer_to to, struct taken *t, struct input in,
+static void run(struct response_parser *a, enum response_to to, struct taken *t, struct input in,
 		size_t piece_bytes)
 {
 	size_t bytes;
 
-	answer_begin(a, to, &(struct answer_events){on_head, on_data}, t);
-	while (t->state == ANSWER_GOING && in.left > 0) {
+	response_parser_begin(a, to, &(struct response_events){on_head, on_data}, t);
+	while (t->state == RESPONSE_GOING && in.left > 0) {
 		const uint8_t *at = input_take(&in, piece_bytes, &bytes);
 		t->left = give(a, t, at, bytes);
 	}
 	t->left += in.left;
-	if (t->state == ANSWER_GOING)
-		t->state = answer_end(a);
-	t->status = answer_status(a);
-	t->keeps_open = answer_keeps_open(a);
-	CHECK(t->state == ANSWER_COMPLETE || t->state == ANSWER_SWITCHED ||
-	      t->state == ANSWER_CUT || t->state == ANSWER_BAD);
+	if (t->state == RESPONSE_GOING)
+		t->state = response_parser_end(a);
+	t->status = response_parser_status(a);
+	t->keeps_open = response_parser_keeps_open(a);
+	CHECK(t->state == RESPONSE_COMPLETE || t->state == RESPONSE_SWITCHED ||
+	      t->state == RESPONSE_CUT || t->state == RESPONSE_BAD);
 	CHECK((t->heads == 1) == (t->status != 0) && (t->status == 0 || t->status >= 101));
-	CHECK(t->state != ANSWER_SWITCHED || (to == ANSWER_TO_HANDSHAKE && t->status == 101));
-	CHECK(t->state != ANSWER_COMPLETE || t->status >= 200);
+	CHECK(t->state != RESPONSE_SWITCHED || (to == RESPONSE_TO_HANDSHAKE && t->status == 101));
+	CHECK(t->state != RESPONSE_COMPLETE || t->status >= 200);
 }
 
 static void compare(const struct taken *a, const struct taken *b)
 {
 	CHECK(a->state == b->state && a->status == b->status && a->keeps_open == b->keeps_open);
-	CHECK(a->state == ANSWER_BAD || a->left == b->left);
+	CHECK(a->state == RESPONSE_BAD || a->left == b->left);
 	CHECK(a->head.bytes == b->head.bytes && buf_bytes(&a->body) == buf_bytes(&b->body));
 	CHECK(a->heads == 0 || memcmp(a->head.data, b->head.data, a->head.bytes) == 0);
 	CHECK(buf_bytes(&a->body) == 0 ||
@@ -109,14 +109,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct input in = {data, bytes < HEAD_MAX_BYTES ? bytes : HEAD_MAX_BYTES};
 	uint8_t how = input_byte(&in);
 	size_t piece_bytes = (size_t)1 + input_byte(&in);
-	enum answer_to to = (enum answer_to)(how % 3);
+	enum response_to to = (enum response_to)(how % 3);
 	struct taken whole = {0}, pieces = {.stalls = how & STALLS};
-	struct answer *a = answer_new(&settings);
+	struct response_parser *a = response_parser_new(&settings);
 
 	run(a, to, &whole, in, SIZE_MAX);
 	run(a, to, &pieces, in, piece_bytes);
 	compare(&whole, &pieces);
-	answer_destroy(&a);
+	response_parser_destroy(&a);
 	fini(&whole);
 	fini(&pieces);
 	return 0;

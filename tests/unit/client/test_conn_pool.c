@@ -1,5 +1,5 @@
 /* Connections that wait for another request, with stand-ins for connections, timers and the clock. */
-#include "client/pool.h"
+#include "client/conn_pool.h"
 
 #include "common/check.h"
 
@@ -12,44 +12,44 @@
 
 /* --- stand-ins --- */
 
-struct wire {
+struct conn {
 	bool quiet;
-	const struct wire_events *events;
+	const struct conn_events *events;
 	void *ctx;
 };
 
 static int open_wires;
-static struct wire *resting; /* the last one handed over */
+static struct conn *resting; /* the last one handed over */
 
-static struct wire *new_wire(void)
+static struct conn *new_wire(void)
 {
-	struct wire *w = xcalloc(1, sizeof *w);
+	struct conn *w = xcalloc(1, sizeof *w);
 
 	w->quiet = true;
 	open_wires++;
 	return w;
 }
 
-void wire_close(struct wire **wp)
+void conn_close(struct conn **wp)
 {
 	free(*wp);
 	*wp = NULL;
 	open_wires--;
 }
 
-bool wire_is_quiet(struct wire *w)
+bool conn_is_quiet(struct conn *w)
 {
 	return w->quiet;
 }
 
-void wire_hand_over(struct wire *w, const struct wire_events *events, void *ctx)
+void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx)
 {
 	w->events = events;
 	w->ctx = ctx;
 	resting = w;
 }
 
-void wire_watch(struct wire *w, bool read, bool write)
+void conn_watch(struct conn *w, bool read, bool write)
 {
 	assert_true(w != NULL && read && !write);
 }
@@ -122,7 +122,7 @@ static void pass_ms(uint64_t ms)
 
 /* --- a pool --- */
 
-static struct pool *pool;
+static struct conn_pool *pool;
 
 static int set_up(void **state)
 {
@@ -130,24 +130,24 @@ static int set_up(void **state)
 	memset(timers, 0, sizeof timers);
 	now_ms = 1000000;
 	open_wires = 0;
-	pool = pool_new(&loop, true);
+	pool = conn_pool_new(&loop, true);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	pool_destroy(&pool);
+	conn_pool_destroy(&pool);
 	assert_int_equal(open_wires, 0);
 	return 0;
 }
 
 /* A connection that has carried so many. */
-static struct wire *put(unsigned uses)
+static struct conn *put(unsigned uses)
 {
-	struct wire *w = new_wire(), *copy = w;
+	struct conn *w = new_wire(), *copy = w;
 
-	pool_put(pool, &w, uses);
+	conn_pool_put(pool, &w, uses);
 	assert_null(w);
 	return copy;
 }
@@ -156,11 +156,11 @@ static struct wire *put(unsigned uses)
 static unsigned take(void)
 {
 	unsigned uses = 0;
-	struct wire *w = pool_take(pool, &uses);
+	struct conn *w = conn_pool_take(pool, &uses);
 
 	if (w == NULL)
 		return 0;
-	wire_close(&w);
+	conn_close(&w);
 	return uses;
 }
 
@@ -174,7 +174,7 @@ static void prove(unsigned uses)
 	}
 }
 
-static void something_shows(struct wire *w, bool quiet)
+static void something_shows(struct conn *w, bool quiet)
 {
 	w->quiet = quiet;
 	w->events->ready(w->ctx);
@@ -207,18 +207,18 @@ static void test_close_behind_each_response(void **state)
 	(void)state;
 	something_shows(put(1), false);
 	assert_int_equal(open_wires, 0);
-	assert_false(pool_keeps(pool));
+	assert_false(conn_pool_keeps(pool));
 	put(1);
 	assert_int_equal(open_wires, 0);
 	pass_ms(60 * 1000);
-	assert_true(pool_keeps(pool));
+	assert_true(conn_pool_keeps(pool));
 	put(1)->quiet = false; /* its event is still to come */
 	pass_ms(200);
 	assert_int_equal(open_wires, 0);
 	pass_ms(60 * 1000);
-	assert_false(pool_keeps(pool)); /* twice as long */
+	assert_false(conn_pool_keeps(pool)); /* twice as long */
 	pass_ms(60 * 1000);
-	assert_true(pool_keeps(pool));
+	assert_true(conn_pool_keeps(pool));
 }
 
 static void test_pause_grows_and_shrinks(void **state)
@@ -227,18 +227,18 @@ static void test_pause_grows_and_shrinks(void **state)
 
 	(void)state;
 	for (int i = 0; i < 10; i++) {
-		pool_distrust(pool, "test");
-		pool_distrust(pool, "once more");
+		conn_pool_distrust(pool, "test");
+		conn_pool_distrust(pool, "once more");
 		pass_ms(minutes * 60 * 1000 - 1);
-		assert_false(pool_keeps(pool));
+		assert_false(conn_pool_keeps(pool));
 		pass_ms(1);
-		assert_true(pool_keeps(pool));
+		assert_true(conn_pool_keeps(pool));
 		minutes = minutes < 30 ? minutes * 2 : 60;
 	}
 	pass_ms(60 * 60 * 1000);
-	pool_distrust(pool, "after an hour that went well");
+	conn_pool_distrust(pool, "after an hour that went well");
 	pass_ms(60 * 1000);
-	assert_true(pool_keeps(pool));
+	assert_true(conn_pool_keeps(pool));
 }
 
 static void test_oldest_first(void **state)
@@ -273,7 +273,7 @@ static void test_bounds(void **state)
 	for (int i = 0; i < 600; i++)
 		put(1);
 	assert_int_equal(open_wires, 512);
-	pool_distrust(pool, "test");
+	conn_pool_distrust(pool, "test");
 	assert_int_equal(open_wires, 0);
 }
 
@@ -288,34 +288,34 @@ static void test_something_shows_on_a_kept_one(void **state)
 	assert_int_equal(take(), 1);
 	assert_int_equal(take(), 0); /* not that one, nor another */
 	assert_int_equal(open_wires, 0);
-	assert_false(pool_keeps(pool));
+	assert_false(conn_pool_keeps(pool));
 }
 
 static void test_readable_behind_its_response(void **state)
 {
-	struct wire *w = new_wire();
+	struct conn *w = new_wire();
 
 	(void)state;
 	prove(1);
 	put(1);
 	w->quiet = false;
-	pool_put(pool, &w, 1);
+	conn_pool_put(pool, &w, 1);
 	assert_int_equal(open_wires, 0);
-	assert_false(pool_keeps(pool));
+	assert_false(conn_pool_keeps(pool));
 }
 
 static void test_none_is_kept(void **state)
 {
 	(void)state;
-	pool_destroy(&pool);
+	conn_pool_destroy(&pool);
 	memset(timers, 0, sizeof timers);
-	pool = pool_new(&loop, false);
-	assert_false(pool_keeps(pool));
+	pool = conn_pool_new(&loop, false);
+	assert_false(conn_pool_keeps(pool));
 	put(1);
 	assert_int_equal(open_wires, 0);
-	pool_distrust(pool, "test");
+	conn_pool_distrust(pool, "test");
 	pass_ms(60 * 60 * 1000);
-	assert_false(pool_keeps(pool));
+	assert_false(conn_pool_keeps(pool));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -1,11 +1,11 @@
-/* client/origin.h - Requests to the local app: HTTP/1.1 over connections that are kept for a short while.
+/* client/fetch.h - Requests to the local app: HTTP/1.1 over connections that are kept for a short while.
  *
  * A fetch is one request and its response. It is sent once: if a kept connection breaks under it, it fails. Its
  * owner feeds the request body and takes the response through fetch_events, which must not call fetch_cancel(),
  * fetch_resume() or fetch_start(). They come from the loop and from fetch_resume(). Back-pressure is a pause: an
  * event that cannot take or give more now says so, and fetch_resume() ends that. */
-#ifndef PIPEGATE_ORIGIN_H
-#define PIPEGATE_ORIGIN_H
+#ifndef PIPEGATE_FETCH_H
+#define PIPEGATE_FETCH_H
 
 #include "client/settings.h"
 #include "common/fail.h"
@@ -17,9 +17,9 @@
 #include <sys/types.h>
 #include <uv.h>
 
-struct origin;
+struct fetch_engine;
 struct fetch;
-struct wires;
+struct conns;
 
 enum { FETCH_WAIT = 0, FETCH_END = -1, FETCH_PIECE_BYTES = 64 * 1024 };
 
@@ -35,18 +35,18 @@ struct fetch_events {
 	void (*end)(void *ctx, enum fail f, bool maybe_delivered);
 };
 
-struct origin *origin_new(uv_loop_t *loop, const struct settings *settings);
-void origin_destroy(
-	struct origin **op); /* after the last fetch; then the loop has to run once more */
+struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct settings *settings);
+void fetch_engine_destroy(
+	struct fetch_engine **op); /* after the last fetch; then the loop has to run once more */
 
-const struct settings *origin_settings(const struct origin *o);
-struct wires *origin_wires(struct origin *o);
+const struct settings *fetch_engine_settings(const struct fetch_engine *o);
+struct conns *fetch_engine_conns(struct fetch_engine *o);
 
 enum fetch_body { FETCH_NO_BODY, FETCH_BODY };
 
 /* Starts the request that this head describes. FETCH_NO_BODY: there is none, whatever ":length" says.
  * NULL: a head that must not be sent; *why: FAIL_BAD_PATH or FAIL_BAD_REQUEST. */
-struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
+struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx,
 			  enum fail *why) MUST_CHECK;
 /* There is more of the body, or more data is taken, or both. May call events. */

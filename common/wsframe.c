@@ -1,5 +1,5 @@
-/* client/message.c - see message.h. */
-#include "client/message.h"
+/* common/wsframe.c - see message.h. */
+#include "common/wsframe.h"
 
 #include "common/bytes.h"
 
@@ -13,33 +13,33 @@ enum {
 	LENGTH_64 = 127,
 };
 
-static void mask(uint8_t *payload, size_t bytes, const uint8_t key[MESSAGE_KEY_BYTES])
+static void mask(uint8_t *payload, size_t bytes, const uint8_t key[WSFRAME_KEY_BYTES])
 {
 	uint64_t wide_key, wide;
 	size_t i = 0;
 
-	memcpy(&wide_key, key, MESSAGE_KEY_BYTES);
-	memcpy((uint8_t *)&wide_key + MESSAGE_KEY_BYTES, key, MESSAGE_KEY_BYTES);
+	memcpy(&wide_key, key, WSFRAME_KEY_BYTES);
+	memcpy((uint8_t *)&wide_key + WSFRAME_KEY_BYTES, key, WSFRAME_KEY_BYTES);
 	for (; i + sizeof wide <= bytes; i += sizeof wide) {
 		memcpy(&wide, payload + i, sizeof wide);
 		wide ^= wide_key;
 		memcpy(payload + i, &wide, sizeof wide);
 	}
 	for (; i < bytes; i++)
-		payload[i] ^= key[i % MESSAGE_KEY_BYTES];
+		payload[i] ^= key[i % WSFRAME_KEY_BYTES];
 }
 
-uint8_t *message_frame(uint8_t *payload, size_t bytes, const struct message_piece *piece,
-		       const uint8_t key[MESSAGE_KEY_BYTES], size_t *frame_bytes)
+uint8_t *wsframe_write(uint8_t *payload, size_t bytes, const struct wsframe_piece *piece,
+		       const uint8_t key[WSFRAME_KEY_BYTES], size_t *frame_bytes)
 {
-	uint8_t *at = payload - MESSAGE_KEY_BYTES;
+	uint8_t *at = payload - WSFRAME_KEY_BYTES;
 	uint8_t opcode = !piece->first ? CONTINUATION : piece->text ? TEXT : BINARY;
 	uint8_t length = bytes < LENGTH_16     ? (uint8_t)bytes
 			 : bytes <= UINT16_MAX ? LENGTH_16
 					       : LENGTH_64;
 
 	mask(payload, bytes, key);
-	memcpy(at, key, MESSAGE_KEY_BYTES);
+	memcpy(at, key, WSFRAME_KEY_BYTES);
 	if (length == LENGTH_16) {
 		at -= 2;
 		put_be16(at, (uint16_t)bytes);
@@ -53,16 +53,16 @@ uint8_t *message_frame(uint8_t *payload, size_t bytes, const struct message_piec
 	return at;
 }
 
-size_t message_control(uint8_t *out, uint8_t opcode, const void *payload, size_t bytes,
-		       const uint8_t key[MESSAGE_KEY_BYTES])
+size_t wsframe_write_control(uint8_t *out, uint8_t opcode, const void *payload, size_t bytes,
+			     const uint8_t key[WSFRAME_KEY_BYTES])
 {
-	uint8_t *at = out + 2 + MESSAGE_KEY_BYTES;
+	uint8_t *at = out + 2 + WSFRAME_KEY_BYTES;
 
 	out[0] = FINAL | opcode;
 	out[1] = (uint8_t)(MASKED | bytes);
-	memcpy(out + 2, key, MESSAGE_KEY_BYTES);
+	memcpy(out + 2, key, WSFRAME_KEY_BYTES);
 	if (bytes > 0)
 		memcpy(at, payload, bytes);
 	mask(at, bytes, key);
-	return 2 + MESSAGE_KEY_BYTES + bytes;
+	return 2 + WSFRAME_KEY_BYTES + bytes;
 }

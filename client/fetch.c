@@ -1,24 +1,24 @@
-/* client/origin.c - see origin.h.
+/* client/fetch.c - see fetch.h.
  *
- *   fetch_start() -> due --next turn--> connecting, or a kept wire -> the request goes, the answer comes -> end
+ *   fetch_start() -> due --next turn--> connecting, or a kept connection -> the request goes, the answer comes -> end
  *
  * Both directions run at once: an app may answer before it has read the request, and close. So what it said is
  * read before a failed write is judged. Once its answer is complete the fetch is over, whatever became of the rest
  * of the request.
  *
- * A response must never belong to another request. So a wire is kept only if nothing is left over in either
- * direction, and if nothing can come later that belongs to this exchange: not behind a request body (request.c,
- * leaves_nothing()), and not behind a response that answer_keeps_open() finds doubtful.
+ * A response must never belong to another request. So a connection is kept only if nothing is left over in either
+ * direction, and if nothing can come later that belongs to this exchange: not behind a request body (request_writer.c,
+ * leaves_nothing()), and not behind a response that response_parser_keeps_open() finds doubtful.
  *
- * A request on a kept wire that dies before a byte of the response is not sent again. Only a refused write proves that
+ * A request on a kept connection that dies before a byte of the response is not sent again. Only a refused write proves that
  * the app has seen nothing. The kernel's count of acknowledged bytes proves nothing: it acknowledges late, Linux drops
  * the acknowledgement that a RST carries, and behind a forwarder it is not the app's kernel that acknowledges. */
-#include "client/origin.h"
+#include "client/fetch.h"
 
-#include "client/answer.h"
-#include "client/pool.h"
-#include "client/request.h"
-#include "client/wire.h"
+#include "client/response_parser.h"
+#include "client/conn_pool.h"
+#include "client/request_writer.h"
+#include "client/conn.h"
 #include "common/buf.h"
 #include "common/log.h"
 
@@ -40,11 +40,11 @@ enum {
 
 TAILQ_HEAD(fetch_list, fetch);
 
-struct origin {
+struct fetch_engine {
 	uv_loop_t *loop;
 	const struct settings *settings;
-	struct wires *wires;
-	struct pool *pool;
+	struct conns *conns;
+	struct conn_pool *pool;
 	struct fetch_list
 		due; /* started since the last turn, or waiting for a place among those that connect */
 	struct fetch_list again; /* have more to read in the next turn */
@@ -62,16 +62,16 @@ struct fetch {
 	struct fetch_list *list; /* due or expecting; NULL: none */
 	TAILQ_ENTRY(fetch) again_link;
 	bool again;
-	struct origin *origin;
+	struct fetch_engine *engine;
 	const struct fetch_events *events;
 	void *ctx;
-	struct wire *wire; /* NULL: due */
+	struct conn *conn; /* NULL: due */
 	bool connecting, connected;
 	bool has_read; /* a byte from the app */
-	unsigned uses; /* requests that the wire has carried before */
+	unsigned uses; /* requests that the connection has carried before */
 	uint64_t started_ms;
 
-	struct request request;
+	struct request_writer request;
 	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
 	bool body_waits; /* the owner has nothing more now */
 	bool begun;	 /* the kernel has a byte of the request */
@@ -79,8 +79,8 @@ struct fetch {
 	struct buf out;	 /* the head, with what goes with it; later the rest of a piece */
 	uint64_t continue_ms;
 
-	struct answer *answer;
-	enum answer_state state;
+	struct response_parser *parser;
+	enum response_state state;
 	struct buf in; /* came from the app, and is not parsed */
 };
 
@@ -101,10 +101,10 @@ static void leave(struct fetch *f)
 	f->list = NULL;
 }
 
-/* The wire has connected, or never will. Others may. */
+/* The connection has connected, or never will. Others may. */
 static void stop_connecting(struct fetch *f)
 {
-	struct origin *o = f->origin;
+	struct fetch_engine *o = f->engine;
 
 	if (!f->connecting)
 		return;
@@ -116,7 +116,7 @@ static void stop_connecting(struct fetch *f)
 
 static void come_again(struct fetch *f)
 {
-	struct origin *o = f->origin;
+	struct fetch_engine *o = f->engine;
 
 	if (f->again)
 		return;
@@ -131,8 +131,8 @@ static void leave_again(struct fetch *f)
 	if (!f->again)
 		return;
 	f->again = false;
-	TAILQ_REMOVE(&f->origin->again, f, again_link);
-	f->origin->again_count--;
+	TAILQ_REMOVE(&f->engine->again, f, again_link);
+	f->engine->again_count--;
 }
 
 /* --- the end --- */
@@ -142,33 +142,33 @@ static void fetch_free(struct fetch *f)
 	leave(f);
 	leave_again(f);
 	stop_connecting(f);
-	wire_close(&f->wire);
-	answer_destroy(&f->answer);
+	conn_close(&f->conn);
+	response_parser_destroy(&f->parser);
 	buf_fini(&f->out);
 	buf_fini(&f->in);
 	free(f);
 }
 
-/* The exchange is over for the wire, and nothing of it can follow. */
+/* The exchange is over for the connection, and nothing of it can follow. */
 static bool is_reusable(const struct fetch *f)
 {
-	return f->state == ANSWER_COMPLETE && answer_keeps_open(f->answer) && !f->request.is_last &&
-	       f->body == BODY_OVER && buf_bytes(&f->out) == 0 && !f->broken;
+	return f->state == RESPONSE_COMPLETE && response_parser_keeps_open(f->parser) &&
+	       !f->request.is_last && f->body == BODY_OVER && buf_bytes(&f->out) == 0 && !f->broken;
 }
 
-/* Keeps the wire for another request, or learns from it that there is none to be kept. */
+/* Keeps the connection for another request, or learns from it that there is none to be kept. */
 static void judge_wire(struct fetch *f)
 {
-	struct pool *pool = f->origin->pool;
+	struct conn_pool *pool = f->engine->pool;
 
-	if (f->uses > 0 && f->state == ANSWER_CUT && !f->has_read)
-		pool_distrust(pool, "a kept connection was closed under a request");
+	if (f->uses > 0 && f->state == RESPONSE_CUT && !f->has_read)
+		conn_pool_distrust(pool, "a kept connection was closed under a request");
 	if (!is_reusable(f))
 		return;
 	if (buf_bytes(&f->in) > 0)
-		pool_distrust(pool, "more came than the response");
+		conn_pool_distrust(pool, "more came than the response");
 	else
-		pool_put(pool, &f->wire, f->uses + 1);
+		conn_pool_put(pool, &f->conn, f->uses + 1);
 }
 
 static void finish(struct fetch *f, enum fail why)
@@ -180,7 +180,8 @@ static void finish(struct fetch *f, enum fail why)
 
 static void fail(struct fetch *f, enum fail why, const char *text)
 {
-	log_limited_info(text, "target.failed why=\"%s\" head=%d", text, answer_status(f->answer));
+	log_limited_info(text, "target.failed why=\"%s\" head=%d", text,
+			 response_parser_status(f->parser));
 	finish(f, why);
 }
 
@@ -201,8 +202,8 @@ static const uint8_t *frame_chunk(uint8_t *data, size_t bytes, size_t *framed_by
 static const uint8_t *next_piece(struct fetch *f, size_t *bytes)
 {
 	static const char last_chunk[] = "0\r\n\r\n";
-	uint8_t *room = f->origin->out + CHUNK_LINE_BYTES;
-	struct request *r = &f->request;
+	uint8_t *room = f->engine->out + CHUNK_LINE_BYTES;
+	struct request_writer *r = &f->request;
 	size_t most = PIECE_BYTES;
 
 	if (f->body != BODY_GOING || f->body_waits)
@@ -248,7 +249,7 @@ static void send_request(struct fetch *f)
 		const uint8_t *at = is_rest ? buf_first(&f->out) : next_piece(f, &bytes);
 		if (at == NULL)
 			return;
-		ssize_t sent = wire_write(f->wire, at, bytes);
+		ssize_t sent = conn_write(f->conn, at, bytes);
 		f->broken = sent < 0;
 		if (sent < 0)
 			return;
@@ -268,35 +269,35 @@ static void take_held(struct fetch *f)
 {
 	size_t used;
 
-	f->state = answer_take(f->answer, buf_first(&f->in), buf_bytes(&f->in), &used);
+	f->state = response_parser_feed(f->parser, buf_first(&f->in), buf_bytes(&f->in), &used);
 	buf_consume(&f->in, used);
 }
 
 static void take(struct fetch *f, size_t bytes)
 {
-	const uint8_t *data = f->origin->in;
+	const uint8_t *data = f->engine->in;
 	size_t used;
 
-	f->state = answer_take(f->answer, data, bytes, &used);
+	f->state = response_parser_feed(f->parser, data, bytes, &used);
 	buf_append(&f->in, data + used, bytes - used);
 }
 
 /* Until there is nothing more, or the owner takes no more, or it is the turn of others. */
 static void read_answer(struct fetch *f)
 {
-	for (int i = 0; f->state == ANSWER_GOING; i++) {
+	for (int i = 0; f->state == RESPONSE_GOING; i++) {
 		if (i == READS_PER_TURN) {
 			come_again(f);
 			return;
 		}
-		ssize_t got = wire_read(f->wire, f->origin->in, PIECE_BYTES);
-		if (got == WIRE_WAIT)
+		ssize_t got = conn_read(f->conn, f->engine->in, PIECE_BYTES);
+		if (got == CONN_WAIT)
 			return;
 		f->has_read = f->has_read || got > 0;
 		if (got > 0)
 			take(f, (size_t)got);
 		else
-			f->state = got == WIRE_END ? answer_end(f->answer) : ANSWER_CUT;
+			f->state = got == CONN_END ? response_parser_end(f->parser) : RESPONSE_CUT;
 	}
 }
 
@@ -311,31 +312,31 @@ static void release_body(struct fetch *f)
 /* Has the app said that the body shall come? */
 static bool wants_body(const struct fetch *f)
 {
-	int status = answer_status(f->answer);
+	int status = response_parser_status(f->parser);
 
-	return answer_continues(f->answer) || (status != 0 && status < 400);
+	return response_parser_continues(f->parser) || (status != 0 && status < 400);
 }
 
 /* All that can be done now was done. May be the end of *f. */
 static void settle(struct fetch *f)
 {
 	switch (f->state) {
-	case ANSWER_COMPLETE:
+	case RESPONSE_COMPLETE:
 		finish(f, FAIL_NONE);
 		break;
-	case ANSWER_CUT:
+	case RESPONSE_CUT:
 		fail(f, FAIL_TARGET_UNREACHABLE, "the connection ended before the answer");
 		break;
-	case ANSWER_BAD:
-	case ANSWER_SWITCHED:
+	case RESPONSE_BAD:
+	case RESPONSE_SWITCHED:
 		fail(f, FAIL_BAD_RESPONSE, "an impossible answer");
 		break;
-	case ANSWER_GOING:
-	case ANSWER_STALLED:
+	case RESPONSE_GOING:
+	case RESPONSE_STALLED:
 		if (f->body == BODY_SHORT)
 			fail(f, FAIL_BAD_REQUEST, "the request body is too short");
 		else
-			wire_watch(f->wire, f->state == ANSWER_GOING,
+			conn_watch(f->conn, f->state == RESPONSE_GOING,
 				   !f->broken && buf_bytes(&f->out) > 0);
 		break;
 	}
@@ -348,24 +349,25 @@ static void work(struct fetch *f)
 	send_request(f);
 	if (f->broken && f->uses > 0 &&
 	    !f->begun) { /* the kernel refused it: the app has seen nothing */
-		pool_distrust(f->origin->pool, "a kept connection was closed before a request");
-		wire_close(&f->wire);
+		conn_pool_distrust(f->engine->pool,
+				   "a kept connection was closed before a request");
+		conn_close(&f->conn);
 		open_wire(f);
 		return;
 	}
 	read_answer(f);
-	if (f->state == ANSWER_GOING && f->body == BODY_HELD && wants_body(f)) {
+	if (f->state == RESPONSE_GOING && f->body == BODY_HELD && wants_body(f)) {
 		release_body(f);
 		send_request(f);
 	}
 	settle(f);
 }
 
-/* --- the wire --- */
+/* --- the connection --- */
 
 static void on_patience(uv_timer_t *timer)
 {
-	struct origin *o = timer->data;
+	struct fetch_engine *o = timer->data;
 	uint64_t now_ms = uv_now(o->loop);
 	struct fetch *f;
 
@@ -380,7 +382,7 @@ static void on_patience(uv_timer_t *timer)
 
 static void expect(struct fetch *f)
 {
-	struct origin *o = f->origin;
+	struct fetch_engine *o = f->engine;
 
 	f->continue_ms = uv_now(o->loop) + CONTINUE_WAIT_MS;
 	join(f, &o->expecting);
@@ -409,28 +411,28 @@ static void on_ready(void *ctx)
 	work(ctx);
 }
 
-static const struct wire_events wire_events = {on_connected, on_failed, on_ready};
+static const struct conn_events conn_events = {on_connected, on_failed, on_ready};
 
 static void open_wire(struct fetch *f)
 {
 	f->connected = f->broken = false;
 	f->uses = 0;
 	f->connecting = true;
-	f->origin->connecting_count++;
-	f->wire = wire_open(f->origin->wires, &wire_events, f);
+	f->engine->connecting_count++;
+	f->conn = conn_open(f->engine->conns, &conn_events, f);
 }
 
 /* False: it has to wait until another one has connected. */
 static bool begin(struct fetch *f)
 {
-	f->wire = pool_take(f->origin->pool, &f->uses);
-	if (f->wire == NULL && f->origin->connecting_count >= CONNECTING_MAX)
+	f->conn = conn_pool_take(f->engine->pool, &f->uses);
+	if (f->conn == NULL && f->engine->connecting_count >= CONNECTING_MAX)
 		return false;
 	leave(f);
-	if (f->wire == NULL) {
+	if (f->conn == NULL) {
 		open_wire(f);
 	} else {
-		wire_hand_over(f->wire, &wire_events, f);
+		conn_hand_over(f->conn, &conn_events, f);
 		on_connected(f);
 	}
 	return true;
@@ -440,7 +442,7 @@ static bool begin(struct fetch *f)
 
 static void on_queue_timer(uv_timer_t *timer)
 {
-	struct origin *o = timer->data;
+	struct fetch_engine *o = timer->data;
 	uint64_t now_ms = uv_now(o->loop);
 	struct fetch *f;
 
@@ -452,7 +454,7 @@ static void on_queue_timer(uv_timer_t *timer)
 
 static void on_soon(uv_idle_t *idle)
 {
-	struct origin *o = idle->data;
+	struct fetch_engine *o = idle->data;
 	struct fetch *f;
 
 	uv_idle_stop(idle);
@@ -467,26 +469,26 @@ static void on_soon(uv_idle_t *idle)
 		uv_timer_start(&o->queue_timer, on_queue_timer, QUEUE_WAIT_MS, 0);
 }
 
-struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
+struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx,
 			  enum fail *why)
 {
 	struct fetch *f = xcalloc(1, sizeof *f);
-	struct request *r = &f->request;
+	struct request_writer *r = &f->request;
 
-	f->origin = o;
+	f->engine = o;
 	f->events = events;
 	f->ctx = ctx;
-	*why = request_write(&f->out, r, o->settings, head, head_bytes, body == FETCH_BODY,
-			     pool_keeps(o->pool));
+	*why = request_writer_write(&f->out, r, o->settings, head, head_bytes, body == FETCH_BODY,
+				    conn_pool_keeps(o->pool));
 	if (*why != FAIL_NONE) {
 		fetch_free(f);
 		return NULL;
 	}
 	f->body = !r->has_body ? BODY_OVER : r->expects ? BODY_HELD : BODY_GOING;
-	f->answer = answer_new(o->settings);
-	answer_begin(f->answer, r->is_head ? ANSWER_TO_HEAD : ANSWER_TO_REQUEST,
-		     &(struct answer_events){events->head, events->data}, ctx);
+	f->parser = response_parser_new(o->settings);
+	response_parser_begin(f->parser, r->is_head ? RESPONSE_TO_HEAD : RESPONSE_TO_REQUEST,
+			      &(struct response_events){events->head, events->data}, ctx);
 	f->started_ms = uv_now(o->loop);
 	join(f, &o->due);
 	uv_idle_start(&o->soon, on_soon);
@@ -496,7 +498,7 @@ struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
 void fetch_resume(struct fetch *f, bool body, bool data)
 {
 	f->body_waits = f->body_waits && !body;
-	if (data && f->state == ANSWER_STALLED)
+	if (data && f->state == RESPONSE_STALLED)
 		take_held(f);
 	if (f->connected)
 		work(f);
@@ -513,14 +515,14 @@ void fetch_cancel(struct fetch **fp)
 
 /* --- start and end --- */
 
-struct origin *origin_new(uv_loop_t *loop, const struct settings *settings)
+struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct settings *settings)
 {
-	struct origin *o = xcalloc(1, sizeof *o);
+	struct fetch_engine *o = xcalloc(1, sizeof *o);
 
 	o->loop = loop;
 	o->settings = settings;
-	o->wires = wires_new(loop, settings);
-	o->pool = pool_new(loop, settings->keep_alive);
+	o->conns = conns_new(loop, settings);
+	o->pool = conn_pool_new(loop, settings->keep_alive);
 	TAILQ_INIT(&o->due);
 	TAILQ_INIT(&o->again);
 	TAILQ_INIT(&o->expecting);
@@ -532,33 +534,33 @@ struct origin *origin_new(uv_loop_t *loop, const struct settings *settings)
 
 static void handle_closed(uv_handle_t *handle)
 {
-	struct origin *o = handle->data;
+	struct fetch_engine *o = handle->data;
 
 	if (--o->open_handles == 0)
 		free(o);
 }
 
-void origin_destroy(struct origin **op)
+void fetch_engine_destroy(struct fetch_engine **op)
 {
-	struct origin *o = *op;
+	struct fetch_engine *o = *op;
 
 	*op = NULL;
 	if (o == NULL)
 		return;
-	pool_destroy(&o->pool);
-	wires_destroy(&o->wires);
+	conn_pool_destroy(&o->pool);
+	conns_destroy(&o->conns);
 	o->open_handles = 3;
 	uv_close((uv_handle_t *)&o->queue_timer, handle_closed);
 	uv_close((uv_handle_t *)&o->soon, handle_closed);
 	uv_close((uv_handle_t *)&o->patience, handle_closed);
 }
 
-const struct settings *origin_settings(const struct origin *o)
+const struct settings *fetch_engine_settings(const struct fetch_engine *o)
 {
 	return o->settings;
 }
 
-struct wires *origin_wires(struct origin *o)
+struct conns *fetch_engine_conns(struct fetch_engine *o)
 {
-	return o->wires;
+	return o->conns;
 }

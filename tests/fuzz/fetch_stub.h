@@ -1,10 +1,10 @@
-/* tests/fuzz/origin_stub.h - Stands in for client/origin.c: fetches that do what an input says, without an
+/* tests/fuzz/fetch_stub.h - Stands in for client/fetch.c: fetches that do what an input says, without an
  * app. Included by one file of a program. */
 #ifndef PIPEGATE_FUZZ_ORIGIN_STUB_H
 #define PIPEGATE_FUZZ_ORIGIN_STUB_H
 
-#include "client/origin.h"
-#include "client/upgrade.h"
+#include "client/fetch.h"
+#include "client/app_websocket.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -34,7 +34,7 @@ static bool values_are_valid(const void *head, size_t head_bytes)
 	return more == 0;
 }
 
-struct fetch *fetch_start(struct origin *o, const void *head, size_t head_bytes,
+struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx,
 			  enum fail *why)
 {
@@ -74,19 +74,21 @@ void fetch_cancel(struct fetch **fp)
 	*fp = NULL;
 }
 
-/* And for client/upgrade.c. */
-struct upgrade *upgrade_start(struct origin *o, const void *head, size_t head_bytes,
-			      const struct fetch_events *events, void *ctx, enum fail *why)
+/* And for client/app_websocket.c. */
+struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *head,
+					  size_t head_bytes, const struct fetch_events *events,
+					  void *ctx, enum fail *why)
 {
-	return (struct upgrade *)fetch_start(o, head, head_bytes, FETCH_BODY, events, ctx, why);
+	return (struct app_websocket *)fetch_start(o, head, head_bytes, FETCH_BODY, events, ctx,
+						   why);
 }
 
-void upgrade_resume(struct upgrade *u, bool body, bool data)
+void app_websocket_resume(struct app_websocket *u, bool body, bool data)
 {
 	fetch_resume((struct fetch *)u, body, data);
 }
 
-void upgrade_cancel(struct upgrade **up)
+void app_websocket_cancel(struct app_websocket **up)
 {
 	struct fetch *f = (struct fetch *)*up;
 

@@ -1,6 +1,6 @@
 /* A hostile server's response to the tunnel's handshake, whole and in pieces of the first byte's size.
  * The reason that is shown has no control character and no token in it. */
-#include "client/handshake.h"
+#include "client/link_handshake.h"
 
 #include "tests/fuzz/fuzz.h"
 
@@ -13,7 +13,7 @@ static const struct settings settings = {
 };
 
 struct outcome {
-	enum handshake_state state;
+	enum link_handshake_state state;
 	int status;
 	bool v2;
 };
@@ -29,28 +29,28 @@ static bool is_printable(const char *text)
 
 static struct outcome run(struct input in, size_t piece_bytes)
 {
-	struct handshake *h = handshake_new(&settings);
+	struct link_handshake *h = link_handshake_new(&settings);
 	struct outcome o = {.state = HANDSHAKE_GOING};
 	size_t bytes, used;
 
 	while (in.left > 0 && o.state == HANDSHAKE_GOING) {
 		const uint8_t *at = input_take(&in, piece_bytes, &bytes);
 		uint8_t *piece = copy_of(at, bytes);
-		o.state = handshake_take(h, piece, bytes, &used);
+		o.state = link_handshake_take(h, piece, bytes, &used);
 		free(piece);
 		CHECK(used <= bytes);
 	}
 	if (o.state == HANDSHAKE_GOING)
-		o.state = handshake_end(h);
+		o.state = link_handshake_end(h);
 	CHECK(o.state == HANDSHAKE_DONE || o.state == HANDSHAKE_FAILED);
-	o.status = handshake_status(h);
-	o.v2 = handshake_is_v2(h);
+	o.status = link_handshake_status(h);
+	o.v2 = link_handshake_is_v2(h);
 	CHECK(o.state != HANDSHAKE_DONE || o.status == 101);
 	if (o.state == HANDSHAKE_FAILED) {
-		const char *why = handshake_why(h);
+		const char *why = link_handshake_why(h);
 		CHECK(*why != '\0' && is_printable(why) && strstr(why, token) == NULL);
 	}
-	handshake_destroy(&h);
+	link_handshake_destroy(&h);
 	return o;
 }
 

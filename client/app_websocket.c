@@ -1,0 +1,226 @@
+/* client/app_websocket.c - see app_websocket.h.
+ *
+ * First there is an answer to the handshake (client/response_parser.h). If it is 101, what follows is relayed. At most one
+ * piece waits here for each direction; the owner's windows bound the rest. */
+#include "client/app_websocket.h"
+
+#include "client/response_parser.h"
+#include "client/request_writer.h"
+#include "client/conn.h"
+#include "common/buf.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+
+enum { PIECE_BYTES = 16 * 1024 };
+
+struct app_websocket {
+	const struct fetch_events *events;
+	void *ctx;
+	struct conn *conn;
+	bool connected;
+	bool sent; /* a byte of the request has gone */
+
+	struct buf up; /* to the app */
+	bool up_waits; /* the owner has nothing more now */
+	bool up_ended, up_end_said;
+
+	struct response_parser *parser;
+	enum response_state state;    /* SWITCHED: the bytes are relayed */
+	struct buf in;		      /* of the answer: came, and is not parsed */
+	bool down_waits;	      /* the owner takes no more now */
+	bool down_ended, down_broken; /* while they are relayed */
+};
+
+/* --- down --- */
+
+static void relay(struct app_websocket *u, const char *data, size_t bytes)
+{
+	if (bytes > 0)
+		u->down_waits = !u->events->data(u->ctx, data, bytes);
+}
+
+static void take_answer(struct app_websocket *u, const char *data, size_t bytes)
+{
+	size_t used;
+
+	u->state = response_parser_feed(u->parser, data, bytes, &used);
+	if (u->state == RESPONSE_SWITCHED) /* came with the head */
+		relay(u, data + used, bytes - used);
+	else
+		buf_append(&u->in, data + used, bytes - used);
+}
+
+static void take_end(struct app_websocket *u, ssize_t how)
+{
+	if (u->state != RESPONSE_SWITCHED) {
+		u->state = how == CONN_END ? response_parser_end(u->parser) : RESPONSE_CUT;
+	} else {
+		u->down_ended = true;
+		u->down_broken = how != CONN_END;
+	}
+}
+
+static bool wants_more(const struct app_websocket *u)
+{
+	return u->state == RESPONSE_GOING ||
+	       (u->state == RESPONSE_SWITCHED && !u->down_waits && !u->down_ended);
+}
+
+static void pump_down(struct app_websocket *u)
+{
+	char piece[PIECE_BYTES];
+
+	while (wants_more(u)) {
+		ssize_t got = conn_read(u->conn, piece, sizeof piece);
+		if (got == CONN_WAIT)
+			return;
+		if (got < 0)
+			take_end(u, got);
+		else if (u->state == RESPONSE_SWITCHED)
+			relay(u, piece, (size_t)got);
+		else
+			take_answer(u, piece, (size_t)got);
+	}
+}
+
+/* --- up --- */
+
+static void fetch_more(struct app_websocket *u)
+{
+	uint8_t *room;
+	ssize_t got;
+
+	if (u->state != RESPONSE_SWITCHED || u->up_ended || u->up_waits || buf_bytes(&u->up) > 0)
+		return;
+	room = buf_extend(&u->up, PIECE_BYTES);
+	got = u->events->body(u->ctx, room, PIECE_BYTES);
+	buf_shrink(&u->up, PIECE_BYTES - (got > 0 ? (size_t)got : 0));
+	u->up_waits = got == FETCH_WAIT;
+	u->up_ended = got == FETCH_END;
+}
+
+static void pump_up(struct app_websocket *u)
+{
+	for (;;) {
+		fetch_more(u);
+		if (buf_bytes(&u->up) == 0)
+			break;
+		ssize_t sent = conn_write(u->conn, buf_first(&u->up), buf_bytes(&u->up));
+		if (sent == CONN_WAIT)
+			return;
+		if (sent < 0) { /* what the app said before it closed is still to be read */
+			buf_fini(&u->up);
+			u->up_ended = u->up_end_said = true;
+			return;
+		}
+		u->sent = true;
+		buf_consume(&u->up, (size_t)sent);
+	}
+	if (u->up_ended && !u->up_end_said) {
+		u->up_end_said = true;
+		u->down_ended = u->down_ended || !conn_end_writing(u->conn);
+	}
+}
+
+/* --- the end --- */
+
+static void upgrade_free(struct app_websocket *u)
+{
+	conn_close(&u->conn);
+	response_parser_destroy(&u->parser);
+	buf_fini(&u->up);
+	buf_fini(&u->in);
+	free(u);
+}
+
+static void finish(struct app_websocket *u, enum fail f)
+{
+	if (f != FAIL_NONE && u->connected)
+		log_limited_info("", "target.failed upgrade=1 head=%d",
+				 response_parser_status(u->parser));
+	u->events->end(u->ctx, f, u->sent);
+	upgrade_free(u);
+}
+
+/* All that can be done now. May be the end of *u. */
+static void work(struct app_websocket *u)
+{
+	pump_up(u);
+	pump_down(u);
+	pump_up(u); /* a head of 101 lets the caller's bytes go */
+	if (u->state == RESPONSE_BAD)
+		finish(u, FAIL_BAD_RESPONSE);
+	else if (u->state == RESPONSE_CUT || u->down_broken)
+		finish(u, FAIL_TARGET_UNREACHABLE);
+	else if (u->state == RESPONSE_COMPLETE || u->down_ended)
+		finish(u, FAIL_NONE);
+	else
+		conn_watch(u->conn, wants_more(u), buf_bytes(&u->up) > 0);
+}
+
+/* --- events of the connection --- */
+
+static void on_connected(void *ctx)
+{
+	struct app_websocket *u = ctx;
+
+	u->connected = true;
+	work(u);
+}
+
+static void on_failed(void *ctx)
+{
+	finish(ctx, FAIL_TARGET_UNREACHABLE);
+}
+
+static void on_ready(void *ctx)
+{
+	work(ctx);
+}
+
+/* --- start --- */
+
+struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *head,
+					  size_t head_bytes, const struct fetch_events *events,
+					  void *ctx, enum fail *why)
+{
+	static const struct conn_events conn_events = {on_connected, on_failed, on_ready};
+	struct app_websocket *u = xcalloc(1, sizeof *u);
+
+	u->events = events;
+	u->ctx = ctx;
+	*why = request_writer_write_upgrade(&u->up, fetch_engine_settings(o), head, head_bytes);
+	if (*why != FAIL_NONE) {
+		upgrade_free(u);
+		return NULL;
+	}
+	u->parser = response_parser_new(fetch_engine_settings(o));
+	response_parser_begin(u->parser, RESPONSE_TO_HANDSHAKE,
+			      &(struct response_events){events->head, events->data}, ctx);
+	u->conn = conn_open(fetch_engine_conns(o), &conn_events, u);
+	return u;
+}
+
+void app_websocket_resume(struct app_websocket *u, bool body, bool data)
+{
+	u->up_waits = u->up_waits && !body;
+	u->down_waits = u->down_waits && !data;
+	if (data && u->state == RESPONSE_STALLED) {
+		size_t used;
+		u->state = response_parser_feed(u->parser, buf_first(&u->in), buf_bytes(&u->in),
+						&used);
+		buf_consume(&u->in, used);
+	}
+	if (u->connected)
+		work(u);
+}
+
+void app_websocket_cancel(struct app_websocket **up)
+{
+	struct app_websocket *u = *up;
+
+	*up = NULL;
+	if (u != NULL)
+		upgrade_free(u);
+}
