@@ -2,7 +2,7 @@
 #include "broker/admission.h"
 
 #include "broker/handshake.h"
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "common/clock.h"
 #include "common/fail.h"
 #include "common/frame.h"
@@ -23,7 +23,7 @@ static void refuse(struct listener_answer *out, const struct listener_request *r
 	struct listener_asker asker;
 
 	listener_asker_init(&asker, r);
-	answer_fail(&out->whole, &asker.to, f, false, false);
+	local_reply_fail(&out->whole, &asker.to, f, false, false);
 	listener_asker_fini(&asker);
 }
 
@@ -32,7 +32,7 @@ static void say_health(struct listener_answer *out, const struct listener_reques
 	struct listener_asker asker;
 
 	listener_asker_init(&asker, r);
-	answer_health(&out->whole, &asker.to, good);
+	local_reply_health(&out->whole, &asker.to, good);
 	listener_asker_fini(&asker);
 }
 
@@ -41,7 +41,7 @@ static void ask_for_version_13(struct listener_answer *out, const struct listene
 	struct listener_asker asker;
 
 	listener_asker_init(&asker, r);
-	answer_bad_request(&out->whole, &asker.to, 426, "Sec-WebSocket-Version: 13\r\n");
+	local_reply_bad_request(&out->whole, &asker.to, 426, "Sec-WebSocket-Version: 13\r\n");
 	listener_asker_fini(&asker);
 }
 
@@ -77,7 +77,7 @@ static char *find_query_token(const struct listener_request *r, size_t *bytes)
 			stop = end;
 		if (stop - at > 6 && memcmp(at, "token=", 6) == 0) {
 			char *token = copy(at + 6, (size_t)(stop - at - 6));
-			*bytes = percent_decode(token, (size_t)(stop - at - 6), true);
+			*bytes = query_percent_decode(token, (size_t)(stop - at - 6), true);
 			return token;
 		}
 		at = stop + 1;
@@ -246,7 +246,7 @@ static void open_caller(struct admission *admission, const struct listener_reque
 	if (is_lost_client(admission->hub->config, r))
 		refuse_lost_client(admission, request, out);
 	else if (request->fail != FAIL_NONE)
-		answer_fail(&out->whole, &request->to, request->fail, false, false);
+		local_reply_fail(&out->whole, &request->to, request->fail, false, false);
 	if (buf_bytes(&out->whole) > 0) {
 		ws_request_free(request);
 		return;

@@ -123,7 +123,7 @@ static enum auth_result check_claims(const struct config *c, const json_t *claim
 	int64_t expires_s;
 
 	if (!json_is_string(sub) ||
-	    !connection_id_valid(json_string_value(sub), json_string_length(sub)) ||
+	    !id_connection_valid(json_string_value(sub), json_string_length(sub)) ||
 	    !text_is(json_object_get(claims, "iss"), c->jwt_issuer) ||
 	    !audience_ok(json_object_get(claims, "aud"), c->jwt_audience) ||
 	    !numeric_date(claims, "exp", &expires_s) ||

@@ -5,7 +5,7 @@
 
 #include "broker/config.h"
 #include "common/check.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -146,7 +146,7 @@ int config_from_environment(struct config *c, enum config_for program)
 	if (result == 0)
 		result = load_texts(c, program);
 	if (result == 0 && c->connection_id != NULL &&
-	    !connection_id_valid(c->connection_id, strlen(c->connection_id)))
+	    !id_connection_valid(c->connection_id, strlen(c->connection_id)))
 		result = cli_complain("PIPEGATE_CONNECTION_ID", "not 1 to 64 of A-Z a-z 0-9 _ -",
 				      c->connection_id);
 	return result;

@@ -145,7 +145,7 @@ static bool take_body(struct exchange *x, const struct gate_msg *m)
 
 static bool open_is_well_formed(const struct gate_msg *m)
 {
-	return connection_id_valid(m->id, m->id_bytes) && m->head_bytes > 0 &&
+	return id_connection_valid(m->id, m->id_bytes) && m->head_bytes > 0 &&
 	       m->head_bytes <= FRAME_REQUEST_HEAD_MAX_BYTES && m->body_bytes <= GATE_PIECE_BYTES &&
 	       head_valid(m->head, m->head_bytes);
 }

@@ -1,7 +1,7 @@
 /* broker/gate.c - see gate.h. */
 #include "broker/gate.h"
 
-#include "common/claim.h"
+#include "common/socket_claim.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -66,18 +66,18 @@ static int bind_ipc(struct gate *g, const struct config *c)
 	const char *path = c->gate + strlen("ipc://");
 	char why[160];
 
-	struct claim claim;
-	if (claim_path(&claim, path, why, sizeof why) != 0)
+	struct socket_claim claim;
+	if (socket_claim_path(&claim, path, why, sizeof why) != 0)
 		return complain(c, why);
 	mode_t old = umask(0117); /* 0660 */
 	int result = zmq_bind(g->router, c->gate);
 	int bind_errno = errno;
 	umask(old);
 	if (result == 0)
-		result = claim_set_group(path, c->socket_group, why, sizeof why);
+		result = socket_claim_set_group(path, c->socket_group, why, sizeof why);
 	else
 		snprintf(why, sizeof why, "%s", zmq_strerror(bind_errno));
-	claim_release(&claim);
+	socket_claim_release(&claim);
 	if (result != 0)
 		return complain(c, why);
 	g->socket_path = xstrdup(path);
@@ -183,7 +183,7 @@ static bool drain_one(struct gate *g)
 
 	zmq_msg_init(&payload);
 	int got = receive(g, &peer, &payload);
-	if (got == 1 && gate_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m)) {
+	if (got == 1 && gate_msg_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m)) {
 		if (m.kind == GATE_OPEN && m.process == 0) /* 0 is ws_relay.c */
 			hub_refuse(g->hub, &peer, &m, FAIL_BAD_REQUEST);
 		else
@@ -224,9 +224,9 @@ bool gate_reply(struct gate *g, const struct gate_peer *peer, const struct gate_
 	}
 	if (zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
 		return false;
-	if (zmq_msg_init_size(&payload, gate_encoded_bytes(m)) != 0)
+	if (zmq_msg_init_size(&payload, gate_msg_bytes(m)) != 0)
 		return false;
-	gate_encode(m, zmq_msg_data(&payload));
+	gate_msg_encode(m, zmq_msg_data(&payload));
 	if (zmq_msg_send(&payload, g->router, ZMQ_DONTWAIT) < 0) {
 		zmq_msg_close(&payload);
 		return false;

@@ -20,7 +20,7 @@
 #include "broker/stats.h"
 #include "common/buf.h"
 #include "common/frame.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <stdbool.h>
 #include <stdint.h>

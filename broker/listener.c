@@ -2,7 +2,7 @@
 #include "broker/listener.h"
 
 #include "broker/config.h"
-#include "common/claim.h"
+#include "common/socket_claim.h"
 #include "common/endpoint.h"
 #include "common/id.h"
 #include "common/log.h"
@@ -229,8 +229,8 @@ void listener_asker_init(struct listener_asker *a, const struct listener_request
 	id_to_hex(corr, sizeof corr, a->corr_hex);
 	a->accept = strndup(accept.at, accept.bytes);
 	CHECK(a->accept != NULL);
-	a->to = (struct answer_to){"HTTP/1.1", a->corr_hex, a->accept,
-				   strcmp(r->method, "HEAD") == 0};
+	a->to = (struct local_reply_to){"HTTP/1.1", a->corr_hex, a->accept,
+					strcmp(r->method, "HEAD") == 0};
 }
 
 void listener_asker_fini(struct listener_asker *a)
@@ -244,7 +244,7 @@ static void refuse(struct stranger *s, const struct listener_request *r, int sta
 	struct listener_answer a = {0};
 
 	listener_asker_init(&asker, r);
-	answer_bad_request(&a.whole, &asker.to, status, "");
+	local_reply_bad_request(&a.whole, &asker.to, status, "");
 	listener_asker_fini(&asker);
 	answer(s, &a);
 }

@@ -4,9 +4,9 @@
 #ifndef PIPEGATE_LISTENER_H
 #define PIPEGATE_LISTENER_H
 
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "common/buf.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,9 +45,9 @@ struct listener_request {
 /* The first header of that name; bytes 0 where there is none. */
 struct listener_text listener_find(const struct listener_request *r, const char *name);
 
-/* Whom an answer of our own is for (common/answer.h). Must not be moved; end with listener_asker_fini(). */
+/* Whom an answer of our own is for (common/local_reply.h). Must not be moved; end with listener_asker_fini(). */
 struct listener_asker {
-	struct answer_to to;
+	struct local_reply_to to;
 	char corr_hex[2 * CORR_BYTES + 1];
 	char *accept;
 };

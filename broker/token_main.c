@@ -93,7 +93,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 static int apply_arguments(struct config *c, const struct arguments *a)
 {
 	if (a->connection_id != NULL) {
-		if (!connection_id_valid(a->connection_id, strlen(a->connection_id))) {
+		if (!id_connection_valid(a->connection_id, strlen(a->connection_id))) {
 			cli_complain("--connection-id", "not 1 to 64 of A-Z a-z 0-9 _ -",
 				     a->connection_id);
 			return EXIT_USAGE;

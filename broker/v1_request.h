@@ -7,7 +7,7 @@
 
 #include "common/buf.h"
 #include "common/fail.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 /* What stands behind the base64 of the body. */
 #define V1_REQUEST_TAIL "\"}"

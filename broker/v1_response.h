@@ -9,7 +9,7 @@
 
 #include "common/buf.h"
 #include "common/fail.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 #include "common/head.h"
 
 struct v1_response {

@@ -6,7 +6,7 @@
 #define PIPEGATE_V1_SCAN_H
 
 #include "common/buf.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -195,15 +195,15 @@ static void fail_with(struct ws_relay *x, enum fail f, bool accepted, bool maybe
 {
 	finish(x);
 	if (!x->headed)
-		answer_fail(&x->out, &x->request->to, f, accepted, maybe_delivered);
+		local_reply_fail(&x->out, &x->request->to, f, accepted, maybe_delivered);
 	/* After the head nothing is said: a stream that just ends is one that was cut. */
 }
 
 static bool put_head(struct ws_relay *x, const struct gate_msg *m)
 {
 	struct buf head = {0};
-	bool good = response_write(&x->response, &x->request->public, "HTTP/1.1", m->head,
-				   m->head_bytes, &head);
+	bool good = rewrite_response(&x->response, &x->request->public, "HTTP/1.1", m->head,
+				     m->head_bytes, &head);
 
 	if (!good) {
 		x->give_up = FAIL_BAD_RESPONSE;

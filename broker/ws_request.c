@@ -58,7 +58,7 @@ static size_t read_id(struct ws_request *c, struct listener_text path)
 	const char *slash = path.bytes > 0 ? memchr(id, '/', path.bytes - 1) : NULL;
 	size_t bytes = slash ? (size_t)(slash - id) : path.bytes - (path.bytes > 0);
 
-	if (path.bytes == 0 || path.at[0] != '/' || !connection_id_valid(id, bytes))
+	if (path.bytes == 0 || path.at[0] != '/' || !id_connection_valid(id, bytes))
 		return 0;
 	memcpy(c->id, id, bytes);
 	return bytes + 1;
@@ -68,14 +68,14 @@ static size_t read_id(struct ws_request *c, struct listener_text path)
 static bool hides_id(struct listener_text path)
 {
 	char *normal = copy(path);
-	size_t bytes = percent_decode(normal, path.bytes, false);
+	size_t bytes = query_percent_decode(normal, path.bytes, false);
 	size_t begin = 0, end;
 
 	while (begin < bytes && normal[begin] == '/')
 		begin++;
 	for (end = begin; end < bytes && normal[end] != '/'; end++)
 		;
-	bool hides = connection_id_valid(normal + begin, end - begin);
+	bool hides = id_connection_valid(normal + begin, end - begin);
 	free(normal);
 	return hides;
 }
@@ -202,7 +202,7 @@ struct ws_request *ws_request_read(const struct listener_request *r)
 	id_to_hex(c->corr, sizeof c->corr, c->corr_hex);
 	c->accept = copy(listener_find(r, "accept"));
 	judge(c, r);
-	c->to = (struct answer_to){"HTTP/1.1", c->corr_hex, c->accept, false};
+	c->to = (struct local_reply_to){"HTTP/1.1", c->corr_hex, c->accept, false};
 	c->public = (struct public_name){c->prefix, c->origin, c->corr_hex, false, true};
 	return c;
 }

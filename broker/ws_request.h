@@ -10,10 +10,10 @@
 #define PIPEGATE_WS_REQUEST_H
 
 #include "broker/listener.h"
-#include "common/answer.h"
-#include "common/gatemsg.h"
+#include "common/local_reply.h"
+#include "common/gate_msg.h"
 #include "common/head.h"
-#include "common/response.h"
+#include "common/rewrite.h"
 
 struct ws_request {
 	enum fail fail; /* FAIL_NONE: id and head are set */
@@ -25,7 +25,7 @@ struct ws_request {
 	char *host;			/* owned; "" without */
 	bool https;
 	struct public_name public;
-	struct answer_to to;
+	struct local_reply_to to;
 };
 
 /* Always succeeds: what is wrong with the handshake is in the result. Ends with ws_request_free(). */

@@ -1,7 +1,7 @@
 /* common/endpoint.c - see endpoint.h. */
 #include "common/endpoint.h"
 
-#include "common/claim.h"
+#include "common/socket_claim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,7 +101,7 @@ int endpoint_listen(const char *spec, const char *socket_group, int backlog, cha
 		return LISTEN_FDS_START;
 	}
 	if (strncmp(spec, "unix:", 5) == 0)
-		return claim_listen(spec + 5, socket_group, backlog, why, why_bytes);
+		return socket_claim_listen(spec + 5, socket_group, backlog, why, why_bytes);
 	if (!split(spec, host, port)) {
 		snprintf(why, why_bytes, "neither ADDR:PORT nor unix:PATH");
 		return -1;

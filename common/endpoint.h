@@ -15,7 +15,7 @@ enum { ENDPOINT_TEXT_BYTES = 160 };
 bool endpoint_valid(const char *spec); /* has one of the two forms */
 
 /* A listening stream socket, close-on-exec, blocking. ADDR may be a name, an IPv4 address or an IPv6
- * address in brackets; PORT 0 takes a free one. Unix sockets: see claim_listen(). -1 and `why`. */
+ * address in brackets; PORT 0 takes a free one. Unix sockets: see socket_claim_listen(). -1 and `why`. */
 int endpoint_listen(const char *spec, const char *socket_group, int backlog, char *why,
 		    size_t why_bytes) MUST_CHECK;
 

@@ -2,7 +2,7 @@
 #include "common/id.h"
 
 #include "common/check.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -45,7 +45,7 @@ void id_to_hex(const uint8_t *bytes, size_t count, char *out)
 	out[2 * count] = '\0';
 }
 
-bool connection_id_valid(const char *id, size_t bytes)
+bool id_connection_valid(const char *id, size_t bytes)
 {
 	if (bytes < 1 || bytes > CONNECTION_ID_MAX_BYTES)
 		return false;

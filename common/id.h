@@ -12,6 +12,6 @@ uint64_t id_random_u64(void);		 /* never 0 */
 void id_to_hex(const uint8_t *bytes, size_t count, char *out); /* 2 * count digits, and a NUL */
 
 /* 1 to 64 of A-Z a-z 0-9 _ - ; "healthz" is reserved (contract section 2). */
-bool connection_id_valid(const char *id, size_t bytes);
+bool id_connection_valid(const char *id, size_t bytes);
 
 #endif

@@ -17,7 +17,7 @@ static int hex_digit(char c)
 	return -1;
 }
 
-size_t percent_decode(char *text, size_t bytes, bool plus)
+size_t query_percent_decode(char *text, size_t bytes, bool plus)
 {
 	size_t used = 0;
 
@@ -39,7 +39,7 @@ size_t percent_decode(char *text, size_t bytes, bool plus)
 static size_t decode(const char *text, size_t bytes, char *scratch, char *room)
 {
 	memcpy(scratch, text, bytes);
-	return utf8_repair_to(room, scratch, percent_decode(scratch, bytes, true));
+	return utf8_repair_to(room, scratch, query_percent_decode(scratch, bytes, true));
 }
 
 bool query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx)

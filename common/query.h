@@ -16,6 +16,6 @@ typedef void (*query_pair_fn)(void *ctx, const char *key, size_t key_bytes, cons
 bool query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx) MUST_CHECK;
 
 /* Decodes %XX in place (a stray % stays); '+' too where `plus`. Returns the new length. */
-size_t percent_decode(char *text, size_t bytes, bool plus);
+size_t query_percent_decode(char *text, size_t bytes, bool plus);
 
 #endif

@@ -60,8 +60,8 @@ static bool send_message(struct ask *a, struct gate_msg *m)
 
 	m->process = mux_process(a->mux);
 	m->boot = a->boot;
-	CHECK(zmq_msg_init_size(&payload, gate_encoded_bytes(m)) == 0);
-	gate_encode(m, zmq_msg_data(&payload));
+	CHECK(zmq_msg_init_size(&payload, gate_msg_bytes(m)) == 0);
+	gate_msg_encode(m, zmq_msg_data(&payload));
 	if (zmq_msg_send(&payload, a->socket, 0) >= 0)
 		return true;
 	zmq_msg_close(&payload);
@@ -79,7 +79,7 @@ static bool receive_message(struct ask *a, struct gate_msg *reply)
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return false;
-	CHECK(gate_decode(zmq_msg_data(&a->reply), zmq_msg_size(&a->reply), reply));
+	CHECK(gate_msg_decode(zmq_msg_data(&a->reply), zmq_msg_size(&a->reply), reply));
 	a->boot = reply->boot;
 	return true;
 }

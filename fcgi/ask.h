@@ -5,7 +5,7 @@
 #ifndef PIPEGATE_ASK_H
 #define PIPEGATE_ASK_H
 
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 #include "fcgi/mux.h"
 
 struct ask;

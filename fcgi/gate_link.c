@@ -53,7 +53,7 @@ void gate_link_notify(struct gate_link *l, const struct gate_msg *m)
 {
 	uint8_t wire[GATE_CONTROL_BYTES];
 
-	gate_encode(m, wire);
+	gate_msg_encode(m, wire);
 	if (zmq_send(l->socket, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
 		zmq_send(l->socket, wire, sizeof wire, 0);
 }

@@ -7,7 +7,7 @@
 #define PIPEGATE_GATE_LINK_H
 
 #include "common/check.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -83,8 +83,8 @@ static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
 	zmq_msg_t payload;
 
 	memcpy(reply.corr, s->corr, CORR_BYTES);
-	CHECK(zmq_msg_init_size(&payload, gate_encoded_bytes(&reply)) == 0);
-	gate_encode(&reply, zmq_msg_data(&payload));
+	CHECK(zmq_msg_init_size(&payload, gate_msg_bytes(&reply)) == 0);
+	gate_msg_encode(&reply, zmq_msg_data(&payload));
 	release_seat(m, s, true);
 	send_to_ask(m, seat, &payload);
 }
@@ -122,7 +122,7 @@ static void from_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 	struct seat *s = &m->seats[seat];
 	struct gate_msg g;
 
-	CHECK(gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g));
+	CHECK(gate_msg_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g));
 	memcpy(s->corr, g.corr, CORR_BYTES);
 	if (hand_over(m, seat, g.kind, payload))
 		return;
@@ -160,7 +160,7 @@ static void from_broker(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 	struct gate_msg g;
 
 	if (s->state != SEAT_WAITING ||
-	    !gate_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
+	    !gate_msg_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
 	    memcmp(g.corr, s->corr, CORR_BYTES) != 0) {
 		log_limited_warn("", "gate.reply_ignored seat=%u", seat);
 		zmq_msg_close(payload);
@@ -198,7 +198,7 @@ static void retry_parked(struct mux *m, bool give_up_due)
 		struct gate_msg g;
 		if (s->state != SEAT_PARKED)
 			continue;
-		CHECK(gate_decode(zmq_msg_data(&s->parked), zmq_msg_size(&s->parked), &g));
+		CHECK(gate_msg_decode(zmq_msg_data(&s->parked), zmq_msg_size(&s->parked), &g));
 		if (hand_over(m, i, g.kind, &s->parked)) {
 			m->parked--;
 		} else if (give_up_due && now >= s->until_ms) {

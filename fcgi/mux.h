@@ -11,7 +11,7 @@
 #define PIPEGATE_MUX_H
 
 #include "common/check.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* fcgi/quota.c - see quota.h. */
 #include "fcgi/quota.h"
 
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -9,9 +9,9 @@
  * that a slow caller slows the app down. */
 #include "fcgi/relay.h"
 
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "common/clock.h"
-#include "common/response.h"
+#include "common/rewrite.h"
 #include "fcgi/request.h"
 
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_d
 		x->over = x->cut = true;
 		return;
 	}
-	answer_fail(&out, &x->q.to, f, accepted, maybe_delivered);
+	local_reply_fail(&out, &x->q.to, f, accepted, maybe_delivered);
 	end_with(x, &out);
 }
 
@@ -81,8 +81,8 @@ static void give_up(struct relay *x, enum fail f)
 static bool write_head(struct relay *x, const struct gate_msg *reply)
 {
 	struct buf head = {0};
-	bool good = response_write(&x->response, &x->q.public, "Status:", reply->head,
-				   reply->head_bytes, &head);
+	bool good = rewrite_response(&x->response, &x->q.public, "Status:", reply->head,
+				     reply->head_bytes, &head);
 
 	if (good) {
 		buf_append(&head, "\r\n", 2);
@@ -147,7 +147,7 @@ static void take_health(struct relay *x, bool good)
 {
 	struct buf out = {0};
 
-	answer_health(&out, &x->q.to, good);
+	local_reply_health(&out, &x->q.to, good);
 	end_with(x, &out);
 }
 
@@ -374,11 +374,11 @@ enum relay_state relay_start(struct relay *x, bool may_block)
 		x->message = (struct gate_msg){.kind = GATE_PING};
 		break;
 	case REQUEST_REDIRECT:
-		answer_redirect(&out, &x->q.to, x->q.location);
+		local_reply_redirect(&out, &x->q.to, x->q.location);
 		end_with(x, &out);
 		break;
 	case REQUEST_REFUSED:
-		answer_fail(&out, &x->q.to, x->q.fail, false, false);
+		local_reply_fail(&out, &x->q.to, x->q.fail, false, false);
 		end_with(x, &out);
 		break;
 	}

@@ -85,7 +85,7 @@ static bool find_id(const struct target *t, const char *mount, struct request *r
 		return false;
 	const char *id = t->normal + mount_bytes + 1;
 	size_t id_bytes = strcspn(id, "/");
-	if (!connection_id_valid(id, id_bytes))
+	if (!id_connection_valid(id, id_bytes))
 		return false;
 	memcpy(r->id, id, id_bytes);
 	*prefix_bytes = mount_bytes + 1 + id_bytes;
@@ -160,7 +160,7 @@ static void route_by_host(struct request *r, const char *host, const char *suffi
 	}
 	for (size_t i = 0; i < id_bytes; i++)
 		r->id[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] + 32 : host[i]);
-	if (!connection_id_valid(r->id, id_bytes))
+	if (!id_connection_valid(r->id, id_bytes))
 		refuse(r, FAIL_NOT_FOUND);
 }
 
@@ -176,7 +176,7 @@ static void route(struct request *r, const struct request_parameters *p, const s
 	if (t->raw[0] != '/') {
 		refuse(r, FAIL_NOT_FOUND);
 	} else if (*id != '\0') {
-		if (connection_id_valid(id, strlen(id))) {
+		if (id_connection_valid(id, strlen(id))) {
 			strcpy(r->id, id);
 		} else {
 			log_limited_error("", "request.bad_parameter name=PIPEGATE_CONNECTION_ID");
@@ -351,7 +351,7 @@ void request_read(struct request *r, const struct request_parameters *p)
 	route(r, p, &t, &stripped);
 	if (r->kind == REQUEST_TUNNEL)
 		build_head(r, p, &t, stripped);
-	r->to = (struct answer_to){"Status:", r->corr_hex, get(p, "HTTP_ACCEPT"), is_head};
+	r->to = (struct local_reply_to){"Status:", r->corr_hex, get(p, "HTTP_ACCEPT"), is_head};
 	r->public = (struct public_name){r->prefix, r->origin, r->corr_hex, is_head, false};
 	free(t.normal);
 }

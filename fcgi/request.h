@@ -3,11 +3,11 @@
 #ifndef PIPEGATE_REQUEST_H
 #define PIPEGATE_REQUEST_H
 
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "common/fail.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 #include "common/head.h"
-#include "common/response.h"
+#include "common/rewrite.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,7 +38,7 @@ struct request {
 	char *location;	       /* REQUEST_REDIRECT */
 	char *prefix, *origin; /* owned; what `public` shows */
 	struct public_name public;
-	struct answer_to to; /* for answers of our own */
+	struct local_reply_to to; /* for answers of our own */
 };
 
 /* Always succeeds: what is wrong with the request is in *r. End with request_fini(). */

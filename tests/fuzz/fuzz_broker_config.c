@@ -19,7 +19,7 @@ static void check(const struct config *c, enum config_for program)
 	CHECK(c->response_timeout_ms >= 1000 && c->idle_timeout_ms >= 1000);
 	CHECK(c->offline_wait_ms >= 0 && c->drain_ms >= 0);
 	if (program == CONFIG_TOKEN && c->connection_id != NULL)
-		CHECK(connection_id_valid(c->connection_id, strlen(c->connection_id)));
+		CHECK(id_connection_valid(c->connection_id, strlen(c->connection_id)));
 	if (config_check_endpoints(c) == 0)
 		CHECK(endpoint_valid(c->listen) && cli_gate_fault(c->gate) == NULL &&
 		      (c->admin == NULL || endpoint_valid(c->admin)));

@@ -37,7 +37,7 @@ static void gate_step(struct world *w, struct input *in)
 	uint8_t *wire = copy_of(at, bytes);
 	struct gate_msg m;
 
-	if (gate_decode(wire, bytes, &m)) { /* a worker names its own exchange and process */
+	if (gate_msg_decode(wire, bytes, &m)) { /* a worker names its own exchange and process */
 		memset(m.corr, (int)peer, sizeof m.corr);
 		m.process = world_process(w, peer);
 		world_send(w, peer, &m);

@@ -48,7 +48,7 @@ static void check_good(const struct auth_grant *grant, const char *header, const
 	const char *sub = json_string_value(json_object_get(c, "sub"));
 	const char *issuer = json_string_value(json_object_get(c, "iss"));
 
-	CHECK(connection_id_valid(grant->connection_id, strlen(grant->connection_id)));
+	CHECK(id_connection_valid(grant->connection_id, strlen(grant->connection_id)));
 	CHECK(grant->life_ms > 0);
 	CHECK(algorithm != NULL && strcasecmp(algorithm, name(signer)) == 0);
 	CHECK(sub != NULL && strcmp(sub, grant->connection_id) == 0);

@@ -2,7 +2,7 @@
  * that runs; or a request's head, as lines, and its body, on their way to the client. */
 #include "broker/v1_response.h"
 #include "common/b64.h"
-#include "common/response.h"
+#include "common/rewrite.h"
 #include "tests/fuzz/lines.h"
 #include "tests/fuzz/world.h"
 
@@ -65,7 +65,7 @@ static void answer(struct input *in)
 	if (!w.peers[1].waiting && !(m->flags & GATE_FAILED)) { /* v1 gives the answer in one */
 		CHECK((m->flags & GATE_HAS_HEAD) && head_valid(m->head, m->head_bytes));
 		CHECK(m->body_bytes == GATE_PIECE_BYTES || (m->flags & GATE_RESPONSE_END));
-		if (response_write(&r, &q, "Status:", m->head, m->head_bytes, &out))
+		if (rewrite_response(&r, &q, "Status:", m->head, m->head_bytes, &out))
 			CHECK(r.bodiless
 				      ? m->body_bytes == 0
 				      : r.has_length && (r.length_bytes == (int64_t)m->body_bytes ||

@@ -1,6 +1,6 @@
 /* A v2 client that sends whatever it likes, while three requests run on its tunnel. The input is messages,
  * each behind the two bytes of its length; with the length's highest bit set, replies are fetched first. */
-#include "common/response.h"
+#include "common/rewrite.h"
 #include "tests/fuzz/world.h"
 
 static void check_reply(const struct gate_msg *m)
@@ -13,7 +13,7 @@ static void check_reply(const struct gate_msg *m)
 	CHECK(m->body_bytes <= GATE_PIECE_BYTES);
 	if (m->flags & GATE_HAS_HEAD) {
 		CHECK(head_valid(m->head, m->head_bytes));
-		(void)!response_write(&r, &q, "Status:", m->head, m->head_bytes, &out);
+		(void)!rewrite_response(&r, &q, "Status:", m->head, m->head_bytes, &out);
 	}
 	buf_fini(&out);
 }

@@ -191,7 +191,7 @@ static void start(void)
 	CHECK(listen(listener, 8) == 0);
 	snprintf(target, sizeof target, "unix:%s", path);
 	CHECK(target_read(&settings.target, target));
-	origin = fetch_engine_new(&loop, &settings);
+	engine = fetch_engine_new(&loop, &settings);
 	uv_timer_init(&loop, &guard);
 	uv_timer_start(&guard, on_guard, 1, 1);
 }
@@ -209,21 +209,21 @@ static void app_turn(struct app *a)
 	char request[4096];
 	size_t some;
 
-	if (a->fd < 0 && a->parser.at != NULL)
+	if (a->fd < 0 && a->answer.at != NULL)
 		a->fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	ssize_t got = a->fd < 0 ? 0 : recv(a->fd, request, sizeof request, 0);
 	a->asked = a->asked || got > 0;
 	if (got == 0 || !a->asked)
 		return;
-	const uint8_t *at = input_take(&a->parser, a->first_bytes, &some);
+	const uint8_t *at = input_take(&a->answer, a->first_bytes, &some);
 	a->first_bytes = SIZE_MAX;
 	if (some > 0)
 		(void)!send(a->fd, at, some, 0);
-	if (a->parser.left == 0 && a->parser.at != NULL) {
+	if (a->answer.left == 0 && a->answer.at != NULL) {
 		shutdown(a->fd, SHUT_RDWR);
 		close(a->fd);
 		a->fd = -1;
-		a->parser.at = NULL;
+		a->answer.at = NULL;
 	}
 }
 
@@ -245,7 +245,7 @@ static void exchange(struct taken *t, struct app *a)
 
 	add_request(&head, t->how);
 	struct fetch *f =
-		fetch_start(origin, head.data, head.bytes,
+		fetch_start(engine, head.data, head.bytes,
 			    t->how & UPLOADS ? FETCH_BODY : FETCH_NO_BODY, &events, t, &why);
 	CHECK(f != NULL);
 	head_fini(&head);
@@ -271,7 +271,7 @@ static void exchange_before(struct app *a)
 				   sizeof answer - 1}; /* one byte stays: it does not close */
 
 	exchange(&t, &once);
-	CHECK(t.fail == FAIL_NONE && t.bytes == 2 && kept.wire != NULL);
+	CHECK(t.fail == FAIL_NONE && t.bytes == 2 && kept.conn != NULL);
 	a->fd = once.fd;
 }
 
@@ -281,7 +281,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct taken t = {.how = input_byte(&in), .declared_bytes = -1};
 	struct app app = {.fd = -1, .first_bytes = input_byte(&in)};
 
-	if (origin == NULL)
+	if (engine == NULL)
 		start();
 	if (t.how & KEPT)
 		exchange_before(&app);
@@ -290,7 +290,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (t.fail == FAIL_NONE && t.declared_bytes >= 0)
 		CHECK(t.bytes == t.declared_bytes); /* nothing is taken for whole that is not */
 	/* Nothing of this exchange can follow on a connection that is kept. */
-	CHECK(kept.wire == NULL || (t.fail == FAIL_NONE && !(t.how & (HEAD_METHOD | UPLOADS)) &&
+	CHECK(kept.conn == NULL || (t.fail == FAIL_NONE && !(t.how & (HEAD_METHOD | UPLOADS)) &&
 				    t.status != 204 && t.status != 304));
 	conn_pool_distrust(&kept, "");
 	if (app.fd >= 0)

@@ -15,7 +15,7 @@ static bool is_separator(char c)
 static bool is_plain(const uint8_t *data, size_t bytes)
 {
 	char *path = copy_of(data, bytes);
-	size_t length = percent_decode(path, bytes, false);
+	size_t length = query_percent_decode(path, bytes, false);
 	bool plain = true;
 
 	for (size_t i = 0; i < bytes; i++) {

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	CHECK(c.text_bytes <= 3 * bytes); /* at worst each byte becomes U+FFFD */
 
 	char *text = copy_of(data, bytes);
-	size_t decoded = percent_decode(text, bytes, false);
+	size_t decoded = query_percent_decode(text, bytes, false);
 	CHECK(decoded <= bytes && (bytes - decoded) % 2 == 0);
 	if (memchr(data, '%', bytes) == NULL)
 		CHECK(decoded == bytes && memcmp(text, data, bytes) == 0);

@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	check_b64(text, bytes);
 	check_quote(data, bytes, 4 * bytes + sizeof "...");
 	check_quote(data, bytes, sizeof "..." + (bytes ? data[0] % 32 : 0));
-	if (connection_id_valid(text, bytes))
+	if (id_connection_valid(text, bytes))
 		CHECK(bytes >= 1 && bytes <= 64 && memchr(text, '/', bytes) == NULL &&
 		      memchr(text, '\0', bytes) == NULL);
 	return 0;

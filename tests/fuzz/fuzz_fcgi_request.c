@@ -2,7 +2,7 @@
 #include "fcgi/request.h"
 
 #include "common/id.h"
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "tests/fuzz/lines.h"
 
 enum { ENTRIES_MAX = 64 };
@@ -64,7 +64,7 @@ static void check_head(const struct request *r, const char *uri)
 	bool headers = false;
 	int more;
 
-	CHECK(connection_id_valid(r->id, strlen(r->id)));
+	CHECK(id_connection_valid(r->id, strlen(r->id)));
 	CHECK(head_find(r->head.data, r->head.bytes, ":method", &f));
 	CHECK(http_token_valid(f.value, f.value_bytes));
 	CHECK(head_find(r->head.data, r->head.bytes, ":target", &f));
@@ -130,14 +130,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (r.kind == REQUEST_TUNNEL)
 		check_head(&r, uri);
 	if (r.kind == REQUEST_REDIRECT) {
-		CHECK(connection_id_valid(r.id, strlen(r.id)) && *r.location == '/');
-		answer_redirect(&out, &r.to, r.location);
+		CHECK(id_connection_valid(r.id, strlen(r.id)) && *r.location == '/');
+		local_reply_redirect(&out, &r.to, r.location);
 		check_answer(&r, &out, 1);
 	}
-	answer_fail(&out, &r.to, r.kind == REQUEST_REFUSED ? r.fail : (enum fail)(how % 20),
-		    how & 32, how & 64);
+	local_reply_fail(&out, &r.to, r.kind == REQUEST_REFUSED ? r.fail : (enum fail)(how % 20),
+			 how & 32, how & 64);
 	check_answer(&r, &out, 1);
-	answer_health(&out, &r.to, how & 128);
+	local_reply_health(&out, &r.to, how & 128);
 	check_answer(&r, &out, 1);
 	request_fini(&r);
 	while (parameters.count > 0)

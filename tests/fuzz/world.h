@@ -44,7 +44,7 @@ static inline bool world_reply(void *ctx, const struct gate_peer *peer, const st
 
 	CHECK(p->waiting);
 	CHECK(m->kind == GATE_PONG || m->kind == GATE_REPLY);
-	CHECK(m->boot == w->hub.boot && gate_encoded_bytes(m) <= GATE_MAX_MESSAGE_BYTES);
+	CHECK(m->boot == w->hub.boot && gate_msg_bytes(m) <= GATE_MAX_MESSAGE_BYTES);
 	p->waiting = false;
 	p->last = *m;
 	buf_fini(&p->head);

@@ -2,7 +2,7 @@
 #include "common/b64.h"
 #include "common/bytes.h"
 #include "common/frame.h"
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 #include "common/head.h"
 
 #include <setjmp.h>
@@ -65,12 +65,12 @@ static void gate_round_trip(void **state)
 			      .body_bytes = 4};
 	struct gate_msg out;
 	uint8_t wire[256];
-	size_t bytes = gate_encoded_bytes(&in);
+	size_t bytes = gate_msg_bytes(&in);
 
 	(void)state;
 	memset(in.corr, 7, sizeof in.corr);
-	gate_encode(&in, wire);
-	assert_true(gate_decode(wire, bytes, &out));
+	gate_msg_encode(&in, wire);
+	assert_true(gate_msg_decode(wire, bytes, &out));
 	assert_int_equal(out.kind, GATE_OPEN);
 	assert_int_equal(out.number, 10000);
 	assert_int_equal(out.process, 2);
@@ -80,9 +80,9 @@ static void gate_round_trip(void **state)
 	assert_int_equal(out.body_bytes, 4);
 	assert_memory_equal(out.body, "body", 4);
 	for (size_t cut = 0; cut < GATE_CONTROL_BYTES + 5; cut++)
-		assert_false(gate_decode(wire, cut, &out));
+		assert_false(gate_msg_decode(wire, cut, &out));
 	wire[0] = 9;
-	assert_false(gate_decode(wire, bytes, &out));
+	assert_false(gate_msg_decode(wire, bytes, &out));
 }
 
 static void frame_bounds(void **state)

@@ -1,10 +1,10 @@
 /* What a peer sizes costs no more than its size: four times as much of the worst that can be said takes about four times as long,
  * and not sixteen times. */
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "common/destination.h"
 #include "common/http.h"
 #include "common/query.h"
-#include "common/response.h"
+#include "common/rewrite.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@ enum { SMALL_BYTES = 14 * 1024, LARGE_BYTES = 4 * SMALL_BYTES };
 
 static void read_accept(const char *text)
 {
-	(void)answer_prefers_html(text);
+	(void)local_reply_prefers_html(text);
 }
 
 static void repair_cookie(const char *text)
@@ -72,7 +72,7 @@ static void write_field(const char *name, const char *value)
 	head_add(&h, ":status", "200");
 	head_add(&h, ":origin", "http://localhost:3000/base");
 	head_add(&h, name, value);
-	(void)!response_write(&r, &below, "Status:", h.data, h.bytes, &out);
+	(void)!rewrite_response(&r, &below, "Status:", h.data, h.bytes, &out);
 	head_fini(&h);
 	buf_fini(&out);
 }

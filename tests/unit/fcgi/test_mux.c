@@ -80,7 +80,7 @@ static void receive(void *broker, struct mux *m, struct arrival *a)
 		more = zmq_msg_more(&a->parts[count++]);
 	}
 	assert_int_equal(count, 4); /* the link, the seat, "", the message */
-	assert_true(gate_decode(zmq_msg_data(&a->parts[3]), zmq_msg_size(&a->parts[3]), &a->m));
+	assert_true(gate_msg_decode(zmq_msg_data(&a->parts[3]), zmq_msg_size(&a->parts[3]), &a->m));
 }
 
 static void reply(void *broker, struct arrival *a, uint8_t kind, uint8_t flags)
@@ -89,7 +89,7 @@ static void reply(void *broker, struct arrival *a, uint8_t kind, uint8_t flags)
 	uint8_t wire[GATE_CONTROL_BYTES];
 
 	memcpy(m.corr, a->m.corr, CORR_BYTES);
-	gate_encode(&m, wire);
+	gate_msg_encode(&m, wire);
 	for (int i = 0; i < 3; i++)
 		assert_true(zmq_msg_send(&a->parts[i], broker, ZMQ_SNDMORE) >= 0);
 	assert_int_equal(zmq_send(broker, wire, sizeof wire, 0), sizeof wire);

@@ -1,5 +1,5 @@
 /* Which tunnel a request is for, and what its head becomes (contract section 3). */
-#include "common/answer.h"
+#include "common/local_reply.h"
 #include "common/check.h"
 #include "common/head.h"
 #include "fcgi/request.h"
@@ -462,12 +462,12 @@ static void test_cookies(void **state)
 static void test_accept(void **state)
 {
 	(void)state;
-	assert_false(answer_prefers_html(""));
-	assert_false(answer_prefers_html("*/*"));
-	assert_false(answer_prefers_html("application/json"));
-	assert_true(answer_prefers_html("text/html,application/xhtml+xml,*/*;q=0.8"));
-	assert_false(answer_prefers_html("text/html;q=0.2, application/json;q=0.9"));
-	assert_false(answer_prefers_html("text/html;q=0"));
+	assert_false(local_reply_prefers_html(""));
+	assert_false(local_reply_prefers_html("*/*"));
+	assert_false(local_reply_prefers_html("application/json"));
+	assert_true(local_reply_prefers_html("text/html,application/xhtml+xml,*/*;q=0.8"));
+	assert_false(local_reply_prefers_html("text/html;q=0.2, application/json;q=0.9"));
+	assert_false(local_reply_prefers_html("text/html;q=0"));
 }
 
 /* One greedy id gets three quarters; a second one always finds something. */

@@ -1,5 +1,5 @@
 /* Taking the name of a unix socket: one winner, no leftovers, and nothing that another user can do stops it for ever. */
-#include "common/claim.h"
+#include "common/socket_claim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +51,7 @@ static void one_of_many_wins(void **state)
 		if (fork() != 0)
 			continue;
 		close(go[1]);
-		int fd = claim_listen(path, NULL, 16, why, sizeof why);
+		int fd = socket_claim_listen(path, NULL, 16, why, sizeof why);
 		byte = fd >= 0 ? WON : LOST;
 		if (write(done[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 0)
 			_exit(1);
@@ -70,7 +70,7 @@ static void one_of_many_wins(void **state)
 	assert_int_equal(won, 1);
 
 	/* Its socket is dead now, and replaced. */
-	int fd = claim_listen(path, NULL, 16, why, sizeof why);
+	int fd = socket_claim_listen(path, NULL, 16, why, sizeof why);
 	assert_true(fd >= 0);
 	struct stat st;
 	assert_int_equal(stat(path, &st), 0);
@@ -86,7 +86,7 @@ static void a_locked_directory_does_not_matter(void **state)
 
 	(void)state;
 	assert_int_equal(flock(fd, LOCK_EX), 0);
-	int got = claim_listen(path, NULL, 16, why, sizeof why);
+	int got = socket_claim_listen(path, NULL, 16, why, sizeof why);
 	assert_true(got >= 0);
 	close(got);
 	close(fd);
@@ -95,49 +95,49 @@ static void a_locked_directory_does_not_matter(void **state)
 
 static void a_lock_that_is_kept_is_named(void **state)
 {
-	struct claim c;
+	struct socket_claim c;
 	int fd = open(lock_path, O_RDWR | O_CREAT, 0600);
 
 	(void)state;
 	assert_int_equal(flock(fd, LOCK_EX), 0);
-	assert_int_equal(claim_path(&c, path, why, sizeof why), -1);
+	assert_int_equal(socket_claim_path(&c, path, why, sizeof why), -1);
 	assert_non_null(strstr(why, lock_path));
 	assert_non_null(strstr(why, "another process"));
 	close(fd);
 	/* The file that a dead process left is used. */
 	assert_int_equal(access(lock_path, F_OK), 0);
-	assert_int_equal(claim_path(&c, path, why, sizeof why), 0);
-	claim_release(&c);
-	claim_release(&c);
+	assert_int_equal(socket_claim_path(&c, path, why, sizeof why), 0);
+	socket_claim_release(&c);
+	socket_claim_release(&c);
 	assert_int_equal(access(lock_path, F_OK), -1);
 }
 
 static void what_is_no_lock_file_is_refused(void **state)
 {
-	struct claim c;
+	struct socket_claim c;
 	struct stat st;
 
 	(void)state;
 	assert_int_equal(symlink(other, lock_path), 0);
-	assert_int_equal(claim_path(&c, path, why, sizeof why), -1);
+	assert_int_equal(socket_claim_path(&c, path, why, sizeof why), -1);
 	assert_non_null(strstr(why, lock_path));
 	assert_int_equal(lstat(other, &st), -1);
 	unlink(lock_path);
 	assert_int_equal(mkfifo(lock_path, 0600), 0);
-	assert_int_equal(claim_path(&c, path, why, sizeof why), -1);
+	assert_int_equal(socket_claim_path(&c, path, why, sizeof why), -1);
 	assert_non_null(strstr(why, lock_path));
 	unlink(lock_path);
 	assert_int_equal(mkdir(lock_path, 0700), 0);
-	assert_int_equal(claim_path(&c, path, why, sizeof why), -1);
+	assert_int_equal(socket_claim_path(&c, path, why, sizeof why), -1);
 	rmdir(lock_path);
 }
 
 static void no_directory(void **state)
 {
-	struct claim c;
+	struct socket_claim c;
 
 	(void)state;
-	assert_int_equal(claim_path(&c, "/nonexistent/x.sock", why, sizeof why), -1);
+	assert_int_equal(socket_claim_path(&c, "/nonexistent/x.sock", why, sizeof why), -1);
 	assert_non_null(strstr(why, "/nonexistent/x.sock.lock: No such file"));
 }
 
@@ -151,5 +151,5 @@ int main(void)
 		cmocka_unit_test(no_directory),
 	};
 
-	return cmocka_run_group_tests_name("common/claim", tests, set_up, tear_down);
+	return cmocka_run_group_tests_name("common/socket_claim", tests, set_up, tear_down);
 }

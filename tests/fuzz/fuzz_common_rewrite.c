@@ -1,6 +1,6 @@
 /* The response head of a client that nobody trusts. The first byte says how the caller knows the app, and
  * whether a head follows as it comes from the wire or as lines. */
-#include "common/response.h"
+#include "common/rewrite.h"
 
 #include "tests/fuzz/lines.h"
 
@@ -80,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	} else {
 		head_of_lines(&head, &in);
 	}
-	if (response_write(&r, &q, status_line, head.data, head.bytes, &out)) {
+	if (rewrite_response(&r, &q, status_line, head.data, head.bytes, &out)) {
 		CHECK(head_valid(head.data, head.bytes));
 		check_lines(&r, &q, &out, status_line);
 	}

@@ -1,14 +1,14 @@
-/* common/gatemsg.c - see gatemsg.h. Layout of the control block, big-endian:
+/* common/gate_msg.c - see gate_msg.h. Layout of the control block, big-endian:
  *
  *    0 version 1   1 kind 1   2 flags 1   3 fail 1   4 number 4   8 corr 16
  *   24 boot 8     32 process 8   40 body_total 8   48 head_bytes 4   52 id_bytes 2   54 zero 10 */
-#include "common/gatemsg.h"
+#include "common/gate_msg.h"
 
 #include "common/bytes.h"
 
 #include <string.h>
 
-size_t gate_encoded_bytes(const struct gate_msg *m)
+size_t gate_msg_bytes(const struct gate_msg *m)
 {
 	return GATE_CONTROL_BYTES + m->id_bytes + m->head_bytes + m->body_bytes;
 }
@@ -20,7 +20,7 @@ static uint8_t *append(uint8_t *at, const void *data, size_t bytes)
 	return at + bytes;
 }
 
-void gate_encode(const struct gate_msg *m, uint8_t *out)
+void gate_msg_encode(const struct gate_msg *m, uint8_t *out)
 {
 	memset(out, 0, GATE_CONTROL_BYTES);
 	out[0] = GATE_VERSION;
@@ -40,7 +40,7 @@ void gate_encode(const struct gate_msg *m, uint8_t *out)
 	append(at, m->body, m->body_bytes);
 }
 
-bool gate_decode(const void *data, size_t bytes, struct gate_msg *out)
+bool gate_msg_decode(const void *data, size_t bytes, struct gate_msg *out)
 {
 	const uint8_t *in = data;
 

@@ -1,5 +1,5 @@
-/* common/answer.c - see answer.h. */
-#include "common/answer.h"
+/* common/local_reply.c - see local_reply.h. */
+#include "common/local_reply.h"
 
 #include "common/http.h"
 
@@ -48,7 +48,7 @@ static double wanted(const char *accept, const char *type, const char *range)
 	return result;
 }
 
-bool answer_prefers_html(const char *accept)
+bool local_reply_prefers_html(const char *accept)
 {
 	double html = wanted(accept, "text/html", "text/*");
 
@@ -60,7 +60,7 @@ static void put(struct buf *out, const char *text)
 	buf_append(out, text, strlen(text));
 }
 
-static void put_response(struct buf *out, const struct answer_to *to, int status,
+static void put_response(struct buf *out, const struct local_reply_to *to, int status,
 			 const char *headers, const char *type, const char *body)
 {
 	char line[256];
@@ -78,11 +78,11 @@ static void put_response(struct buf *out, const struct answer_to *to, int status
 		put(out, body);
 }
 
-static void put_fail(struct buf *out, const struct answer_to *to, enum fail f, int status,
+static void put_fail(struct buf *out, const struct local_reply_to *to, enum fail f, int status,
 		     bool maybe_delivered, const char *more, const char *detail)
 {
 	char headers[256], body[1024];
-	bool html = answer_prefers_html(to->accept);
+	bool html = local_reply_prefers_html(to->accept);
 
 	snprintf(headers, sizeof headers,
 		 "x-pipegate-error: %s; delivered=%s\r\nVary: Accept\r\n%s", fail_code(f),
@@ -100,25 +100,25 @@ static void put_fail(struct buf *out, const struct answer_to *to, enum fail f, i
 		     html ? "text/html; charset=utf-8" : "application/json", body);
 }
 
-void answer_fail(struct buf *out, const struct answer_to *to, enum fail f, bool accepted,
-		 bool maybe_delivered)
+void local_reply_fail(struct buf *out, const struct local_reply_to *to, enum fail f, bool accepted,
+		      bool maybe_delivered)
 {
 	put_fail(out, to, f, fail_status(f, accepted), maybe_delivered,
 		 fail_wants_retry_after(f) ? "Retry-After: 1\r\n" : "", fail_detail(f));
 }
 
-void answer_bad_request(struct buf *out, const struct answer_to *to, int status,
-			const char *headers)
+void local_reply_bad_request(struct buf *out, const struct local_reply_to *to, int status,
+			     const char *headers)
 {
 	put_fail(out, to, FAIL_BAD_REQUEST, status, false, headers, fail_detail(FAIL_BAD_REQUEST));
 }
 
-void answer_refuse(struct buf *out, const struct answer_to *to, const char *detail)
+void answer_refuse(struct buf *out, const struct local_reply_to *to, const char *detail)
 {
 	put_fail(out, to, FAIL_BAD_REQUEST, 400, false, "", detail);
 }
 
-void answer_redirect(struct buf *out, const struct answer_to *to, const char *location)
+void local_reply_redirect(struct buf *out, const struct local_reply_to *to, const char *location)
 {
 	struct buf headers = {0};
 
@@ -131,7 +131,7 @@ void answer_redirect(struct buf *out, const struct answer_to *to, const char *lo
 	buf_fini(&headers);
 }
 
-void answer_health(struct buf *out, const struct answer_to *to, bool ok)
+void local_reply_health(struct buf *out, const struct local_reply_to *to, bool ok)
 {
 	put_response(
 		out, to, ok ? 200 : 503,

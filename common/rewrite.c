@@ -1,5 +1,5 @@
-/* common/response.c - see response.h. */
-#include "common/response.h"
+/* common/rewrite.c - see rewrite.h. */
+#include "common/rewrite.h"
 
 #include "common/http.h"
 #include "common/place.h"
@@ -321,8 +321,8 @@ static bool put_field(struct response *r, const struct names *n, const struct ht
 	return true;
 }
 
-bool response_write(struct response *r, const struct public_name *q, const char *status_line,
-		    const void *head, size_t head_bytes, struct buf *out)
+bool rewrite_response(struct response *r, const struct public_name *q, const char *status_line,
+		      const void *head, size_t head_bytes, struct buf *out)
 {
 	struct names names;
 	struct http_connection connection;

@@ -1,7 +1,7 @@
-/* common/claim.c - see claim.h. The lock is flock() on PATH.lock, a file of mode 0600 that exists while the lock is
+/* common/socket_claim.c - see socket_claim.h. The lock is flock() on PATH.lock, a file of mode 0600 that exists while the lock is
  * held. A lock on the directory, which every user can open, would let every user keep it. The kernel drops the lock of
  * a process that dies; the file that it leaves is used and removed by the next one. */
-#include "common/claim.h"
+#include "common/socket_claim.h"
 
 #include "common/clock.h"
 
@@ -55,7 +55,7 @@ enum { LOCK_RETRY_MS = 20 };
 
 /* 0 once the lock is held. Otherwise an errno; EWOULDBLOCK and EACCES: another process has it. EACCES is a lock file
  * of another user. O_NONBLOCK: the open of a FIFO must not wait. */
-static int try_lock(struct claim *c)
+static int try_lock(struct socket_claim *c)
 {
 	struct stat opened, named;
 
@@ -79,7 +79,7 @@ static int try_lock(struct claim *c)
 }
 
 /* The removal comes first: nobody can lock a file that is about to lose its name without noticing. */
-void claim_release(struct claim *c)
+void socket_claim_release(struct socket_claim *c)
 {
 	if (c->lock_fd < 0)
 		return;
@@ -88,7 +88,7 @@ void claim_release(struct claim *c)
 	c->lock_fd = -1;
 }
 
-static int lock(struct claim *c, const char *path, char *why, size_t why_bytes)
+static int lock(struct socket_claim *c, const char *path, char *why, size_t why_bytes)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
 	int64_t until_ms = clock_now_ms() + CLAIM_WAIT_MS;
@@ -115,7 +115,7 @@ static int lock(struct claim *c, const char *path, char *why, size_t why_bytes)
 
 /* --- the name --- */
 
-int claim_path(struct claim *c, const char *path, char *why, size_t why_bytes)
+int socket_claim_path(struct socket_claim *c, const char *path, char *why, size_t why_bytes)
 {
 	struct sockaddr_un address;
 	struct stat st;
@@ -133,11 +133,11 @@ int claim_path(struct claim *c, const char *path, char *why, size_t why_bytes)
 			result = fail(why, why_bytes, "cannot replace the dead socket", errno);
 	}
 	if (result != 0)
-		claim_release(c);
+		socket_claim_release(c);
 	return result;
 }
 
-int claim_set_group(const char *path, const char *group, char *why, size_t why_bytes)
+int socket_claim_set_group(const char *path, const char *group, char *why, size_t why_bytes)
 {
 	if (group == NULL)
 		return 0;
@@ -173,20 +173,21 @@ static int bind_and_listen(const struct sockaddr_un *address, int backlog, char 
 	return fd;
 }
 
-int claim_listen(const char *path, const char *group, int backlog, char *why, size_t why_bytes)
+int socket_claim_listen(const char *path, const char *group, int backlog, char *why,
+			size_t why_bytes)
 {
 	struct sockaddr_un address;
-	struct claim c;
+	struct socket_claim c;
 
 	if (address_of(path, &address, why, why_bytes) != 0 ||
-	    claim_path(&c, path, why, why_bytes) != 0)
+	    socket_claim_path(&c, path, why, why_bytes) != 0)
 		return -1;
 	int fd = bind_and_listen(&address, backlog, why, why_bytes);
-	if (fd >= 0 && claim_set_group(path, group, why, why_bytes) != 0) {
+	if (fd >= 0 && socket_claim_set_group(path, group, why, why_bytes) != 0) {
 		unlink(path);
 		close(fd);
 		fd = -1;
 	}
-	claim_release(&c);
+	socket_claim_release(&c);
 	return fd;
 }

@@ -1,7 +1,7 @@
-/* common/response.h - The response head of a tunnel client, which nobody trusts, turned into lines for the
+/* common/rewrite.h - The response head of a tunnel client, which nobody trusts, turned into lines for the
  * web server (contract section 3, "Response"). Pure: no FastCGI, no sockets. */
-#ifndef PIPEGATE_RESPONSE_H
-#define PIPEGATE_RESPONSE_H
+#ifndef PIPEGATE_REWRITE_H
+#define PIPEGATE_REWRITE_H
 
 #include "common/buf.h"
 #include "common/check.h"
@@ -29,7 +29,7 @@ struct response {
 /* Writes "STATUS_LINE 200 OK" and the header lines to `out`, without the empty line that ends a head;
  * `status_line` is "Status:" for CGI (RFC 3875 6.3.3), "HTTP/1.1" for HTTP. False: an impossible
  * response (fail with bad-response); `out` is then to be thrown away. Safe on any bytes. */
-bool response_write(struct response *r, const struct public_name *q, const char *status_line,
-		    const void *head, size_t head_bytes, struct buf *out) MUST_CHECK;
+bool rewrite_response(struct response *r, const struct public_name *q, const char *status_line,
+		      const void *head, size_t head_bytes, struct buf *out) MUST_CHECK;
 
 #endif

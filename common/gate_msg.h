@@ -1,11 +1,11 @@
-/* common/gatemsg.h - The gate protocol: one message between a responder and the broker
+/* common/gate_msg.h - The gate protocol: one message between a responder and the broker
  * (PROTOCOL.md, "Gate"). Pure encode and decode; knows no ZeroMQ.
  *
  * Lock-step: the responder sends OPEN, then STEPs; the broker answers each with exactly one REPLY
  * (or PONG to PING, nothing to ALIVE). A message is one ZeroMQ frame: a control block of
  * GATE_CONTROL_BYTES, then the connection id (OPEN), the head, the body piece. */
-#ifndef PIPEGATE_GATEMSG_H
-#define PIPEGATE_GATEMSG_H
+#ifndef PIPEGATE_GATE_MSG_H
+#define PIPEGATE_GATE_MSG_H
 
 #include "common/check.h"
 #include "common/fail.h"
@@ -65,11 +65,11 @@ struct gate_msg {
 	size_t body_bytes;
 };
 
-size_t gate_encoded_bytes(const struct gate_msg *m);
-void gate_encode(const struct gate_msg *m, uint8_t *out); /* writes gate_encoded_bytes() */
+size_t gate_msg_bytes(const struct gate_msg *m);
+void gate_msg_encode(const struct gate_msg *m, uint8_t *out); /* writes gate_msg_bytes() */
 
 /* False: not a gate message of our version, or lengths that do not add up. Safe on any bytes.
  * A head is checked for its bounds only; readers use head.h. */
-bool gate_decode(const void *data, size_t bytes, struct gate_msg *out) MUST_CHECK;
+bool gate_msg_decode(const void *data, size_t bytes, struct gate_msg *out) MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /* What a tunnel client says of a response, and what the web server gets to see of it. */
 #include "common/head.h"
 #include "common/http.h"
-#include "common/response.h"
+#include "common/rewrite.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,7 @@ static char *lines(const struct public_name *n, const char *status, const char *
 	head_add(&h, ":origin", local);
 	if (name != NULL)
 		head_add(&h, name, value);
-	if (response_write(&r, n, "Status:", h.data, h.bytes, &out))
+	if (rewrite_response(&r, n, "Status:", h.data, h.bytes, &out))
 		text = strndup((const char *)buf_first(&out), buf_bytes(&out));
 	head_fini(&h);
 	buf_fini(&out);
@@ -328,7 +328,7 @@ static void test_named_by_connection(void **state)
 	head_add(&h, ":status", "200");
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
 		head_add(&h, fields[i][0], fields[i][1]);
-	assert_true(response_write(&r, &below, "Status:", h.data, h.bytes, &out));
+	assert_true(rewrite_response(&r, &below, "Status:", h.data, h.bytes, &out));
 	buf_append(&out, "", 1);
 	assert_null(strstr((const char *)buf_first(&out), "tell-tale"));
 	assert_non_null(strstr((const char *)buf_first(&out), "Content-Length: 5\r\n"));
@@ -351,7 +351,7 @@ static void test_host_that_was_told(void **state)
 	head_add(&h, "Location", "http://APP.internal:8000/base/x");
 	head_add(&h, "Content-Location", "http://app.internal/base/x");
 	head_add(&h, "Set-Cookie", "a=b; Domain=app.internal");
-	assert_true(response_write(&r, &bare, "Status:", h.data, h.bytes, &out));
+	assert_true(rewrite_response(&r, &bare, "Status:", h.data, h.bytes, &out));
 	buf_append(&out, "", 1);
 	const char *text = (const char *)buf_first(&out);
 	assert_non_null(strstr(text, "\nLocation: https://pub.example/x\r\n"));
@@ -393,7 +393,7 @@ static double seconds_for(size_t fields)
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
 	for (int i = 0; i < 50; i++) {
 		struct buf out = {0};
-		assert_true(response_write(&r, &below, "Status:", h.data, h.bytes, &out));
+		assert_true(rewrite_response(&r, &below, "Status:", h.data, h.bytes, &out));
 		buf_fini(&out);
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
@@ -431,10 +431,10 @@ static void test_too_many_names(void **state)
 	assert_int_equal(c.count, HTTP_CONNECTION_NAMES_MAX);
 	for (size_t i = 0; i < c.count; i++)
 		assert_true(http_connection_names(&c, &c.names[i]));
-	assert_true(response_write(&r, &below, "Status:", h.data, h.bytes, &out));
+	assert_true(rewrite_response(&r, &below, "Status:", h.data, h.bytes, &out));
 	head_add(&h, "Connection", "one-more");
 	assert_false(http_connection_read(&c, h.data, h.bytes));
-	assert_false(response_write(&r, &below, "Status:", h.data, h.bytes, &out));
+	assert_false(rewrite_response(&r, &below, "Status:", h.data, h.bytes, &out));
 	head_fini(&h);
 	buf_fini(&out);
 }
