@@ -15,7 +15,7 @@ import pytest
 
 from harness import PATIENCE_S, ROOT, SECRET, SERVERS, Apache, App, Lighttpd, Stack, environment, program
 
-MARKDOWN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "conf/RECIPES.md", "tests/bench/README.md"]
+MARKDOWN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "conf/README.md", "conf/RECIPES.md", "tests/bench/README.md"]
 MAN_PAGES = ["broker/pipegate-broker.8", "broker/pipegate-token.1", "fcgi/pipegate-fcgi.8", "client/pipegate-client.1"]
 CONF_FILES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "conf").rglob("*.conf"))
 

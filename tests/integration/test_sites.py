@@ -112,7 +112,7 @@ def test_scheme_and_address_behind_another_proxy(make_web, server, app, mount):
         assert (seen["x-forwarded-proto"], seen["x-forwarded-port"]) == ("https", "443")
         assert "proto=https" in seen["forwarded"]
     assert request["x-forwarded-for"] == "192.0.2.7"
-    assert websocket["x-forwarded-for"] == ("192.0.2.7" if server == "apache" else "127.0.0.1")  # README, "What the web..."
+    assert websocket["x-forwarded-for"] == ("192.0.2.7" if server == "apache" else "127.0.0.1")  # conf/README.md, "What the web..."
 
 
 def test_scheme_that_a_caller_claims(make_web, app):

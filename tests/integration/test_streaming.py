@@ -317,7 +317,7 @@ def test_request_is_exact(web, make_app, name, target, headers, server):
     assert seen["target"] == target
     got = {n.lower(): v for n, v in seen["headers"]}
     for n, v in headers:
-        # README, "What the web servers change": lighttpd takes an empty header for none.
+        # conf/README.md, "What the web servers change": lighttpd takes an empty header for none.
         assert got.get(n.lower()) == (None if v == "" and server == "lighttpd" else v), n
 
 
@@ -359,7 +359,7 @@ def test_response_is_exact(web, make_app, name, status, headers, body, framing, 
     assert (r.status, r.body, r.complete) == (status, body, True)
     for n in {n for n, _ in headers}:
         expected = [v for m, v in headers if m == n]
-        if server == "lighttpd":  # README, "What the web servers change"
+        if server == "lighttpd":  # conf/README.md, "What the web servers change"
             assert r.all(n) == [v for v in expected if v != ""], n
         elif n == "Set-Cookie":
             assert r.all(n) == expected

@@ -1,13 +1,13 @@
-"""The fenced blocks of README.md, by section: what the check runs and pastes is what users run and paste."""
+"""The fenced blocks of README.md and conf/README.md, by section: what the check runs and pastes is what users run and paste."""
 import pathlib
 import re
 
-README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def blocks(title):
     """[(language, text)] of the section whose heading begins with `title`."""
-    text = README.read_text()
+    text = (ROOT / "README.md").read_text() + (ROOT / "conf/README.md").read_text()
     found = re.search(rf"^#+ {re.escape(title)}.*?\n(.*?)(?=^#+ |\Z)", re.sub(r"^```.*?^```", lambda m: m[0].replace("\n#", "\n\0#"),
                                                                             text, flags=re.M | re.S), re.M | re.S)
     assert found, f"README has no section {title}"
