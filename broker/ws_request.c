@@ -51,16 +51,25 @@ static char *read_address(const struct listener_request *r)
 
 /* --- names --- */
 
-/* "/id" of the raw path. 0: no id there. */
-static size_t read_id(struct ws_request *c, struct listener_text path)
+static bool is_named_by_host(struct listener_text path)
 {
-	const char *id = path.at + 1;
-	const char *slash = path.bytes > 0 ? memchr(id, '/', path.bytes - 1) : NULL;
-	size_t bytes = slash ? (size_t)(slash - id) : path.bytes - (path.bytes > 0);
+	return path.bytes > 0 && path.at[0] == '*';
+}
 
-	if (path.bytes == 0 || path.at[0] != '/' || !id_connection_valid(id, bytes))
+/* "/id" or "*.SUFFIX" of the raw path, up to the next slash. 0: no id there. */
+static size_t read_id(struct ws_request *c, const struct listener_request *r)
+{
+	struct listener_text path = r->path, host = listener_find(r, "host");
+	const char *rest = path.at + 1;
+	size_t rest_bytes = path.bytes - (path.bytes > 0);
+	const char *slash = rest_bytes > 0 ? memchr(rest, '/', rest_bytes) : NULL;
+	size_t bytes = slash ? (size_t)(slash - rest) : rest_bytes;
+
+	if (is_named_by_host(path))
+		return id_from_host(c->id, host.at, host.bytes, rest, bytes) ? bytes + 1 : 0;
+	if (path.bytes == 0 || path.at[0] != '/' || !id_connection_valid(rest, bytes))
 		return 0;
-	memcpy(c->id, id, bytes);
+	memcpy(c->id, rest, bytes);
 	return bytes + 1;
 }
 
@@ -91,7 +100,7 @@ static void name_it(struct ws_request *c, const struct listener_request *r)
 	struct listener_text mount = listener_find(r, "x-forwarded-prefix");
 	struct listener_text proto = listener_find(r, "x-forwarded-proto");
 
-	if (text_is(mount, "/")) {
+	if (text_is(mount, "/") || is_named_by_host(r->path)) {
 		c->prefix = xstrdup("");
 	} else {
 		size_t mount_bytes = prefix_is_usable(mount) ? mount.bytes : 0;
@@ -181,11 +190,12 @@ static void build_head(struct ws_request *c, const struct listener_request *r, s
 
 static void judge(struct ws_request *c, const struct listener_request *r)
 {
-	size_t stripped = read_id(c, r->path);
+	size_t stripped = read_id(c, r);
 
 	name_it(c, r);
 	if (stripped == 0)
-		c->fail = hides_id(r->path) ? FAIL_BAD_PATH : FAIL_NOT_FOUND;
+		c->fail = !is_named_by_host(r->path) && hides_id(r->path) ? FAIL_BAD_PATH
+									  : FAIL_NOT_FOUND;
 	else if (!http_path_is_plain(r->path.at, r->path.bytes))
 		c->fail = FAIL_BAD_PATH;
 	else if (!http_value_valid(r->query.at, r->query.bytes))

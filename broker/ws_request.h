@@ -5,7 +5,10 @@
  * X-Forwarded-Proto and X-Forwarded-Prefix: absent, the public URL is /{id}/...; "/mount", it is
  * /mount/{id}/...; "/", the tunnel has a host name of its own and there is no prefix. X-Pipegate-Connection stands for
  * the caller's Connection where the web server has put its own there. "remote_user=" in Forwarded: the web server has
- * checked the caller's password. */
+ * checked the caller's password.
+ *
+ * A path "*.SUFFIX/..." (no caller's begins so, as web servers refuse it): the tunnel is named by the label before
+ * .SUFFIX in Host, and nothing but "*.SUFFIX" is taken off the path. */
 #ifndef PIPEGATE_WS_REQUEST_H
 #define PIPEGATE_WS_REQUEST_H
 

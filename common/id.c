@@ -5,6 +5,7 @@
 #include "common/gate_msg.h"
 
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 
 /* Each request takes a correlation id from here: a stock saves it a system call. */
@@ -56,4 +57,24 @@ bool id_connection_valid(const char *id, size_t bytes)
 			return false;
 	}
 	return !(bytes == 7 && memcmp(id, "healthz", 7) == 0);
+}
+
+bool id_from_host(char *id, const char *host, size_t host_bytes, const char *suffix,
+		  size_t suffix_bytes)
+{
+	const char *colon = memchr(host, ':', host_bytes);
+
+	if (colon != NULL)
+		host_bytes = (size_t)(colon - host);
+	if (host_bytes > 0 && host[host_bytes - 1] == '.')
+		host_bytes--; /* a fully qualified name */
+	size_t id_bytes = host_bytes > suffix_bytes ? host_bytes - suffix_bytes : 0;
+	*id = '\0';
+	if (!id_connection_valid(host, id_bytes) || suffix_bytes < 2 || suffix[0] != '.' ||
+	    strncasecmp(host + id_bytes, suffix, suffix_bytes) != 0)
+		return false;
+	for (size_t i = 0; i < id_bytes; i++)
+		id[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] + 32 : host[i]);
+	id[id_bytes] = '\0';
+	return id_connection_valid(id, id_bytes); /* "HealthZ" */
 }

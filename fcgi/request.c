@@ -142,25 +142,11 @@ static void route_by_path(struct request *r, const struct target *t, const char 
 /* The label before the suffix: "my-app" of "my-app.t.example.org:8080". */
 static void route_by_host(struct request *r, const char *host, const char *suffix)
 {
-	size_t host_bytes = strcspn(host, ":");
 	size_t suffix_bytes = strlen(suffix);
 
-	if (suffix_bytes < 2 || suffix[0] != '.') {
+	if (suffix_bytes < 2 || suffix[0] != '.')
 		log_limited_error("", "request.bad_parameter name=PIPEGATE_HOST_SUFFIX");
-		refuse(r, FAIL_NOT_FOUND);
-		return;
-	}
-	if (host_bytes > 0 && host[host_bytes - 1] == '.')
-		host_bytes--; /* a fully qualified name */
-	size_t id_bytes = host_bytes > suffix_bytes ? host_bytes - suffix_bytes : 0;
-	if (id_bytes == 0 || id_bytes >= sizeof r->id ||
-	    strncasecmp(host + id_bytes, suffix, suffix_bytes) != 0) {
-		refuse(r, FAIL_NOT_FOUND);
-		return;
-	}
-	for (size_t i = 0; i < id_bytes; i++)
-		r->id[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] + 32 : host[i]);
-	if (!id_connection_valid(r->id, id_bytes))
+	if (!id_from_host(r->id, host, strlen(host), suffix, suffix_bytes))
 		refuse(r, FAIL_NOT_FOUND);
 }
 

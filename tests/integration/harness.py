@@ -720,7 +720,7 @@ class Stack:
         self.processes = []
         self.broker = self.start_broker()
         self.responder = self.start_responder()
-        settings, after = (text(self.directory) if callable(text) else text for text in (settings, after))
+        settings, example, after = (text(self.directory) if callable(text) else text for text in (settings, example, after))
         self.web = SERVERS[server](self, settings, mount, example, after) if server else None
         self.port = self.web.port if server else None
 

@@ -102,6 +102,46 @@ static void test_targets(void **state)
 	}
 }
 
+/* "*.SUFFIX": the label before it in Host is the name; nothing else is taken off the path, and there is no prefix. */
+static void test_named_by_host(void **state)
+{
+	static const struct {
+		const char *path, *host, *id, *target;
+		enum fail fail;
+	} rows[] = {
+		{"*.t.example.org/abc/x", "my-app.t.example.org", "my-app", "/abc/x", FAIL_NONE},
+		{"*.t.example.org/", "MY-App.T.example.org.:8080", "my-app", "/", FAIL_NONE},
+		{"*.t.example.org//x", "a.t.example.org", "a", "//x", FAIL_NONE},
+		{"*.t.example.org", "a.t.example.org", "a", "/", FAIL_NONE},
+		{"*.t.example.org/a/../x", "a.t.example.org", "a", NULL, FAIL_BAD_PATH},
+		{"*.t.example.org/x", "a.b.t.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"*.t.example.org/x", "t.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"*.t.example.org/x", ".t.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"*.t.example.org/x", "healthz.t.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"*.t.example.org/x", "a.s.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"*/x", "a.t.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"*./x", "a.", "", NULL, FAIL_NOT_FOUND},
+		{"*t.example.org/x", "at.example.org", "", NULL, FAIL_NOT_FOUND},
+		{"/*.t.example.org/x", "a.t.example.org", "", NULL, FAIL_NOT_FOUND},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct made m;
+		start(&m, rows[i].path, NULL);
+		add(&m, "Host", rows[i].host);
+		add(&m, "X-Forwarded-Prefix", "/tunnels");
+		struct ws_request *c = ws_request_read(&m.request);
+		assert_int_equal(c->fail, rows[i].fail);
+		if (rows[i].fail == FAIL_NONE) {
+			assert_string_equal(c->id, rows[i].id);
+			assert_string_equal(c->prefix, "");
+			expect(c, ":target", rows[i].target);
+		}
+		ws_request_free(c);
+	}
+}
+
 /* Only Apache joins two Cookie lines by a comma. */
 static void test_cookies(void **state)
 {
@@ -248,9 +288,10 @@ static void test_too_many_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_policy), cmocka_unit_test(test_targets),
-		cmocka_unit_test(test_cookies),	   cmocka_unit_test(test_handshakes),
-		cmocka_unit_test(test_cost),	   cmocka_unit_test(test_too_many_names),
+		cmocka_unit_test(test_one_policy),     cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_named_by_host),  cmocka_unit_test(test_cookies),
+		cmocka_unit_test(test_handshakes),     cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_too_many_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
