@@ -7,7 +7,9 @@ CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
 
 PKGS_common := libcrypto
-PKGS_broker := jansson libwebsockets libzmq libjwt libuv
+# What its tests need beside that: common/httpd.c is linked into the programs that use it.
+LIBS_common := -lmicrohttpd -luv
+PKGS_broker := jansson libwebsockets libzmq libjwt libuv libmicrohttpd
 LIBS_broker := -lhttp_parser -lm
 PKGS_token  := jansson libjwt
 LIBS_token  := -lm

@@ -279,19 +279,3 @@ void admission_on_request(void *ctx, const struct listener_request *r, struct li
 	else
 		refuse(out, r, FAIL_NOT_FOUND);
 }
-
-void admission_on_admin_request(void *ctx, const struct listener_request *r,
-				struct listener_answer *out)
-{
-	struct admission *admission = ctx;
-
-	if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/metrics")) {
-		out->status = 200;
-		out->content_type = "text/plain; version=0.0.4; charset=utf-8";
-		out->body = stats_text(&admission->hub->stats, &out->body_bytes);
-	} else if (strcmp(r->method, "GET") == 0 && text_is(r->path, "/healthz")) {
-		say_health(out, r, true);
-	} else {
-		refuse(out, r, FAIL_NOT_FOUND);
-	}
-}

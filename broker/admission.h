@@ -17,8 +17,4 @@ struct admission {
 /* listener_fn; ctx is a struct admission. */
 void admission_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out);
 
-/* listener_fn for PIPEGATE_ADMIN; ctx is a struct admission. */
-void admission_on_admin_request(void *ctx, const struct listener_request *r,
-				struct listener_answer *out);
-
 #endif

@@ -10,6 +10,7 @@
  * whole process, ZeroMQ's own thread needs time to read as well: so a late tick puts judging off. */
 #include "broker/broker.h"
 
+#include "broker/admin.h"
 #include "broker/admission.h"
 #include "broker/gate.h"
 #include "broker/hub.h"
@@ -44,7 +45,7 @@ struct broker {
 	struct ws_relays *ws_relays;
 	struct admission admission;
 	struct listener *tunnels;
-	struct listener *admin;
+	struct httpd *admin;
 	uv_prepare_t turn;
 	uv_check_t polled;
 	uv_idle_t again; /* active: come back without waiting */
@@ -71,8 +72,7 @@ static void on_tick(uv_timer_t *timer);
 
 static bool is_busy(const struct broker *b)
 {
-	return hub_busy(&b->hub) || listener_is_waiting(b->tunnels) ||
-	       (b->admin != NULL && listener_is_waiting(b->admin)) || b->ticks_to_skip > 0 ||
+	return hub_busy(&b->hub) || listener_is_waiting(b->tunnels) || b->ticks_to_skip > 0 ||
 	       b->phase != RUNNING;
 }
 
@@ -180,8 +180,6 @@ static void on_polled(uv_check_t *check)
 	ws_tick(b->ws);
 	ws_relays_tick(b->ws_relays);
 	listener_tick(b->tunnels);
-	if (b->admin != NULL)
-		listener_tick(b->admin);
 }
 
 /* --- start and end --- */
@@ -215,8 +213,8 @@ static bool start_parts(struct broker *b)
 		return false;
 	if (c->admin == NULL)
 		return true;
-	b->admin = listener_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group,
-				admission_on_admin_request, &b->admission);
+	b->admin = httpd_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group, admin_routes,
+			     &b->hub);
 	return b->admin != NULL;
 }
 
@@ -255,7 +253,7 @@ static void stop_watching(struct broker *b)
 static void end_parts(struct broker *b)
 {
 	listener_stop(b->tunnels);
-	listener_stop(b->admin);
+	httpd_stop(b->admin);
 	ws_relays_stop(b->ws_relays);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_destroy(&b->ws); /* tells the hub of each socket that was still open */
@@ -265,7 +263,7 @@ static void end_parts(struct broker *b)
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_relays_destroy(&b->ws_relays);
 	listener_destroy(&b->tunnels);
-	listener_destroy(&b->admin);
+	httpd_destroy(&b->admin);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	if (uv_loop_close(&b->loop) != 0)
 		log_debug("loop.handles_left");
@@ -282,7 +280,7 @@ int broker_run(const struct config *config)
 	if (start_parts(&b)) {
 		log_info("listening what=tunnels address=%s", listener_address(b.tunnels));
 		if (b.admin != NULL)
-			log_info("listening what=admin address=%s", listener_address(b.admin));
+			log_info("listening what=admin address=%s", httpd_address(b.admin));
 		start_watching(&b);
 		log_info("ready gate=%s", config->gate);
 		notify_service_manager("READY=1");

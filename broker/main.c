@@ -5,6 +5,7 @@
 #include "broker/gate.h"
 #include "broker/ws.h"
 #include "common/endpoint.h"
+#include "common/httpd.h"
 #include "common/log.h"
 
 #include <jansson.h>
@@ -41,9 +42,9 @@ struct arguments {
 static void print_version(void)
 {
 	printf("pipegate-broker %s (libwebsockets %s, libzmq %s, libuv %s, libjwt %s, jansson "
-	       "%s)\n",
+	       "%s, libmicrohttpd %s)\n",
 	       PIPEGATE_VERSION, ws_library_version(), gate_library_version(), uv_version_string(),
-	       auth_library_version(), JANSSON_VERSION);
+	       auth_library_version(), JANSSON_VERSION, httpd_library_version());
 }
 
 /* -1: go on. Otherwise the exit code. */

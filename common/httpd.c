@@ -1,0 +1,265 @@
+/* common/httpd.c - see httpd.h.
+ *
+ * libmicrohttpd owns the connections and an epoll set of its own. That set's descriptor and one timer are its guests on
+ * the loop: either of them runs it, and it never blocks. */
+#include "common/httpd.h"
+
+#include "common/cli.h"
+#include "common/endpoint.h"
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BACKLOG = 64, TICK_MS = 1000 };
+
+struct peer {
+	TAILQ_ENTRY(peer) link; /* httpd->peers */
+	uint64_t since_ms;
+	int fd;
+};
+
+struct httpd {
+	uv_loop_t *loop;
+	struct MHD_Daemon *daemon;
+	const struct httpd_route *routes;
+	void *ctx;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	TAILQ_HEAD(, peer) peers; /* the oldest is the first */
+	int handles;		  /* of the loop, not yet closed */
+	char *unix_path;	  /* NULL: TCP */
+	char shown[ENDPOINT_TEXT_BYTES];
+};
+
+/* --- connections --- */
+
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **mine,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct httpd *h = ctx;
+	struct peer *p = *mine;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		const union MHD_ConnectionInfo *info =
+			MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		*mine = p = xcalloc(1, sizeof *p);
+		p->since_ms = uv_now(h->loop);
+		p->fd = info->connect_fd;
+		TAILQ_INSERT_TAIL(&h->peers, p, link);
+	} else if (p != NULL) {
+		TAILQ_REMOVE(&h->peers, p, link);
+		*mine = NULL;
+		free(p);
+	}
+}
+
+/* libmicrohttpd has a limit for silence only. A peer that reads a byte every few seconds is not silent. */
+static void end_old_peers(struct httpd *h)
+{
+	struct peer *p;
+
+	TAILQ_FOREACH (p, &h->peers, link) {
+		if (uv_now(h->loop) < p->since_ms + HTTPD_LIFE_MS)
+			return;
+		shutdown(p->fd, SHUT_RDWR);
+	}
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void run(struct httpd *h)
+{
+	MHD_UNSIGNED_LONG_LONG wait_ms;
+
+	end_old_peers(h);
+	(void)MHD_run(h->daemon);
+	if (MHD_get_timeout(h->daemon, &wait_ms) != MHD_YES || wait_ms > TICK_MS)
+		wait_ms = TICK_MS;
+	if (wait_ms < TICK_MS || !TAILQ_EMPTY(&h->peers))
+		uv_timer_start(&h->timer, on_timer, wait_ms, 0);
+	else
+		uv_timer_stop(&h->timer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	run(timer->data);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	run(poll->data);
+}
+
+/* --- requests --- */
+
+static void say_not_found(struct httpd_response *out)
+{
+	out->status = MHD_HTTP_NOT_FOUND;
+	out->content_type = "application/json";
+	out->body = xstrdup("{\"detail\":\"There is nothing here.\"}");
+	out->body_bytes = strlen(out->body);
+}
+
+static const struct httpd_route *find(const struct httpd *h, const char *method, const char *path)
+{
+	if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
+		for (const struct httpd_route *r = h->routes; r->path != NULL; r++)
+			if (strcmp(r->path, path) == 0)
+				return r;
+	return NULL;
+}
+
+static enum MHD_Result queue(struct MHD_Connection *connection, struct httpd_response *out)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(out->body_bytes, out->body, MHD_RESPMEM_MUST_FREE);
+	enum MHD_Result result;
+
+	if (response == NULL) {
+		free(out->body);
+		return MHD_NO;
+	}
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, out->content_type);
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	if (out->status == MHD_HTTP_NOT_FOUND)
+		(void)MHD_add_response_header(response, "x-pipegate-error",
+					      "not-found; delivered=no");
+	result = MHD_queue_response(connection, (unsigned)out->status, response);
+	MHD_destroy_response(response); /* the connection holds it until it is sent */
+	return result;
+}
+
+/* A response before the body has been read: libmicrohttpd reads no body then, and closes. */
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *upload,
+				  size_t *upload_bytes, void **mine)
+{
+	struct httpd *h = ctx;
+	struct httpd_response out = {.status = MHD_HTTP_OK, .content_type = "text/plain"};
+	const struct httpd_route *route = find(h, method, url);
+
+	(void)version;
+	(void)upload;
+	(void)upload_bytes;
+	(void)mine;
+	if (route != NULL)
+		route->handler(h->ctx, &out);
+	else
+		say_not_found(&out);
+	return queue(connection, &out);
+}
+
+static void on_library_log(void *ctx, const char *format, va_list arguments)
+{
+	char text[256];
+
+	(void)ctx;
+	vsnprintf(text, sizeof text, format, arguments);
+	text[strcspn(text, "\r\n")] = '\0';
+	log_debug("httpd.library says=\"%s\"", text);
+}
+
+/* --- start and end --- */
+
+/* 0, or -1 after a line on stderr. Closes `fd` then. */
+static int start(struct httpd *h, int fd, const char *spec, const char *name)
+{
+	h->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, h,
+		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTPD_CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTPD_MEMORY_BYTES,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTPD_SILENCE_S,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+	if (h->daemon == NULL) {
+		close(fd);
+		(void)cli_complain(name, "cannot be served", spec);
+		return -1;
+	}
+	return 0;
+}
+
+struct httpd *httpd_new(uv_loop_t *loop, const char *spec, const char *name,
+			const char *socket_group, const struct httpd_route *routes, void *ctx)
+{
+	char why[160];
+	int fd = endpoint_listen(spec, socket_group, BACKLOG, why, sizeof why);
+
+	if (fd < 0) {
+		(void)cli_complain(name, why, spec);
+		return NULL;
+	}
+	CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	struct httpd *h = xcalloc(1, sizeof *h);
+	h->loop = loop;
+	h->routes = routes;
+	h->ctx = ctx;
+	TAILQ_INIT(&h->peers);
+	endpoint_show(fd, spec, h->shown);
+	if (strncmp(spec, "unix:", 5) == 0)
+		h->unix_path = xstrdup(spec + 5);
+	if (start(h, fd, spec, name) != 0) {
+		free(h->unix_path);
+		free(h);
+		return NULL;
+	}
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	CHECK(uv_poll_init(loop, &h->poll, info->epoll_fd) == 0);
+	uv_timer_init(loop, &h->timer);
+	h->poll.data = h->timer.data = h;
+	h->handles = 2;
+	uv_poll_start(&h->poll, UV_READABLE, on_poll);
+	return h;
+}
+
+const char *httpd_address(const struct httpd *h)
+{
+	return h->shown;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct httpd *h = handle->data;
+
+	h->handles--;
+}
+
+void httpd_stop(struct httpd *h)
+{
+	if (h == NULL || h->daemon == NULL)
+		return;
+	uv_close((uv_handle_t *)&h->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&h->timer, on_handle_closed);
+	if (h->unix_path != NULL)
+		unlink(h->unix_path); /* while the socket is still ours */
+	MHD_stop_daemon(h->daemon);
+	h->daemon = NULL;
+}
+
+void httpd_destroy(struct httpd **hp)
+{
+	struct httpd *h = *hp;
+
+	*hp = NULL;
+	if (h == NULL)
+		return;
+	CHECK(h->daemon == NULL && h->handles == 0);
+	free(h->unix_path);
+	free(h);
+}
+
+const char *httpd_library_version(void)
+{
+	return MHD_get_version();
+}
