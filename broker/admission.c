@@ -66,23 +66,37 @@ static char *find_bearer(const struct listener_request *r, size_t *bytes)
 	return copy(header.at + skipped, *bytes);
 }
 
-/* ?token=TOKEN. The caller frees it; NULL: none. */
+struct query_token {
+	char *first;
+	size_t bytes;
+	const struct config *config; /* of whose secret tokens are ours */
+	bool any_is_ours;
+};
+
+static void look_at_pair(void *ctx, const char *key, size_t key_bytes, const char *value,
+			 size_t value_bytes)
+{
+	struct query_token *t = ctx;
+
+	if (key_bytes != 5 || memcmp(key, "token", 5) != 0 || value_bytes == 0)
+		return;
+	t->any_is_ours =
+		t->any_is_ours || (t->config && auth_is_ours(t->config, value, value_bytes));
+	if (t->first == NULL) {
+		t->first = copy(value, value_bytes);
+		t->bytes = value_bytes;
+	}
+}
+
+/* ?token=TOKEN, the key in any spelling. The caller frees it; NULL: none. */
 static char *find_query_token(const struct listener_request *r, size_t *bytes)
 {
-	const char *at = r->query.at, *end = at + r->query.bytes;
+	struct query_token t = {0};
 
-	while (at < end) {
-		const char *stop = memchr(at, '&', (size_t)(end - at));
-		if (stop == NULL)
-			stop = end;
-		if (stop - at > 6 && memcmp(at, "token=", 6) == 0) {
-			char *token = copy(at + 6, (size_t)(stop - at - 6));
-			*bytes = query_percent_decode(token, (size_t)(stop - at - 6), true);
-			return token;
-		}
-		at = stop + 1;
-	}
-	return NULL;
+	if (!query_parse(r->query.at, r->query.bytes, look_at_pair, &t))
+		return NULL;
+	*bytes = t.bytes;
+	return t.first;
 }
 
 static enum auth_result authenticate(struct hub *h, const struct listener_request *r,
@@ -213,14 +227,15 @@ static void take_caller(void *ctx, int fd, void *take_state)
 /* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the app there. */
 static bool is_lost_client(const struct config *c, const struct listener_request *r)
 {
-	size_t bearer_bytes = 0, query_bytes = 0;
+	size_t bearer_bytes = 0;
 	char *bearer = find_bearer(r, &bearer_bytes);
-	char *query = find_query_token(r, &query_bytes);
-	bool lost = offers_v2(r) || (bearer && auth_is_ours(c, bearer, bearer_bytes)) ||
-		    (query && auth_is_ours(c, query, query_bytes));
+	struct query_token query = {.config = c};
+	bool read = query_parse(r->query.at, r->query.bytes, look_at_pair, &query);
+	bool lost = !read || offers_v2(r) || query.any_is_ours ||
+		    (bearer && auth_is_ours(c, bearer, bearer_bytes));
 
 	free(bearer);
-	free(query);
+	free(query.first);
 	return lost;
 }
 

@@ -188,7 +188,7 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 
 static void deliver(struct exchange *x, struct v1_response *r)
 {
-	bool bodiless = x->is_head || r->status == 204 || r->status == 304;
+	bool bodiless = x->is_head || r->status == 204 || r->status == 205 || r->status == 304;
 	struct buf head = {0};
 
 	if (r->fault != NULL) {

@@ -307,7 +307,7 @@ static bool put_field(struct response *r, const struct names *n, const struct ht
 		if (!read_length(r, f))
 			return false;
 		int digits = snprintf(number, sizeof number, "%lld", (long long)r->length_bytes);
-		if (!again && r->status != 204 && r->status != 101)
+		if (!again && r->status != 204 && r->status != 205 && r->status != 101)
 			put_line(out, f, number, (size_t)digits);
 	} else if (field_is(f, "location") || field_is(f, "content-location")) {
 		put_location(out, n, r->status, f);
@@ -337,7 +337,8 @@ bool rewrite_response(struct response *r, const struct public_name *q, const cha
 	names_init(&names, q, head, head_bytes);
 	if (!http_connection_read(&connection, head, head_bytes))
 		return false;
-	r->bodiless = q->is_head || r->status == 101 || r->status == 204 || r->status == 304;
+	r->bodiless = q->is_head || r->status == 101 || r->status == 204 || r->status == 205 ||
+		      r->status == 304;
 
 	snprintf(line, sizeof line, "%s %d %s\r\n", status_line, r->status, http_reason(r->status));
 	put(out, line);
@@ -348,6 +349,9 @@ bool rewrite_response(struct response *r, const struct public_name *q, const cha
 		    buf_bytes(out) > WRITTEN_MAX_BYTES)
 			return false;
 	}
+	/* Recipients do not agree on whether one has content: so it has none, and says so (RFC 9110 15.3.6). */
+	if (r->status == 205)
+		put(out, "content-length: 0\r\n");
 	snprintf(line, sizeof line, "x-pipegate-correlation-id: %s\r\n", q->corr_hex);
 	put(out, line);
 	return true;

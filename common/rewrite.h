@@ -23,7 +23,7 @@ struct response {
 	int status;
 	bool has_length;
 	int64_t length_bytes; /* declared by the app; has_length */
-	bool bodiless;	      /* answer to HEAD, or 204 or 304 (RFC 9110 6.4.1) */
+	bool bodiless;	      /* answer to HEAD, or 204, 205 or 304: what came is dropped */
 };
 
 /* Writes "STATUS_LINE 200 OK" and the header lines to `out`, without the empty line that ends a head;

@@ -250,7 +250,10 @@ static bool password_is_checked(const struct request_parameters *p)
 static bool read_length(struct request *r, const struct request_parameters *p)
 {
 	const char *text = get(p, "CONTENT_LENGTH");
-	const char *coding = get(p, "HTTP_TRANSFER_ENCODING");
+	const char *coding = get(p, "PIPEGATE_TRANSFER_ENCODING"); /* as the caller wrote it */
+
+	if (*coding == '\0')
+		coding = get(p, "HTTP_TRANSFER_ENCODING");
 	long long length;
 
 	if (*coding != '\0' && !http_is_chunked(coding, strlen(coding)))
