@@ -4,6 +4,7 @@
 #include "client/token.h"
 #include "common/http.h"
 #include "common/id.h"
+#include "common/query.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -132,16 +133,30 @@ void target_fini(struct target *t)
 
 /* --- the server --- */
 
+/* "token=", as the server reads it: the key in any spelling. */
+static bool is_token_pair(const char *pair, size_t *skipped)
+{
+	size_t bytes = strcspn(pair, "=&");
+	char key[16]; /* "%74%6f%6b%65%6e" and no more */
+
+	if (pair[bytes] != '=' || bytes >= sizeof key)
+		return false;
+	memcpy(key, pair, bytes);
+	*skipped = bytes + 1;
+	return query_percent_decode(key, bytes, true) == 5 && memcmp(key, "token", 5) == 0;
+}
+
 /* The token in the query; NULL: there is none. */
 static const char *query_token(const char *path, size_t *bytes)
 {
 	for (const char *at = strchr(path, '?'); at != NULL; at = strchr(at, '&')) {
+		size_t skipped;
 		at++;
-		if (strncmp(at, "token=", 6) != 0)
+		if (!is_token_pair(at, &skipped))
 			continue;
-		*bytes = strcspn(at + 6, "&");
+		*bytes = strcspn(at + skipped, "&");
 		if (*bytes > 0)
-			return at + 6;
+			return at + skipped;
 	}
 	return NULL;
 }

@@ -199,6 +199,8 @@ static void test_settings(void **state)
 	expect_settings(EXIT_USAGE, "ws://h/", "abc", "");
 	expect_settings(EXIT_CONFIG, "ws://h/", NULL, NULL);
 	expect_settings(EXIT_CONFIG, "ws://h/?token=", NULL, NULL);
+	expect_settings(EXIT_CONFIG, "ws://h/?%74oken=", NULL, NULL);
+	expect_settings(EXIT_CONFIG, "ws://h/?%74%6f%6b%65%6e%6e=abc", NULL, NULL);
 	expect_settings(EXIT_CONFIG, "ws://h/?xtoken=abc", NULL, NULL);
 	expect_settings(EXIT_CONFIG, "ws://h/", "a b", NULL);
 	expect_settings(EXIT_CONFIG, "ws://h/", "abc\r\nx: y", NULL);
@@ -253,6 +255,8 @@ static void test_public_url(void **state)
 		{"https://h/t/my-app///", "/t/", TOKEN},
 		{"https://h/t/my-app/?a=1", "/t/?a=1", TOKEN},
 		{"ws://h/t/my-app?token=" TOKEN, "/t/?token=" TOKEN, NULL},
+		{"ws://h/t/my-app?a&%74oke%6E=" TOKEN, "/t/?a&%74oke%6E=" TOKEN, NULL},
+		{"ws://h/t/my-app?%74%6f%6b%65%6e=" TOKEN, "/t/?%74%6f%6b%65%6e=" TOKEN, NULL},
 		{"ws://h/t/my-app/?x=y&token=" TOKEN "&z", "/t/?x=y&token=" TOKEN "&z", NULL},
 		{"https://h/my-app/x", NULL, TOKEN},
 		{"https://h/xmy-app/", NULL, TOKEN},
