@@ -49,8 +49,13 @@ Require expr %{{REMOTE_ADDR}} == '192.0.2.1'
 GUARDED = {"/denied": 403, "/prefix": 403, "/password": 401, "/address": 403}
 
 
-@pytest.fixture(params=["before", "behind"])
-def where(request):
+RAW_PATHS = 'server.http-parseopts := ( "header-strict" => "enable", "url-normalize" => "disable" )\n'  # conf/lighttpd/pipegate.conf
+
+
+@pytest.fixture(params=["before", "behind", "raw paths"])
+def where(request, server):
+    if request.param == "raw paths" and server == "apache":
+        pytest.skip("a setting of lighttpd's")
     return request.param
 
 
@@ -59,7 +64,8 @@ def site(request, where, make_web, server, app):  # noqa: F811
     """A site with rules before or behind the shipped file."""
     host, prefix = SITES[request.param]
     rules = {"lighttpd": rules_of_lighttpd, "apache": rules_of_apache}[server]
-    place = "settings" if where == "before" else "after"
+    place = "after" if where == "behind" else "settings"
+    settings = RAW_PATHS if where == "raw paths" else ""
     text = None if request.param == "root" else (ROOT / f"conf/{server}/examples/{request.param}.conf").read_text()
 
     def with_rules(directory):
@@ -71,7 +77,7 @@ def site(request, where, make_web, server, app):  # noqa: F811
     if text and server == "apache":
         web = make_web(example=with_rules)
     else:
-        web = make_web(example=text, **{place: lambda directory: rules(directory, host, prefix)})
+        web = make_web(example=text, **{place: lambda directory: settings + rules(directory, host, prefix)})
     web.host, web.prefix = host, prefix
     web.client(app.url, "my-app")
     return web
