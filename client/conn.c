@@ -26,7 +26,8 @@ enum {
 	TLS_PIECE_BYTES = 16 * 1024,
 	CACHE_CONNECTIONS = 1 << 20,	 /* libcurl shall close none that is ours */
 	NOT_SENT_LOW_WATER = 128 * 1024, /* unsent bytes in the kernel: urgent ones must not wait */
-	WHY_BYTES = 400,
+	WHY_BYTES = 600,
+	PROXY_BYTES = 300, /* a host name, its port, and the variable that holds them */
 	ADDRESS_BYTES = 80,
 };
 
@@ -56,6 +57,7 @@ struct conn {
 	size_t tls_bytes;   /* of it, which had to wait */
 	int broken_by;	    /* errno of what broke it; 0: unknown */
 	bool proxied;
+	char proxy[PROXY_BYTES]; /* "HOST:PORT (VARIABLE)"; "": none, or it is unknown */
 	char address[ADDRESS_BYTES];
 	char error[CURL_ERROR_SIZE];
 	char why[WHY_BYTES];
@@ -278,10 +280,54 @@ static void read_address(struct conn *w)
 	snprintf(w->address, sizeof w->address, strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip, port);
 }
 
+/* "HOST:PORT (VARIABLE)" of a variable's value, without the user and password that may stand in it. */
+static void name_proxy(struct conn *w, const char *variable, const char *value)
+{
+	CURLU *url = curl_url();
+	char *host = NULL, *port = NULL;
+	char text[PROXY_BYTES];
+
+	CHECK(url != NULL);
+	if (curl_url_set(url, CURLUPART_URL, value,
+			 CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+	    curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+		(void)curl_url_get(url, CURLUPART_PORT, &port, 0);
+		snprintf(text, sizeof text, "%s:%s (%s)", host, port != NULL ? port : "1080",
+			 variable);
+		cli_show(w->proxy, sizeof w->proxy, text);
+	}
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(url);
+}
+
+/* Of all that libcurl says of its work, one line names the proxy that it takes; no option of older versions does:
+ * "Uses proxy env variable NAME == 'VALUE'". */
+static int on_debug(CURL *easy, curl_infotype type, char *data, size_t bytes, void *ctx)
+{
+	static const char begin[] = "Uses proxy env variable ";
+	char *line, *equals, *end;
+
+	(void)easy;
+	if (type != CURLINFO_TEXT || bytes < sizeof begin ||
+	    strncmp(data, begin, sizeof begin - 1) != 0)
+		return 0;
+	line = strndup(data + sizeof begin - 1, bytes - (sizeof begin - 1));
+	CHECK(line != NULL);
+	equals = strstr(line, " == '");
+	end = strrchr(line, '\'');
+	if (equals != NULL && end > equals + 4 && strncasecmp(line, "no_proxy", 8) != 0) {
+		*equals = *end = '\0';
+		name_proxy(ctx, line, equals + 5);
+	}
+	free(line);
+	return 0;
+}
+
 /* libcurl's words, and those of the system where libcurl has none. */
 static void explain(struct conn *w, CURLcode result)
 {
-	char text[CURL_ERROR_SIZE + 160], known[128] = "";
+	char text[CURL_ERROR_SIZE + 160], known[128] = "", said[WHY_BYTES - PROXY_BYTES - 40];
 	int number = os_error(w);
 
 	if (result == CURLE_COULDNT_CONNECT || result == CURLE_SSL_CONNECT_ERROR)
@@ -289,7 +335,11 @@ static void explain(struct conn *w, CURLcode result)
 	snprintf(text, sizeof text, "%s%s%s%s", *w->error ? w->error : curl_easy_strerror(result),
 		 number != 0 && *known ? " (" : "", number != 0 ? known : "",
 		 number != 0 && *known ? ")" : "");
-	cli_show(w->why, sizeof w->why, text);
+	cli_show(said, sizeof said, text);
+	if (*w->proxy != '\0')
+		snprintf(w->why, sizeof w->why, "through the proxy %s: %s", w->proxy, said);
+	else
+		snprintf(w->why, sizeof w->why, "%s", said);
 }
 
 /* An attempt is over. */
@@ -320,8 +370,13 @@ static void set_options(struct conn *w)
 			 (long)(all->to_server ? SERVER_TIMEOUT_MS : CONNECT_TIMEOUT_MS));
 	/* A look-up that hangs ends with its thread, not with the attempt. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
-	if (all->direct)
+	if (all->direct) {
 		curl_easy_setopt(e, CURLOPT_PROXY, "");
+	} else {
+		curl_easy_setopt(e, CURLOPT_VERBOSE, 1L);
+		curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
+		curl_easy_setopt(e, CURLOPT_DEBUGDATA, w);
+	}
 	/* A proxy gets CONNECT HOST:PORT, never our request with the token. */
 	curl_easy_setopt(e, CURLOPT_HTTPPROXYTUNNEL, 1L);
 	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

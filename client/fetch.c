@@ -329,7 +329,7 @@ static void settle(struct fetch *f)
 		break;
 	case RESPONSE_BAD:
 	case RESPONSE_SWITCHED:
-		fail(f, FAIL_BAD_RESPONSE, "an impossible answer");
+		fail(f, FAIL_BAD_RESPONSE, response_parser_fault(f->parser));
 		break;
 	case RESPONSE_GOING:
 	case RESPONSE_STALLED:

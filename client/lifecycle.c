@@ -9,6 +9,7 @@ void lifecycle_init(struct lifecycle *l, int64_t now_ms)
 		.state = LIFECYCLE_WAITING,
 		.due_ms = now_ms,
 		.drain_ms = INT64_MAX,
+		.goaway_ms = INT64_MAX,
 		.backoff_ms = LIFECYCLE_BACKOFF_LEAST_MS,
 	};
 }
@@ -38,7 +39,7 @@ int64_t lifecycle_next_ms(const struct lifecycle *l)
 
 	if (!is_in_use(l))
 		return next_ms;
-	next_ms = earlier(next_ms, l->drain_ms);
+	next_ms = earlier(next_ms, earlier(l->drain_ms, l->goaway_ms));
 	return earlier(next_ms, l->pinged ? hang_up_ms(l) : l->heard_ms + LIFECYCLE_PING_MS);
 }
 
@@ -83,6 +84,8 @@ enum lifecycle_step lifecycle_tick(struct lifecycle *l, int64_t now_ms)
 		l->drain_ms = INT64_MAX;
 		return LIFECYCLE_CLOSE;
 	}
+	if (l->goaway_ms <= now_ms)
+		l->goaway_ms = INT64_MAX; /* the caller asks lifecycle_may_close() now */
 	if (l->pinged)
 		return hang_up_ms(l) <= now_ms ? LIFECYCLE_SILENT : LIFECYCLE_NOTHING;
 	if (now_ms - l->heard_ms >= LIFECYCLE_PING_MS) {
@@ -164,7 +167,14 @@ enum lifecycle_step lifecycle_stop(struct lifecycle *l, int64_t now_ms, int64_t 
 	if (most_ms <= 0 || (l->state == LIFECYCLE_GREETING && !l->by_time))
 		return LIFECYCLE_CLOSE;
 	l->drain_ms = now_ms + most_ms;
+	l->goaway_ms = now_ms + LIFECYCLE_GOAWAY_MS;
 	return LIFECYCLE_DRAIN;
+}
+
+bool lifecycle_may_close(const struct lifecycle *l, int64_t now_ms, bool expects_more)
+{
+	return l->stopping &&
+	       (!expects_more || l->goaway_ms == INT64_MAX || l->goaway_ms <= now_ms);
 }
 
 /* --- ends --- */

@@ -26,7 +26,8 @@ enum {
 	LIFECYCLE_HANG_UP_MS = 30000, /* of silence, then the connection is given up */
 	LIFECYCLE_CLOSE_MS =
 		2000, /* for the peer's Close after ours, and its end of the connection */
-	LIFECYCLE_STOP_CLOSE_MS = 800, /* the same while the program stops */
+	LIFECYCLE_STOP_CLOSE_MS = 500, /* the same while the program stops */
+	LIFECYCLE_GOAWAY_MS = 500, /* while the program stops: for the server's answer to GOAWAY */
 	LIFECYCLE_BACKOFF_LEAST_MS = 1000,
 	LIFECYCLE_BACKOFF_MOST_MS = 60000,
 	LIFECYCLE_HELD_MS = 10000, /* a tunnel that was open this long resets the back-off */
@@ -49,7 +50,8 @@ struct lifecycle {
 	bool by_time;	/* GREETING: the end of the wait accepts (v1); otherwise it is a failure */
 	bool pinged;	/* since `heard_ms` */
 	int64_t due_ms; /* end of the state's wait */
-	int64_t drain_ms; /* while stopping: requests have until then */
+	int64_t drain_ms;  /* while stopping: requests have until then */
+	int64_t goaway_ms; /* while stopping: the server may still send requests until then */
 	int64_t heard_ms;
 	int64_t pinged_ms;
 	int64_t opened_ms;
@@ -93,6 +95,9 @@ void lifecycle_woke(struct lifecycle *l, int64_t now_ms);
 
 /* Stops for good. `most_ms`: how long requests may still run; 0: not at all. */
 enum lifecycle_step lifecycle_stop(struct lifecycle *l, int64_t now_ms, int64_t most_ms);
+
+/* No request runs. `expects_more`: the server has not yet said that it sends no more of them. True: send Close now. */
+bool lifecycle_may_close(const struct lifecycle *l, int64_t now_ms, bool expects_more);
 
 /* How a connection or an attempt ended: an HTTP status, or the code and reason of a Close. */
 struct lifecycle_end {

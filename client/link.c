@@ -407,7 +407,8 @@ static void settle(struct link *l)
 	flush(l);
 	if (outgoing_is_closing(o))
 		return;
-	if (l->life.stopping && l->kind->is_idle(l->session) && o->rest_bytes == 0) {
+	if (l->kind->is_idle(l->session) && o->rest_bytes == 0 &&
+	    lifecycle_may_close(&l->life, now_ms(l), l->kind->expects_more(l->session))) {
 		start_closing(l, 1000, "client stops");
 		flush(l);
 	} else if (l->kind->is_unsettled(l->session)) {

@@ -178,10 +178,11 @@ static enum link_handshake_state judge(struct link_handshake *h, enum response_s
 	default:
 		if (response_parser_status(h->parser) != 0)
 			return fail_by_status(h);
-		return fail(h, state == RESPONSE_CUT
-				       ? "the server closed the connection without a response"
-				       : "the server's response is no HTTP/1.1 response to a "
-					 "WebSocket handshake");
+		if (state == RESPONSE_CUT)
+			return fail(h, "the server closed the connection without a response");
+		snprintf(h->why, sizeof h->why, "the server answered the handshake with %s",
+			 response_parser_fault(h->parser));
+		return HANDSHAKE_FAILED;
 	}
 }
 

@@ -37,7 +37,8 @@ struct response_parser {
 	void *ctx;
 	enum response_to to;
 	enum response_state state;
-	int status; /* of the final head; 0: none yet */
+	const char *fault; /* the first one; NULL: none */
+	int status;	   /* of the final head; 0: none yet */
 	bool keeps_open, continues;
 	size_t interim_count;
 	http_parser parser;
@@ -57,6 +58,20 @@ struct response_parser {
 };
 
 #define DISGUISE "x"
+
+/* False, for the caller to return. */
+static bool fault(struct response_parser *a, const char *what)
+{
+	if (a->fault == NULL)
+		a->fault = what;
+	return false;
+}
+
+static bool fault_head_size(struct response_parser *a)
+{
+	_Static_assert(HEAD_MAX_BYTES == 64 * 1024, "the words below");
+	return fault(a, "a head larger than 64 KiB");
+}
 
 /* --- what the fields say --- */
 
@@ -172,7 +187,7 @@ static bool choose_framing(struct response_parser *a)
 	a->keeps_open = !a->is_sloppy && a->parser.http_minor >= 1;
 	read_framing_fields(a, &ff);
 	if (ff.bad_length || (ff.codings > 0 && !ff.is_chunked))
-		return false;
+		return fault(a, "a body whose end is ambiguous");
 	if (a->to == RESPONSE_TO_HEAD || a->status == 204 || a->status == 304) {
 		a->framing = NO_BODY;
 		a->keeps_open = false; /* some apps send one even so */
@@ -190,7 +205,7 @@ static bool choose_framing(struct response_parser *a)
 }
 
 /* A 101 is for a handshake only, and has to be for a WebSocket. */
-static bool may_switch(const struct response_parser *a)
+static bool may_switch(struct response_parser *a)
 {
 	bool websocket = false, connection = false;
 	struct head_reader r;
@@ -202,7 +217,8 @@ static bool may_switch(const struct response_parser *a)
 			websocket = f.value_bytes == 9 && strncasecmp(f.value, "websocket", 9) == 0;
 		connection = connection || (field_is(&f, "connection") && names(&f, "upgrade"));
 	}
-	return a->to == RESPONSE_TO_HANDSHAKE && websocket && connection;
+	return (a->to == RESPONSE_TO_HANDSHAKE && websocket && connection) ||
+	       fault(a, "a 101 that does not switch to a WebSocket");
 }
 
 /* --- the head --- */
@@ -233,7 +249,7 @@ static bool give_head(struct response_parser *a)
 	bool is_first_length = true;
 
 	if (!http_connection_read(&connection, fields->data, fields->bytes))
-		return false;
+		return fault(a, "too many names in Connection");
 	snprintf(number, sizeof number, "%03d", a->status);
 	head_add(&whole, ":status", number);
 	head_add(&whole, ":origin", a->settings->target.url);
@@ -277,7 +293,8 @@ static bool field_ends(struct response_parser *a)
 	while (value_bytes > 0 && (value[value_bytes - 1] == ' ' || value[value_bytes - 1] == '\t'))
 		value_bytes--;
 	bool good = http_token_valid(name + 1, name_bytes - 1) &&
-		    a->fields.bytes + name_bytes - 1 + value_bytes <= HEAD_MAX_BYTES;
+		    (a->fields.bytes + name_bytes - 1 + value_bytes <= HEAD_MAX_BYTES ||
+		     fault_head_size(a));
 	if (good)
 		head_add_bytes(&a->fields, name + 1, name_bytes - 1, value, value_bytes);
 	buf_consume(&a->name, name_bytes);
@@ -322,7 +339,10 @@ static int on_headers_complete(http_parser *p)
 	if (status < 200 && status != 101) {
 		a->continues = a->continues || status == 100;
 		a->interim_over = true;
-		return ++a->interim_count <= INTERIM_MAX ? 1 : -1;
+		if (++a->interim_count <= INTERIM_MAX)
+			return 1;
+		fault(a, "too many informational responses");
+		return -1;
 	}
 	a->status = status;
 	if (!(status == 101 ? may_switch(a) : choose_framing(a)) || !give_head(a)) {
@@ -472,6 +492,8 @@ static size_t execute(struct response_parser *a, const char *data, size_t bytes)
 		start_head(a); /* the answer follows */
 	else if (a->state == RESPONSE_GOING && HTTP_PARSER_ERRNO(&a->parser) != HPE_OK)
 		a->state = RESPONSE_BAD;
+	if (HTTP_PARSER_ERRNO(&a->parser) == HPE_HEADER_OVERFLOW)
+		(void)fault_head_size(a);
 	return used;
 }
 
@@ -563,6 +585,7 @@ void response_parser_begin(struct response_parser *a, enum response_to to,
 	a->ctx = ctx;
 	a->to = to;
 	a->state = RESPONSE_GOING;
+	a->fault = NULL;
 	a->status = 0;
 	a->interim_count = 0;
 	a->keeps_open = a->continues = a->is_sloppy = false;
@@ -585,6 +608,11 @@ void response_parser_destroy(struct response_parser **ap)
 int response_parser_status(const struct response_parser *a)
 {
 	return a->status;
+}
+
+const char *response_parser_fault(const struct response_parser *a)
+{
+	return a->fault != NULL ? a->fault : "no HTTP/1.1 response";
 }
 
 bool response_parser_continues(const struct response_parser *a)

@@ -45,6 +45,9 @@ enum response_state response_parser_feed(struct response_parser *a, const void *
 					 size_t *used);
 enum response_state response_parser_end(struct response_parser *a); /* nothing more comes */
 
+/* BAD: what came instead of a valid response, a literal such as "a head larger than 64 KiB". */
+const char *response_parser_fault(const struct response_parser *a);
+
 int response_parser_status(const struct response_parser *a);	 /* of the head; 0: none yet */
 bool response_parser_continues(const struct response_parser *a); /* 100 has come */
 

@@ -30,7 +30,9 @@ struct session_kind {
 		void *session);		/* pull() made work for settle(): another turn is due */
 	void (*drain)(void *session);	/* the program will stop: nothing new, please */
 	bool (*is_idle)(void *session); /* nothing runs and nothing is left to send */
-	void (*free)(void *session);	/* the socket is gone: ends what runs */
+	/* After drain(): the server has not yet said that it sends no further request. */
+	bool (*expects_more)(void *session);
+	void (*free)(void *session); /* the socket is gone: ends what runs */
 };
 
 extern const struct session_kind session_v1, session_v2;

@@ -146,9 +146,12 @@ static bool is_token_pair(const char *pair, size_t *skipped)
 	return query_percent_decode(key, bytes, true) == 5 && memcmp(key, "token", 5) == 0;
 }
 
-/* The token in the query; NULL: there is none. */
+/* The token in the query, the first that is not empty. NULL: no "token=" is there. */
 static const char *query_token(const char *path, size_t *bytes)
 {
+	const char *empty = NULL;
+
+	*bytes = 0;
 	for (const char *at = strchr(path, '?'); at != NULL; at = strchr(at, '&')) {
 		size_t skipped;
 		at++;
@@ -157,8 +160,9 @@ static const char *query_token(const char *path, size_t *bytes)
 		*bytes = strcspn(at + skipped, "&");
 		if (*bytes > 0)
 			return at + skipped;
+		empty = at + skipped;
 	}
-	return NULL;
+	return empty;
 }
 
 /* Without the query: that is where a token may be, if not elsewhere. */
@@ -251,31 +255,33 @@ static int read_token_file(struct settings *s, const char *path)
 
 	if (text == NULL)
 		return cli_complain("--token-file", why, path);
-	s->token = token_find(text);
+	const char *fault;
+	s->token = token_find(text, &fault);
 	free(text);
-	if (s->token == NULL)
-		return cli_complain("--token-file", "holds no token, or more than one", path);
-	return 0;
+	return s->token != NULL ? 0 : cli_complain("--token-file", fault, path);
 }
 
 static int read_token(struct settings *s, const struct arguments *a)
 {
 	const char *variable = getenv("PIPEGATE_TOKEN");
+	const char *fault, *in_url;
 	size_t bytes;
 
 	if (a->token_file != NULL)
 		return read_token_file(s, a->token_file);
 	if (variable != NULL && *variable != '\0') {
-		s->token = token_find(variable);
-		if (s->token == NULL)
-			return cli_complain("PIPEGATE_TOKEN", "is no token, or more than one",
-					    NULL);
-	} else if (query_token(s->server.url.path, &bytes) == NULL) {
-		return cli_complain(
-			"PIPEGATE_TOKEN",
-			"no token: set it, or use --token-file or ?token= in SERVER_URL", NULL);
+		s->token = token_find(variable, &fault);
+		return s->token != NULL ? 0 : cli_complain("PIPEGATE_TOKEN", fault, NULL);
 	}
-	return 0;
+	in_url = query_token(s->server.url.path, &bytes);
+	if (in_url != NULL) {
+		fault = token_fault(in_url, bytes);
+		return fault == NULL ? 0 : cli_complain("token= in SERVER_URL", fault, NULL);
+	}
+	if (variable != NULL)
+		return cli_complain("PIPEGATE_TOKEN", "is empty", NULL);
+	return cli_complain("PIPEGATE_TOKEN",
+			    "no token: set it, or use --token-file or ?token= in SERVER_URL", NULL);
 }
 
 /* A tunnel's public URL in place of the server's: the last segment is its id, and behind that is the app, which must not

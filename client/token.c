@@ -55,10 +55,37 @@ static bool read_line(const char **at, size_t *bytes)
 	return true;
 }
 
-char *token_find(const char *text)
+static bool is_quoted(const char *token, size_t bytes)
+{
+	return bytes > 0 && (strchr("\"'`", token[0]) != NULL ||
+			     strncasecmp(token, "%22", 3) == 0 || strncmp(token, "%27", 3) == 0);
+}
+
+const char *token_fault(const char *token, size_t bytes)
+{
+	if (bytes == 0)
+		return "is empty";
+	if (is_quoted(token, bytes))
+		return "has quotes around the token: leave them out";
+	return NULL;
+}
+
+static const char *find_fault(const char *token, size_t bytes)
+{
+	if (bytes == 0)
+		return "holds no token";
+	if (is_quoted(token, bytes))
+		return token_fault(token, bytes);
+	return is_possible(token, bytes)
+		       ? NULL
+		       : "is no token: too long, or with a character that none has";
+}
+
+char *token_find(const char *text, const char **why)
 {
 	char *token = NULL;
 
+	*why = text[strspn(text, " \t\r\n")] == '\0' ? "is empty" : "holds no token";
 	if (strncmp(text, "\xef\xbb\xbf", 3) == 0) /* what some editors put first */
 		text += 3;
 	while (*text != '\0') {
@@ -67,7 +94,8 @@ char *token_find(const char *text)
 		text += line_bytes + (text[line_bytes] != '\0');
 		if (!read_line(&at, &bytes))
 			continue;
-		if (token != NULL || !is_possible(at, bytes)) {
+		*why = token != NULL ? "holds more than one token" : find_fault(at, bytes);
+		if (*why != NULL) {
 			free(token);
 			return NULL;
 		}

@@ -333,6 +333,12 @@ static void drain(void *session)
 	(void)session; /* v1 has no word for it */
 }
 
+static bool expects_more(void *session)
+{
+	(void)session; /* a v1 server never says so */
+	return false;
+}
+
 static bool is_idle(void *session)
 {
 	struct v1 *v = session;
@@ -363,5 +369,6 @@ const struct session_kind session_v1 = {
 	.is_unsettled = is_unsettled,
 	.drain = drain,
 	.is_idle = is_idle,
+	.expects_more = expects_more,
 	.free = free_session,
 };

@@ -539,9 +539,15 @@ static bool is_idle(void *session)
 {
 	struct v2 *v = session;
 
-	/* What the broker opened before it had our GOAWAY is still to come. */
-	return v->streams == NULL && buf_bytes(&v->control) == 0 &&
-	       (!v->goodbye_said || v->goodbye_heard);
+	return v->streams == NULL && buf_bytes(&v->control) == 0;
+}
+
+/* Streams that the broker opened before it received our GOAWAY may still arrive. */
+static bool expects_more(void *session)
+{
+	struct v2 *v = session;
+
+	return v->goodbye_said && !v->goodbye_heard;
 }
 
 static void free_session(void *session)
@@ -565,5 +571,6 @@ const struct session_kind session_v2 = {
 	.is_unsettled = is_unsettled,
 	.drain = drain,
 	.is_idle = is_idle,
+	.expects_more = expects_more,
 	.free = free_session,
 };

@@ -51,8 +51,8 @@ static size_t header_size(const struct websocket *w)
 	return w->header_bytes < 2 ? 2 : length == LENGTH_16 ? 4 : length == LENGTH_64 ? 10 : 2;
 }
 
-/* The length, in its shortest form (5.2). False: it is not. */
-static bool read_length(struct websocket *w)
+/* The payload length (5.2). NULL, or what is wrong with it. */
+static const char *read_length(struct websocket *w)
 {
 	uint8_t length = w->header[1];
 
@@ -61,8 +61,12 @@ static bool read_length(struct websocket *w)
 		w->left_bytes = get_be16(w->header + 2);
 	else if (length == LENGTH_64)
 		w->left_bytes = get_be64(w->header + 2);
-	return length < LENGTH_16 || (length == LENGTH_16 && w->left_bytes >= LENGTH_16) ||
-	       (length == LENGTH_64 && w->left_bytes > UINT16_MAX && w->left_bytes <= INT64_MAX);
+	if (w->left_bytes > INT64_MAX)
+		return "length with its top bit set";
+	if ((length == LENGTH_16 && w->left_bytes < LENGTH_16) ||
+	    (length == LENGTH_64 && w->left_bytes <= UINT16_MAX))
+		return "length not in its shortest form";
+	return NULL;
 }
 
 static int begin_control(struct websocket *w, const char **why)
@@ -97,8 +101,9 @@ static int begin_frame(struct websocket *w, const char **why)
 		return fault(PROTOCOL_ERROR, "reserved bit without an extension", why);
 	if (w->header[1] & MASKED)
 		return fault(PROTOCOL_ERROR, "masked frame from a server", why);
-	if (!read_length(w))
-		return fault(PROTOCOL_ERROR, "length not in its shortest form", why);
+	const char *bad_length = read_length(w);
+	if (bad_length != NULL)
+		return fault(PROTOCOL_ERROR, bad_length, why);
 	w->header_bytes = 0;
 	w->in_payload = true;
 	return is_control(w) ? begin_control(w, why) : begin_data(w, why);

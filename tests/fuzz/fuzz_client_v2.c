@@ -146,6 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			break;
 		case 7:
 			(void)session_v2.is_idle(session);
+			(void)session_v2.expects_more(session);
 			break;
 		case 8:
 		case 9:

@@ -181,10 +181,10 @@ def stops(client):
     (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\n<html", "HTTP 502 Bad Gateway\""),
     (b"HTTP/1.1 407 Proxy\r\nContent-Length: 0\r\n\r\n", "HTTP 407"),
     (b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "Sec-WebSocket-Accept"),
-    (b"HTTP/1.1 101 S\r\nSec-WebSocket-Accept: x\r\n\r\n", "no HTTP/1.1 response"),
+    (b"HTTP/1.1 101 S\r\nSec-WebSocket-Accept: x\r\n\r\n", "with a 101 that does not switch to a WebSocket"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP 200 OK"),
-    (b"HTTP/1.1 404 X\r\n" + b"X: " + b"y" * 200000 + b"\r\n\r\n", "no HTTP/1.1 response"),
-    (b"HTTP/1.1 103 Early\r\n\r\n" * 20000, "no HTTP/1.1 response"),
+    (b"HTTP/1.1 404 X\r\n" + b"X: " + b"y" * 200000 + b"\r\n\r\n", "with a head larger than 64 KiB"),
+    (b"HTTP/1.1 103 Early\r\n\r\n" * 20000, "with too many informational responses"),
     (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP/1.1 response"),
     (b"", "closed the connection without a response"),
     (b"HTTP/1.1 101 Swi", "closed the connection without a response"),
@@ -346,7 +346,7 @@ def test_a_flood_of_pings(make_server, start):
 # --- stopping ---
 
 
-@pytest.mark.parametrize("state", ["handshake", "greeting", "open", "v1", "silent", "backoff"])
+@pytest.mark.parametrize("state", ["handshake", "greeting", "open", "v1", "silent", "no goaway", "backoff"])
 def test_a_stop_in_each_state(make_server, start, state):
     server = make_server()
     client = start(server.url)
@@ -356,7 +356,7 @@ def test_a_stop_in_each_state(make_server, start, state):
         closed_line(client)
     elif state != "handshake":
         peer.send(peer.switch(None if state == "v1" else "pipegate.v2") + (b"" if state in ("greeting", "v1") else frame(BINARY, HELLO)))
-    if state in ("open", "v1", "silent"):
+    if state in ("open", "v1", "silent", "no goaway"):
         client.wait_log("tunnel.open")
     if state == "greeting":
         assert peer.next()[1].startswith(b"\1"), "its HELLO"
@@ -365,7 +365,7 @@ def test_a_stop_in_each_state(make_server, start, state):
         while (got := peer.next()) and got != (BINARY, v2_frame(7)):
             pass
         peer.send(frame(BINARY, v2_frame(7)))  # GOAWAY, both ways
-    if state in ("greeting", "open", "v1"):
+    if state in ("greeting", "open", "v1", "no goaway"):  # nothing runs: a GOAWAY without an answer is not waited for long
         client.signal(15)
         assert peer.next_control() == (CLOSE, struct.pack(">H", 1000) + b"client stops")
         peer.send(frame(CLOSE, struct.pack(">H", 1000)))
@@ -566,6 +566,7 @@ def test_proxies_that_refuse(start, make_proxy, answer, words):
     proxy = make_proxy(0, answer)
     client = start("ws://server.example/", http_proxy=f"http://me:secret@127.0.0.1:{proxy.port}")
     assert words in closed_line(client) and "secret" not in client.log()
+    assert f'reason="through the proxy 127.0.0.1:{proxy.port} (http_proxy): ' in closed_line(client)
     closed_line(client, 2)
 
 
@@ -577,8 +578,21 @@ def test_a_proxy_that_says_nothing(start, make_proxy):
 
 
 def test_no_proxy_there(start):
-    client = start("ws://server.example/", http_proxy=f"http://127.0.0.1:{free_port()}")
-    assert "refused" in closed_line(client) and "127.0.0.1" in closed_line(client)
+    port = free_port()
+    client = start("ws://server.example/", ALL_PROXY=f"http://me:secret@127.0.0.1:{port}")
+    assert f"through the proxy 127.0.0.1:{port} (ALL_PROXY): " in closed_line(client) and "refused" in closed_line(client)
+    assert "secret" not in client.log() and "secret" not in closed_line(client)
+
+
+def test_a_proxy_of_no_known_name(start):
+    client = start("wss://server.example/", https_proxy="me:secret@proxy.invalid:3128", no_proxy="other.example")
+    assert "through the proxy proxy.invalid:3128 (https_proxy): " in closed_line(client) and "resolve proxy" in closed_line(client)
+    assert "secret" not in client.log()
+
+
+def test_a_server_for_which_no_proxy_is_used_is_not_one_behind_it(start):
+    client = start("ws://server.invalid/", http_proxy="http://proxy.invalid:3128", no_proxy="server.invalid")
+    assert "resolve host" in closed_line(client) and "proxy" not in closed_line(client)
 
 
 # --- TLS ---

@@ -113,6 +113,23 @@ def test_no_secret_is_printed(name, arguments, variables):
         assert secret not in err, err
 
 
+@pytest.mark.parametrize("variable, text, query, words", [
+    (f'"{TOKEN}"', None, "", "PIPEGATE_TOKEN: has quotes around the token"), (f"'{TOKEN}'", None, "", "PIPEGATE_TOKEN: has quotes"),
+    ("", None, "", "PIPEGATE_TOKEN: is empty"), (None, None, "", "PIPEGATE_TOKEN: no token"), (f"{TOKEN} {TOKEN}", None, "", "PIPEGATE_TOKEN: is no token"),
+    (None, "", "", "--token-file: is empty"), (None, " \n", "", "--token-file: is empty"), (None, f'"{TOKEN}"\n', "", "--token-file: has quotes"),
+    (None, "Connection-id: x\n", "", "--token-file: holds no token"), (None, f"{TOKEN}\n{TOKEN}\n", "", "--token-file: holds more than one token"),
+    (None, None, "?token=", "token= in SERVER_URL: is empty"), ("", None, "?a&token=&b", "token= in SERVER_URL: is empty"),
+    (None, None, f"?token='{TOKEN}'", "token= in SERVER_URL: has quotes"), (None, None, f"?token=%22{TOKEN}%22", "token= in SERVER_URL: has quotes"),
+])
+def test_what_is_wrong_with_a_token(directory, variable, text, query, words):
+    file = directory / "token"
+    if text is not None:
+        file.write_text(text)
+    code, out, err = run("client", *(["--token-file", str(file)] if text is not None else []), "3000", f"ws://h/{query}", PIPEGATE_TOKEN=variable)
+    assert (code, out) == (78, "") and err.startswith(f"pipegate-client: {words}") and err.count("\n") == 1, err
+    assert not any(part in err for part in TOKEN.split(".")), err
+
+
 def test_no_token_is_logged_by_the_client(directory):
     """Nor where it stands in a URL that is one."""
     port = free_port()

@@ -233,11 +233,19 @@ static void test_stop_has_an_end(void **state)
 	(void)state;
 	bring_to(&l, LIFECYCLE_OPEN, false);
 	assert_int_equal(lifecycle_stop(&l, 0, 10000), LIFECYCLE_DRAIN);
+	assert_false(lifecycle_may_close(&l, 499, true));
+	assert_true(lifecycle_may_close(&l, 499, false));
+	assert_int_equal(lifecycle_next_ms(&l), 500);
+	assert_true(lifecycle_may_close(&l, 500, true));
+	assert_int_equal(lifecycle_tick(&l, 500), LIFECYCLE_NOTHING);
+	assert_true(lifecycle_may_close(&l, 501, true));
 	assert_int_equal(lifecycle_next_ms(&l), 10000);
 	assert_int_equal(lifecycle_tick(&l, 10000), LIFECYCLE_CLOSE);
 	lifecycle_closing(&l, 10000);
-	assert_int_equal(lifecycle_next_ms(&l), 10800);
-	assert_int_equal(lifecycle_tick(&l, 10800), LIFECYCLE_TIMED_OUT);
+	assert_int_equal(lifecycle_next_ms(&l), 10500);
+	assert_int_equal(lifecycle_tick(&l, 10500), LIFECYCLE_TIMED_OUT);
+	bring_to(&l, LIFECYCLE_OPEN, false);
+	assert_false(lifecycle_may_close(&l, 1 << 20, false)); /* it does not stop */
 }
 
 static void test_waking(void **state)

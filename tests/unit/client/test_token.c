@@ -24,47 +24,56 @@ static void test_forms(void **state)
 		"Bearer " T,
 		"Authorization: Bearer " T,
 	};
-	static const char *const bad[] = {
-		"",
-		" \n",
-		"Connection-id: my-app\n",
-		"JWT Bearer:",
-		T " " T,
-		T "\n" T,
-		T "\nx: y",
-		"my token",
-		"{\"token\":\"" T "\"}",
-		"token=\x01",
-		"t\xc3\xb6ken",
-		"\"" T "\"",
+	static const struct {
+		const char *text, *why;
+	} bad[] = {
+		{"", "is empty"},
+		{" \n", "is empty"},
+		{"Connection-id: my-app\n", "holds no token"},
+		{"JWT Bearer:", "holds no token"},
+		{T " " T, "is no token"},
+		{T "\n" T, "more than one"},
+		{T "\nx: y", "more than one"},
+		{"my token", "is no token"},
+		{"{\"token\":\"" T "\"}", "is no token"},
+		{"token=\x01", "is no token"},
+		{"t\xc3\xb6ken", "is no token"},
+		{"\"" T "\"", "quotes"},
+		{"'" T "'\n", "quotes"},
+		{"JWT Bearer: \"" T "\"", "quotes"},
 	};
+
+	const char *why;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-		char *token = token_find(good[i]);
+		char *token = token_find(good[i], &why);
 		if (token == NULL)
 			fail_msg("\"%s\" was refused", good[i]);
 		assert_string_equal(token, T);
 		free(token);
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		if (token_find(bad[i]) != NULL)
-			fail_msg("\"%s\" was taken", bad[i]);
+		if (token_find(bad[i].text, &why) != NULL)
+			fail_msg("\"%s\" was taken", bad[i].text);
+		if (strstr(why, bad[i].why) == NULL)
+			fail_msg("\"%s\": %s", bad[i].text, why);
 	}
 }
 
 static void test_size(void **state)
 {
 	char *text = calloc(1, TOKEN_MAX_BYTES + 2);
+	const char *why;
 
 	(void)state;
 	assert_non_null(text);
 	memset(text, 'x', TOKEN_MAX_BYTES);
-	char *token = token_find(text);
+	char *token = token_find(text, &why);
 	assert_non_null(token);
 	free(token);
 	text[TOKEN_MAX_BYTES] = 'x';
-	assert_null(token_find(text));
+	assert_null(token_find(text, &why));
 	free(text);
 }
 

@@ -381,9 +381,10 @@ static void test_goodbye(void **state)
 	assert_false(session_v2.is_idle(session));
 	stub_end(stub_fetch(0), FAIL_NONE);
 	assert_int_equal(sent(FRAME_HEAD).frames, 1);
-	assert_false(session_v2.is_idle(session));
-	receive(FRAME_GOAWAY, 0, 0, NULL, 0);
 	assert_true(session_v2.is_idle(session));
+	assert_true(session_v2.expects_more(session));
+	receive(FRAME_GOAWAY, 0, 0, NULL, 0);
+	assert_false(session_v2.expects_more(session));
 }
 
 static void test_too_many_streams(void **state)

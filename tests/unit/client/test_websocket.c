@@ -57,6 +57,27 @@ static int receive(const char *data, size_t bytes, size_t piece_bytes)
 	return code;
 }
 
+static const char *why_of(const char *data, size_t bytes)
+{
+	struct websocket w;
+	const char *why = "";
+
+	websocket_init(&w, MOST, &events, NULL);
+	assert_int_equal(websocket_receive(&w, (const uint8_t *)data, bytes, &why), 1002);
+	websocket_fini(&w);
+	return why;
+}
+
+static void test_words_for_a_length(void **state)
+{
+	(void)state;
+	assert_string_equal(why_of("\x82\x7f\x80\0\0\0\0\1\0\0", 10),
+			    "length with its top bit set");
+	assert_string_equal(why_of("\x82\x7f\0\0\0\0\0\0\xff\xff", 10),
+			    "length not in its shortest form");
+	assert_string_equal(why_of("\x82\x7e\0\x7d", 4), "length not in its shortest form");
+}
+
 #define ROW(bytes) bytes, sizeof bytes - 1
 
 static void test_frames(void **state)
@@ -147,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_words_for_a_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
