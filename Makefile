@@ -25,7 +25,7 @@ say    = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2))
 
 SRCS_common := $(wildcard common/*.c)
 SRCS_token  := $(addprefix broker/,token_main.c auth.c config.c)
-SRCS_broker := $(filter-out broker/token_main.c,$(wildcard broker/*.c))
+SRCS_broker := $(filter-out broker/token_main.c,$(wildcard broker/*.c broker/core/*.c))
 SRCS_fcgi   := $(wildcard fcgi/*.c)
 SRCS_client := $(wildcard client/*.c)
 PROGS       := $(foreach p,broker token fcgi client,$(if $(SRCS_$p),$p))
@@ -70,6 +70,15 @@ endef
 $(B)/tests/unit/broker/test_budget: override LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 ENGINE := $(if $(FUZZER),,$(B)/tests/fuzz/replay_main.o)
 $(foreach d,common broker fcgi client,$(eval $(call TESTS,$d)))
+
+# The broker's core is pure: each header of a library that it must not use is an error there, directly included or not.
+FENCE  := $(B)/broker/core/fence
+FENCED := $(addprefix $(FENCE)/,uv.h zmq.h libwebsockets.h microhttpd.h http_parser.h jwt.h)
+$(FENCED):
+	@mkdir -p $(@D)
+	$(Q)echo '#error "broker/core/ does not use this library"' > $@
+$(patsubst %.c,$(B)/%.o,$(wildcard broker/core/*.c)): override CPPFLAGS += -I$(FENCE)
+$(patsubst %.c,$(B)/%.o,$(wildcard broker/core/*.c)): | $(FENCED)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -136,7 +145,7 @@ deps-test:
 	$(Q)tests/install-deps build test
 
 MAN     := broker/pipegate-broker.8 broker/pipegate-token.1 fcgi/pipegate-fcgi.8 client/pipegate-client.1
-C_FILES := $(wildcard */*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
+C_FILES := $(wildcard */*.[ch] */*/*.[ch] tests/*/*/*.[ch])
 # uthash, and && that guards a pointer, are beyond gcc 12's analyzer.
 NO_NOISE := -Wno-analyzer-malloc-leak -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference
 SCRIPTS := .ci/run tests/install-deps tests/fuzz/run tests/demo/run tests/demo/app/echo.cgi

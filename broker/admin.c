@@ -1,7 +1,7 @@
 /* broker/admin.c - see admin.h. */
 #include "broker/admin.h"
 
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #ifndef PIPEGATE_ADMISSION_H
 #define PIPEGATE_ADMISSION_H
 
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 #include "broker/listener.h"
 #include "broker/ws_relay.h"
 #include "broker/ws.h"

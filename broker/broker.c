@@ -13,7 +13,7 @@
 #include "broker/admin.h"
 #include "broker/admission.h"
 #include "broker/gate.h"
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 #include "broker/listener.h"
 #include "broker/ws_relay.h"
 #include "broker/ws.h"

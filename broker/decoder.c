@@ -1,7 +1,7 @@
 /* broker/decoder.c - see decoder.h. */
 #include "broker/decoder.h"
 
-#include "broker/v1_response.h"
+#include "broker/core/v1_response.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
 #ifndef PIPEGATE_DECODER_H
 #define PIPEGATE_DECODER_H
 
-#include "broker/tunnel.h"
+#include "broker/core/tunnel.h"
 
 #include <uv.h>
 

@@ -3,7 +3,7 @@
 #ifndef PIPEGATE_GATE_H
 #define PIPEGATE_GATE_H
 
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 
 #include <uv.h>
 

@@ -9,7 +9,7 @@
 #ifndef PIPEGATE_WATCH_H
 #define PIPEGATE_WATCH_H
 
-#include "broker/deadline.h"
+#include "broker/core/deadline.h"
 
 #include <stdbool.h>
 #include <stdint.h>

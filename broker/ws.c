@@ -4,7 +4,7 @@
 #include "broker/decoder.h"
 #include "broker/receive_buffers.h"
 #include "broker/tcp.h"
-#include "broker/tunnel.h"
+#include "broker/core/tunnel.h"
 #include "broker/watch.h"
 #include "common/bytes.h"
 #include "common/frame.h"

@@ -7,7 +7,7 @@
 #define PIPEGATE_WS_H
 
 #include "broker/auth.h"
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 
 #include <uv.h>
 

@@ -8,7 +8,7 @@
 #define PIPEGATE_WS_RELAY_H
 
 #include "broker/ws_request.h"
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 
 #include <uv.h>
 

@@ -1,6 +1,6 @@
 /* Protocol v1 at the broker. The first byte says which way: a client's answer, as it comes, to a request
  * that runs; or a request's head, as lines, and its body, on their way to the client. */
-#include "broker/v1_response.h"
+#include "broker/core/v1_response.h"
 #include "common/b64.h"
 #include "common/rewrite.h"
 #include "tests/fuzz/lines.h"

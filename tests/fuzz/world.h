@@ -4,8 +4,8 @@
 #ifndef PIPEGATE_FUZZ_WORLD_H
 #define PIPEGATE_FUZZ_WORLD_H
 
-#include "broker/hub.h"
-#include "broker/tunnel.h"
+#include "broker/core/hub.h"
+#include "broker/core/tunnel.h"
 #include "common/head.h"
 #include "tests/fuzz/fuzz.h"
 

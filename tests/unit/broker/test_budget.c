@@ -1,6 +1,6 @@
 /* What one connection id may hold: bytes, tunnels, time for a message. Memory that a peer sizes may be missing. */
-#include "broker/v1_request.h"
-#include "broker/v1_response.h"
+#include "broker/core/v1_request.h"
+#include "broker/core/v1_response.h"
 #include "tests/fuzz/world.h"
 
 #include <setjmp.h>

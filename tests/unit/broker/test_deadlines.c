@@ -1,5 +1,5 @@
 /* Deadlines, and the time-outs of an exchange, with a clock of the test's own. */
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 #include "common/head.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The request message of protocol v1: its bytes, its limit, and what missing memory does. */
-#include "broker/v1_request.h"
+#include "broker/core/v1_request.h"
 #include "common/head.h"
 
 #include <jansson.h>

@@ -1,10 +1,10 @@
-/* broker/v1.c - The protocol of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"), broker's side: the
+/* broker/core/v1.c - The protocol of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"), broker's side: the
  * original's JSON messages with whole bodies in base64. v1_request.c writes them, v1_response.c reads them.
  *
  * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in one. */
-#include "broker/tunnel.h"
-#include "broker/v1_request.h"
-#include "broker/v1_response.h"
+#include "broker/core/tunnel.h"
+#include "broker/core/v1_request.h"
+#include "broker/core/v1_response.h"
 #include "common/b64.h"
 #include "common/head.h"
 #include "common/log.h"

@@ -1,5 +1,5 @@
-/* broker/stats.c - see stats.h. */
-#include "broker/stats.h"
+/* broker/core/stats.c - see stats.h. */
+#include "broker/core/stats.h"
 
 #include "common/check.h"
 

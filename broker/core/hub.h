@@ -1,4 +1,4 @@
-/* broker/hub.h - The broker's core: exchanges between responders (gate) and tunnels.
+/* broker/core/hub.h - The broker's core: exchanges between responders (gate) and tunnels.
  *
  * An exchange is one public request and its answer: a request body stream up, a response head and
  * body stream down, one responder on one side, at most one tunnel on the other, and exactly one end.
@@ -16,8 +16,8 @@
 #define PIPEGATE_HUB_H
 
 #include "broker/config.h"
-#include "broker/deadline.h"
-#include "broker/stats.h"
+#include "broker/core/deadline.h"
+#include "broker/core/stats.h"
 #include "common/buf.h"
 #include "common/frame.h"
 #include "common/gate_msg.h"

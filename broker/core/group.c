@@ -1,12 +1,12 @@
-/* broker/group.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
+/* broker/core/group.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
  *
  * A group exists while a tunnel or an exchange has it as its home, and afterwards for as long as there is
  * room, so that a request for a name that was here before may wait for its client to come back.
  *
  * A request waits only while no tunnel that can carry it has room, and group_dispatch() sees to that
  * after each change. So one that finds room at once overtakes nobody who could have had it. */
-#include "broker/hub.h"
-#include "broker/tunnel.h"
+#include "broker/core/hub.h"
+#include "broker/core/tunnel.h"
 
 #include <stdlib.h>
 #include <string.h>

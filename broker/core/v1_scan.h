@@ -1,4 +1,4 @@
-/* broker/v1_scan.h - Reads the raw text of a v1 response before, or without, a JSON parser.
+/* broker/core/v1_scan.h - Reads the raw text of a v1 response before, or without, a JSON parser.
  *
  * Owns the limits on nesting and values, the search for the body, and its base64. Safe on any bytes; the cost
  * is linear. */

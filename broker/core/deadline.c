@@ -1,5 +1,5 @@
-/* broker/deadline.c - see deadline.h. */
-#include "broker/deadline.h"
+/* broker/core/deadline.c - see deadline.h. */
+#include "broker/core/deadline.h"
 
 #include "common/check.h"
 

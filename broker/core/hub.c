@@ -1,7 +1,7 @@
-/* broker/hub.c - see hub.h. The turn of the loop, deadlines, liveness of responders, the drain. */
-#include "broker/hub.h"
+/* broker/core/hub.c - see hub.h. The turn of the loop, deadlines, liveness of responders, the drain. */
+#include "broker/core/hub.h"
 
-#include "broker/tunnel.h"
+#include "broker/core/tunnel.h"
 #include "common/id.h"
 #include "common/log.h"
 

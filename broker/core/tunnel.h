@@ -1,4 +1,4 @@
-/* broker/tunnel.h - One tunnel: the WebSocket of one client, as the hub sees it.
+/* broker/core/tunnel.h - One tunnel: the WebSocket of one client, as the hub sees it.
  *
  *   GREETING --HELLO--> OPEN --GOAWAY--> LEAVING --tunnel_kill() or the socket closed--> DEAD
  *   (v1 starts in OPEN)
@@ -9,7 +9,7 @@
 #define PIPEGATE_TUNNEL_H
 
 #include "broker/auth.h"
-#include "broker/hub.h"
+#include "broker/core/hub.h"
 
 #define TUNNEL_STATES(X) X(GREETING) X(OPEN) X(LEAVING) X(DEAD)
 

@@ -1,4 +1,4 @@
-/* broker/budget.c - Bytes held for one connection id: all its requests, responses and tunnels. See hub.h.
+/* broker/core/budget.c - Bytes held for one connection id: all its requests, responses and tunnels. See hub.h.
  *
  *   0 ......... quiet ......... full ................ limit
  *               |  (7/8)        |   room for one message |
@@ -8,8 +8,8 @@
  * then nothing would ever be read: so one tunnel at a time, the one with the largest unfinished message, is
  * read nevertheless. There is room for that behind `full`, unless many tunnels were read at once before they could be
  * paused. If nothing comes on it, it is closed, and the next one has its turn. */
-#include "broker/hub.h"
-#include "broker/tunnel.h"
+#include "broker/core/hub.h"
+#include "broker/core/tunnel.h"
 
 enum {
 	STALL_MS = 10000,

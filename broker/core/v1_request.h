@@ -1,4 +1,4 @@
-/* broker/v1_request.h - Writes a request as the message of protocol v1 (common/PROTOCOL.md, "Tunnel v1").
+/* broker/core/v1_request.h - Writes a request as the message of protocol v1 (common/PROTOCOL.md, "Tunnel v1").
  *
  * The cost is linear in the head, and the number of query pairs has a limit, since each becomes a few JSON
  * values. The body is not written here: base64 of any part of it can be made when it is sent. */

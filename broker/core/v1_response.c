@@ -1,7 +1,7 @@
-/* broker/v1_response.c - see v1_response.h. Uses jansson, as v1_request.c does. */
-#include "broker/v1_response.h"
+/* broker/core/v1_response.c - see v1_response.h. Uses jansson, as v1_request.c does. */
+#include "broker/core/v1_response.h"
 
-#include "broker/v1_scan.h"
+#include "broker/core/v1_scan.h"
 #include "common/b64.h"
 #include "common/bytes.h"
 #include "common/http.h"

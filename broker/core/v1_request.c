@@ -1,6 +1,6 @@
-/* broker/v1_request.c - see v1_request.h. Of the tunnel codecs, this file writes JSON with jansson and
+/* broker/core/v1_request.c - see v1_request.h. Of the tunnel codecs, this file writes JSON with jansson and
  * v1_response.c reads it; no other one includes jansson.h. */
-#include "broker/v1_request.h"
+#include "broker/core/v1_request.h"
 
 #include "common/head.h"
 #include "common/id.h"

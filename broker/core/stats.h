@@ -1,4 +1,4 @@
-/* broker/stats.h - Counters, and their Prometheus text for PIPEGATE_ADMIN. */
+/* broker/core/stats.h - Counters, and their Prometheus text for PIPEGATE_ADMIN. */
 #ifndef PIPEGATE_STATS_H
 #define PIPEGATE_STATS_H
 

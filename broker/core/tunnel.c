@@ -1,7 +1,7 @@
-/* broker/tunnel.c - see tunnel.h. What v1 and v2 tunnels have in common. */
-#include "broker/tunnel.h"
+/* broker/core/tunnel.c - see tunnel.h. What v1 and v2 tunnels have in common. */
+#include "broker/core/tunnel.h"
 
-#include "broker/v1_response.h"
+#include "broker/core/v1_response.h"
 #include "common/log.h"
 
 #include <stdlib.h>

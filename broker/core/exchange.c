@@ -1,7 +1,7 @@
-/* broker/exchange.c - One request and its answer, from OPEN to its one end. See hub.h. */
-#include "broker/hub.h"
-#include "broker/tunnel.h"
-#include "broker/v1_request.h"
+/* broker/core/exchange.c - One request and its answer, from OPEN to its one end. See hub.h. */
+#include "broker/core/hub.h"
+#include "broker/core/tunnel.h"
+#include "broker/core/v1_request.h"
 #include "common/head.h"
 #include "common/id.h"
 #include "common/log.h"

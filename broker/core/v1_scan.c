@@ -1,5 +1,5 @@
-/* broker/v1_scan.c - see v1_scan.h. */
-#include "broker/v1_scan.h"
+/* broker/core/v1_scan.c - see v1_scan.h. */
+#include "broker/core/v1_scan.h"
 
 #include "common/b64.h"
 

@@ -1,4 +1,4 @@
-/* broker/v1_response.h - Decodes the response message of a v1 client (common/PROTOCOL.md, "Tunnel v1").
+/* broker/core/v1_response.h - Decodes the response message of a v1 client (common/PROTOCOL.md, "Tunnel v1").
  *
  * A pure function of bytes: any thread may run it. Nobody trusts the message, which may have 16 MiB. A first
  * pass counts nesting and values and finds the body; the body is decoded where it lies; the JSON parser
