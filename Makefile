@@ -1,7 +1,5 @@
-# PipeGate. make [V=1] [SAN=address,undefined] | demo [TARGET=URL] [PORT=8080] [ADDRESS=127.0.0.1]
-#   | test | unit | replay | fuzz [SECONDS=60] [FUZZ=NAMES] | integration | browser | lint | deps
-#   | systemd-check [RELEASES="bookworm trixie"] | tsan | valgrind | soak [MINUTES=20] [SERVER=lighttpd|apache]
-#   | bench [PEERS="rathole bore ..."] [GROWTH=1] | install [DESTDIR=] [PREFIX=/usr/local] | uninstall | clean
+# PipeGate. `make help` lists the targets: those with "##" behind their name. In all: V=1 shows the commands, SAN=address,undefined
+# builds with sanitizers in a directory of its own, CI=true takes warnings for errors.
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
@@ -40,7 +38,7 @@ override CFLAGS   += -std=c11 -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wstrict-p
                      $(if $(CI),-Werror)
 override LDFLAGS  += $(SAN:%=-fsanitize=%)
 
-all: $(PROGS:%=$(B)/pipegate-%)
+all: $(PROGS:%=$(B)/pipegate-%) ## the four programs, in build/
 
 define PROGRAM
 $(B)/pipegate-$(1): $(call objs,$(SRCS_$(1))) $(B)/libcommon.a
@@ -85,61 +83,62 @@ $(B)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-unit: ; $(Q)for t in $^; do $$t || exit 1; done
+unit: ## unit tests: real modules, no sockets
+	$(Q)for t in $^; do $$t || exit 1; done
 # What fuzzing has found before, once more, with any compiler.
-replay:
+replay: ## the corpora of tests/fuzz/, with any compiler
 	$(Q)for t in $^; do \
 		UBSAN_OPTIONS=halt_on_error=1 $$t tests/fuzz/corpus/$${t##*/fuzz_} 2>$$t.log || { tail -n 60 $$t.log; exit 1; }; \
 	done
 # New finds: SECONDS for each harness, or for those of FUZZ="common_head broker_v2".
 harnesses:
-fuzz:
+fuzz: ## fuzzing with clang: SECONDS=60 for each harness, FUZZ="common_head broker_v2"
 	$(Q)tests/install-deps build fuzz
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build-fuzz FUZZER=1 \
 		SAN=fuzzer-no-link,address,undefined CFLAGS='-O1 -g -fno-sanitize-recover=all' harnesses
 	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(or $(SECONDS),60) $(FUZZ)
 # The tests wait more than they compute: JOBS of them at a time, each file's in one process.
 JOBS ?= 5
-integration: all
+integration: all ## the tests behind both web servers: JOBS=5
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest -n $(JOBS) --dist loadfile tests/integration
 # The responder under ThreadSanitizer; libzmq, which is not built for it, apart.
-tsan:
+tsan: ## the responder under ThreadSanitizer
 	$(Q)tests/install-deps build test
 	$(Q)$(MAKE) --no-print-directory SAN=thread all
 	$(Q)TSAN_OPTIONS="suppressions=$(CURDIR)/tests/lint/tsan.supp" BUILD=build-thread \
 		/usr/bin/python3 -m pytest $(addprefix tests/integration/test_,requests.py load.py restarts.py)
 # One pass of requests and hostile peers under valgrind; its reports fail a test by the exit code.
-valgrind: all
+valgrind: all ## requests and tunnels under valgrind
 	$(Q)tests/install-deps build test valgrind
 	$(Q)UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" BUILD=$(B) PYTEST_TIMEOUT=6000 \
 		/usr/bin/python3 -m pytest $(addprefix tests/integration/test_,requests.py tunnels.py)
-soak: all
+soak: all ## mixed traffic with restarts: MINUTES=20 SERVER=lighttpd|apache
 	$(Q)tests/install-deps build test
 	$(Q)BUILD=$(B) MINUTES=$(MINUTES) SERVER=$(SERVER) /usr/bin/python3 tests/soak/run.py
 # Boots Debian's systemd in containers and follows README there, as root. RELEASES: by default bookworm and trixie.
-systemd-check:
+systemd-check: ## the units in containers: RELEASES="bookworm trixie"; as root
 	$(Q)tests/install-deps systemd
 	$(Q)/usr/bin/python3 tests/systemd/run.py $(RELEASES)
-browser: all
+browser: all ## apps in headless Chromium
 	$(Q)tests/install-deps build test browser
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/browser
 # The apps of conf/RECIPES.md; `make test` skips those that are not installed.
-recipes: all
+recipes: all ## the apps of conf/RECIPES.md
 	$(Q)tests/install-deps build test recipes
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration/test_recipes.py
-test: deps-test
+test: deps-test ## installs what is missing; all, unit, replay, integration
 	$(Q)$(MAKE) all unit replay $(if $(wildcard tests/integration),integration)
-demo:
+demo: ## everything on one port: TARGET=URL PORT=8080 ADDRESS=127.0.0.1
 	$(Q)tests/install-deps build demo
 	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory all
 	$(Q)tests/demo/run $(B)
 # Tunables: tests/bench/README.md. They reach it by the environment.
 export PEERS GROWTH ROUNDS SECONDS MIB IDLE TUNNEL
-bench:
+bench: ## figures beside the web server's own proxy: ROUNDS= PEERS="rathole bore" GROWTH=1
 	$(Q)tests/install-deps build bench
 	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory -s all
 	$(Q)BUILD=$(B) /usr/bin/python3 tests/bench/run.py
-deps:
+deps: ## installs what building needs
 	$(Q)tests/install-deps build
 deps-test:
 	$(Q)tests/install-deps build test
@@ -149,11 +148,24 @@ C_FILES := $(wildcard */*.[ch] */*/*.[ch] tests/*/*/*.[ch])
 # uthash, and && that guards a pointer, are beyond gcc 12's analyzer.
 NO_NOISE := -Wno-analyzer-malloc-leak -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference
 SCRIPTS := .ci/run tests/install-deps tests/fuzz/run tests/demo/run tests/demo/app/echo.cgi
-measure:
+measure: ## a table of the sizes of files, functions and comments (needs lizard, from PyPI)
 	$(Q)tests/lint/measure.py
-lint:
-	$(Q)tests/install-deps build test lint
-	clang-format --dry-run -Werror $(C_FILES)
+# The cheap rules: layers, libraries, names, headers, sizes, comments. First, whether they find what they are for.
+rules: all ## the rules of tests/lint/rules.py
+	$(Q)/usr/bin/python3 tests/lint/test_rules.py -q
+	$(Q)tests/lint/rules.py $(B)
+format:
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+check: ## before a commit: builds with -Werror; unit, replay, rules, format
+	$(Q)tests/install-deps build check
+	$(Q)$(MAKE) --no-print-directory B=build-check CI=true all unit replay rules format
+compile_commands.json: ## for clangd and other tools
+	$(Q)tests/lint/compile_commands.py $(filter %.c,$(C_FILES)) -- $(CC) $(PLAIN) -std=c11 -Wall -Wextra >$@
+help: ## this list
+	$(Q)sed -n 's/^\([a-z_.-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 24
+lint: ## all that reads the code: rules, format, cppcheck, clang-tidy, gcc -fanalyzer, mandoc, shellcheck
+	$(Q)tests/install-deps build test check lint
+	$(Q)$(MAKE) --no-print-directory rules format
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --library=tests/lint/macros.cfg $(PLAIN) $(filter %.c,$(C_FILES))
 	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c11 $(PLAIN)
@@ -168,7 +180,7 @@ UNITS     := $(notdir $(wildcard conf/systemd/*.service conf/systemd/*.socket))
 INSTALLED := $(PROGS:%=bin/pipegate-%) $(addprefix lib/systemd/system/,$(UNITS)) \
              lib/sysusers.d/pipegate.conf lib/tmpfiles.d/pipegate.conf \
              $(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $m))/$(notdir $m))
-install: all
+install: all ## PREFIX=/usr/local DESTDIR=
 	install -d $(sort $(dir $(INSTALLED:%=$(DEST)/%))) $(DEST)/share/pipegate/apache/examples \
 		$(DEST)/share/pipegate/lighttpd/examples
 	install -m 755 $(PROGS:%=$(B)/pipegate-%) $(DEST)/bin
@@ -184,7 +196,7 @@ install: all
 		-exec sed -i -e 's|/usr/local/bin/|$(PREFIX)/bin/|g' -e 's|/usr/local/share/|$(PREFIX)/share/|g' {} +
 # The sockets first: each would start its service again. Links of instances, too, go with their template. Where systemd
 # does not run, "disable" removes the links alone. Units elsewhere than in PREFIX are not ours.
-uninstall:
+uninstall: ## removes what install made
 	$(if $(DESTDIR),,set -e; \
 	if command -v systemctl >/dev/null && [ "$$(id -u)" = 0 ] && [ -e $(DEST)/lib/systemd/system/pipegate-broker.service ]; then \
 		if [ -d /run/systemd/system ]; then \
@@ -196,8 +208,10 @@ uninstall:
 	rm -rf $(DEST)/share/pipegate
 	$(if $(DESTDIR),,[ ! -d /run/systemd/system ] || [ "$$(id -u)" != 0 ] || systemctl daemon-reload)
 
-clean: ; $(Q)rm -rf build build-*
+clean: ## removes what make built
+	$(Q)rm -rf build build-* compile_commands.json
 
-.PHONY: all unit replay harnesses fuzz integration browser recipes measure tsan valgrind soak bench systemd-check test demo deps deps-test lint install uninstall clean
+.PHONY: all unit replay harnesses fuzz integration browser recipes measure rules format check compile_commands.json help tsan valgrind \
+	soak bench systemd-check test demo deps deps-test lint install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -250,7 +250,7 @@ static void refuse_lost_client(struct admission *admission, const struct ws_requ
 	log_limited_info("",
 			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
 			 *request->id ? request->id : "-");
-	answer_refuse(&out->whole, &request->to, detail);
+	local_reply_refuse(&out->whole, &request->to, detail);
 }
 
 static void open_caller(struct admission *admission, const struct listener_request *r,

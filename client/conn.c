@@ -417,7 +417,7 @@ void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx)
 /* --- libcurl on libuv, while it connects --- */
 
 /* One socket of libcurl's that it wants watched. */
-struct watch {
+struct watched_socket {
 	uv_poll_t poll;
 	struct conns *all;
 	curl_socket_t fd;
@@ -441,7 +441,7 @@ static void act(struct conns *all, curl_socket_t fd, int what)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-	struct watch *w = poll->data;
+	struct watched_socket *w = poll->data;
 
 	if (status < 0) {
 		/* POLLERR, and libuv has stopped: libcurl looks for itself what is wrong. */
@@ -463,7 +463,7 @@ static void watch_closed(uv_handle_t *handle)
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_data)
 {
 	struct conns *all = arg;
-	struct watch *w = socket_data;
+	struct watched_socket *w = socket_data;
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
@@ -541,7 +541,7 @@ struct conns *conns_new(uv_loop_t *loop, const struct settings *settings)
 
 struct conns *conns_new_to_server(uv_loop_t *loop, const struct settings *settings)
 {
-	const struct server *s = &settings->server;
+	const struct server_url *s = &settings->server;
 	struct conns *all = make_wires(loop, s->tls ? "https" : "http", s->url.authority);
 
 	all->to_server = true;

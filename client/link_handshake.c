@@ -57,7 +57,7 @@ static void put(struct buf *out, const char *text)
 
 void link_handshake_write(struct link_handshake *h, struct buf *out)
 {
-	const struct server *s = &h->settings->server;
+	const struct server_url *s = &h->settings->server;
 
 	put(out, "GET ");
 	put(out, s->url.path);

@@ -215,7 +215,7 @@ static bool read_server_url(struct url *u, const char *text)
 	return http_value_valid(u->path, strlen(u->path)) && strchr(u->path, ' ') == NULL;
 }
 
-static int read_server(struct server *s, const char *text)
+static int read_server(struct server_url *s, const char *text)
 {
 	if (!read_server_url(&s->url, text)) {
 		cli_complain("SERVER_URL", "not [wss://|ws://|https://|http://]HOST[:PORT][/PATH]",

@@ -18,7 +18,7 @@ struct target {
 };
 
 /* The broker's listener, as the web server shows it. */
-struct server {
+struct server_url {
 	struct url url; /* its path may hold the token: never to be logged */
 	bool tls;
 	uint16_t port;
@@ -32,7 +32,7 @@ enum host_header { HOST_KEEP, HOST_TARGET, HOST_NAME };
 /* End with settings_fini(). */
 struct settings {
 	struct target target;
-	struct server server;
+	struct server_url server;
 	char *token; /* for the Authorization header; NULL: it stands in the URL */
 	enum host_header host_header;
 	const char *host_name;	    /* HOST_NAME */

@@ -115,10 +115,3 @@ bool field_is(const struct head_field *f, const char *name)
 {
 	return f->name_bytes == strlen(name) && strncasecmp(f->name, name, f->name_bytes) == 0;
 }
-
-bool field_has_prefix(const struct head_field *f, const char *prefix)
-{
-	size_t bytes = strlen(prefix);
-
-	return f->name_bytes >= bytes && strncasecmp(f->name, prefix, bytes) == 0;
-}

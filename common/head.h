@@ -54,7 +54,7 @@ bool head_valid(const void *data, size_t bytes); /* head_next() reaches the end 
 /* The first field of that name (ASCII case ignored). False: none, or the head is malformed. */
 bool head_find(const void *data, size_t bytes, const char *name, struct head_field *out);
 
-bool field_is(const struct head_field *f, const char *name);	       /* ASCII case ignored */
-bool field_has_prefix(const struct head_field *f, const char *prefix); /* likewise */
+/* Ignores ASCII case. */
+bool field_is(const struct head_field *f, const char *name);
 
 #endif

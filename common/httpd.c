@@ -160,6 +160,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 	return queue(connection, &out);
 }
 
+PRINTF_LIKE(2, 0)
 static void on_library_log(void *ctx, const char *format, va_list arguments)
 {
 	char text[256];

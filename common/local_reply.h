@@ -22,7 +22,7 @@ void local_reply_fail(struct buf *out, const struct local_reply_to *to, enum fai
 void local_reply_bad_request(struct buf *out, const struct local_reply_to *to, int status,
 			     const char *headers);
 /* bad-request with a detail of its own: one line of text for people, without '"', '<' or '&'. */
-void answer_refuse(struct buf *out, const struct local_reply_to *to, const char *detail);
+void local_reply_refuse(struct buf *out, const struct local_reply_to *to, const char *detail);
 void local_reply_redirect(struct buf *out, const struct local_reply_to *to, const char *location);
 void local_reply_health(struct buf *out, const struct local_reply_to *to, bool ok);
 

@@ -32,7 +32,7 @@ static void refuse(struct request *r, enum fail f)
 
 /* --- which tunnel --- */
 
-struct target {
+struct raw_target {
 	const char *raw; /* REQUEST_URI */
 	size_t path_bytes;
 	const char *query; /* with its '?'; "" without */
@@ -59,7 +59,7 @@ static const char *without_authority(const char *uri)
 	return colon + 3 + strcspn(colon + 3, "/?");
 }
 
-static void target_init(struct target *t, const struct request_parameters *p)
+static void target_init(struct raw_target *t, const struct request_parameters *p)
 {
 	const char *method = get(p, "REQUEST_METHOD");
 
@@ -76,7 +76,7 @@ static void target_init(struct target *t, const struct request_parameters *p)
 }
 
 /* "/mount/id" of the normalised path. False: not below the mount, or no id there. */
-static bool find_id(const struct target *t, const char *mount, struct request *r,
+static bool find_id(const struct raw_target *t, const char *mount, struct request *r,
 		    size_t *prefix_bytes)
 {
 	size_t mount_bytes = strlen(mount);
@@ -92,7 +92,7 @@ static bool find_id(const struct target *t, const char *mount, struct request *r
 	return true;
 }
 
-static bool is_healthz(const struct target *t, const char *mount)
+static bool is_healthz(const struct raw_target *t, const char *mount)
 {
 	size_t mount_bytes = strlen(mount);
 
@@ -108,7 +108,7 @@ static bool mount_is_valid(const char *mount)
 }
 
 /* By path, perhaps below a mount. Sets *stripped, the bytes to take off the raw path. */
-static void route_by_path(struct request *r, const struct target *t, const char *mount,
+static void route_by_path(struct request *r, const struct raw_target *t, const char *mount,
 			  size_t *stripped)
 {
 	size_t prefix_bytes;
@@ -150,7 +150,7 @@ static void route_by_host(struct request *r, const char *host, const char *suffi
 		refuse(r, FAIL_NOT_FOUND);
 }
 
-static void route(struct request *r, const struct request_parameters *p, const struct target *t,
+static void route(struct request *r, const struct request_parameters *p, const struct raw_target *t,
 		  size_t *stripped)
 {
 	const char *id = get(p, "PIPEGATE_CONNECTION_ID");
@@ -288,7 +288,7 @@ static void add_content(struct head *h, const struct request_parameters *p)
 }
 
 static void build_head(struct request *r, const struct request_parameters *p,
-		       const struct target *t, size_t stripped)
+		       const struct raw_target *t, size_t stripped)
 {
 	const struct inbound_public public = {
 		.corr_hex = r->corr_hex,
@@ -327,7 +327,7 @@ static void build_head(struct request *r, const struct request_parameters *p,
 
 void request_read(struct request *r, const struct request_parameters *p)
 {
-	struct target t;
+	struct raw_target t;
 	size_t stripped;
 
 	*r = (struct request){.prefix = xstrdup("")};

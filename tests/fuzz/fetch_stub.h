@@ -1,7 +1,7 @@
 /* tests/fuzz/fetch_stub.h - Stands in for client/fetch.c: fetches that do what an input says, without an
  * app. Included by one file of a program. */
-#ifndef PIPEGATE_FUZZ_ORIGIN_STUB_H
-#define PIPEGATE_FUZZ_ORIGIN_STUB_H
+#ifndef PIPEGATE_FUZZ_FETCH_STUB_H
+#define PIPEGATE_FUZZ_FETCH_STUB_H
 
 #include "client/fetch.h"
 #include "client/app_websocket.h"
