@@ -8,6 +8,7 @@
 #include "client/app_websocket.h"
 #include "common/buf.h"
 #include "common/bytes.h"
+#include "common/flow.h"
 #include "common/frame.h"
 #include "common/head.h"
 #include "common/http.h"
@@ -24,7 +25,6 @@ enum {
 	DOWN_BUFFER_BYTES = 64 * 1024, /* of a response, here, on its way to the broker */
 	STREAMS_MAX = 4096,	       /* our "max-streams" */
 	MESSAGE_BYTES = 64 * 1024,     /* a message is closed once it holds so much */
-	GRANT_BYTES = FRAME_WINDOW_BYTES / 4,
 	CONTROL_MAX_BYTES = 1024 * 1024,
 	UP_MAX_BYTES =
 		256 * 1024 * 1024, /* request bodies of all streams: four times what 256 may hold */
@@ -41,14 +41,12 @@ struct stream {
 
 	struct buf up; /* request body: came, not yet sent to the app */
 	bool up_end;
-	int64_t receive_window_bytes;
-	int64_t ungranted_bytes;
 
 	struct head head; /* response head, until it is sent */
 	bool head_came, head_sent;
 	struct buf down; /* response body, not yet sent to the broker */
 	bool down_end;
-	int64_t send_window_bytes;
+	struct flow flow;
 
 	bool failed;
 	enum fail fail;
@@ -85,11 +83,7 @@ static void give_up(struct v2 *v, int code, const char *reason)
 static void put_frame(struct v2 *v, uint8_t type, uint32_t stream, const void *payload,
 		      size_t bytes)
 {
-	uint8_t *at = buf_extend(&v->control, FRAME_HEADER_BYTES + bytes);
-
-	frame_put_header(at, type, 0, stream, bytes);
-	if (bytes > 0)
-		memcpy(at + FRAME_HEADER_BYTES, payload, bytes);
+	frame_append(&v->control, type, stream, payload, bytes);
 	if (buf_bytes(&v->control) > CONTROL_MAX_BYTES)
 		give_up(v, 1008, "too much is waiting to be read");
 }
@@ -149,7 +143,7 @@ static bool has_news(const struct stream *s)
 		return true;
 	if (!s->head_sent)
 		return false;
-	return buf_bytes(&s->down) > 0 ? s->send_window_bytes > 0 : s->down_end;
+	return buf_bytes(&s->down) > 0 ? s->flow.send_bytes > 0 : s->down_end;
 }
 
 /* --- events of the fetch: they only mark --- */
@@ -174,11 +168,22 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 	return !s->data_waits;
 }
 
+static void grant(struct stream *s)
+{
+	uint32_t bytes =
+		s->up_end ? 0 : flow_grant(&s->flow, FRAME_WINDOW_BYTES, buf_bytes(&s->up));
+	uint8_t payload[4];
+
+	if (bytes == 0)
+		return;
+	put_be32(payload, bytes);
+	put_frame(s->v2, FRAME_WINDOW, s->id, payload, sizeof payload);
+}
+
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
 {
 	struct stream *s = ctx;
 	size_t have = buf_bytes(&s->up);
-	uint8_t grant[4];
 
 	if (have == 0 && s->up_end)
 		return FETCH_END;
@@ -191,13 +196,8 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 	memcpy(out, buf_first(&s->up), bytes);
 	buf_consume(&s->up, bytes);
 	s->v2->up_bytes -= bytes;
-	s->ungranted_bytes += (int64_t)bytes;
-	if (s->ungranted_bytes >= GRANT_BYTES && !s->up_end) {
-		put_be32(grant, (uint32_t)s->ungranted_bytes);
-		s->receive_window_bytes += s->ungranted_bytes;
-		s->ungranted_bytes = 0;
-		put_frame(s->v2, FRAME_WINDOW, s->id, grant, sizeof grant);
-	}
+	flow_consumed(&s->flow, bytes);
+	grant(s);
 	return (ssize_t)bytes;
 }
 
@@ -219,41 +219,31 @@ static const struct fetch_events events = {on_head, on_data, on_body, on_end};
 
 /* --- to the broker --- */
 
-static size_t piece_bytes(const struct stream *s)
-{
-	size_t bytes = buf_bytes(&s->down);
-
-	if (bytes > FRAME_DATA_BYTES)
-		bytes = FRAME_DATA_BYTES;
-	if ((int64_t)bytes > s->send_window_bytes)
-		bytes = s->send_window_bytes > 0 ? (size_t)s->send_window_bytes : 0;
-	return bytes;
-}
-
 /* HEAD or DATA. Sets *over: nothing of the stream follows. */
 static size_t put_stream_frame(struct stream *s, uint8_t *out, bool *over)
 {
-	size_t bytes = piece_bytes(s);
-	size_t prefix = s->head_sent ? 0 : 4 + s->head.bytes;
-	uint8_t *at = out + FRAME_HEADER_BYTES;
+	size_t bytes = flow_piece_bytes(&s->flow, buf_bytes(&s->down));
 
 	*over = s->down_end && bytes == buf_bytes(&s->down);
-	frame_put_header(out, s->head_sent ? FRAME_DATA : FRAME_HEAD, *over ? FRAME_END : 0, s->id,
-			 prefix + bytes);
-	if (!s->head_sent) {
-		put_be32(at, (uint32_t)s->head.bytes);
-		memcpy(at + 4, s->head.data, s->head.bytes);
+	const struct frame_piece piece = {
+		.type = s->head_sent ? FRAME_DATA : FRAME_HEAD,
+		.flags = *over ? FRAME_END : 0,
+		.stream = s->id,
+		.head = s->head.data,
+		.head_bytes = s->head.bytes,
+		.body = buf_first(&s->down),
+		.body_bytes = bytes,
+	};
+	size_t frame_bytes = frame_put_piece(out, &piece);
+	if (!s->head_sent)
 		head_fini(&s->head);
-		s->head_sent = true;
-	}
-	if (bytes > 0) {
-		memcpy(at + prefix, buf_first(&s->down), bytes);
+	s->head_sent = true;
+	flow_sent(&s->flow, bytes);
+	if (bytes > 0)
 		buf_consume(&s->down, bytes);
-		s->send_window_bytes -= (int64_t)bytes;
-	}
 	if (buf_bytes(&s->down) < DOWN_BUFFER_BYTES / 2)
 		resume(s);
-	return FRAME_HEADER_BYTES + prefix + bytes;
+	return frame_bytes;
 }
 
 static size_t put_failure(struct stream *s, uint8_t *out)
@@ -264,28 +254,11 @@ static size_t put_failure(struct stream *s, uint8_t *out)
 	return FRAME_HEADER_BYTES + 2;
 }
 
-static size_t pull_control(struct v2 *v, uint8_t *out)
-{
-	size_t used = 0, frame_bytes;
-	struct frame f;
-
-	while (buf_bytes(&v->control) > 0) {
-		CHECK(frame_get(buf_first(&v->control), buf_bytes(&v->control), &f, &frame_bytes) ==
-		      1);
-		if (used + frame_bytes > MESSAGE_BYTES)
-			break;
-		memcpy(out + used, buf_first(&v->control), frame_bytes);
-		buf_consume(&v->control, frame_bytes);
-		used += frame_bytes;
-	}
-	return used;
-}
-
 /* Streams take turns, a piece each. */
 static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 {
 	struct v2 *v = session;
-	size_t used = pull_control(v, out);
+	size_t used = frame_move(&v->control, out, MESSAGE_BYTES);
 	struct stream *s;
 
 	*first = *final = true;
@@ -380,11 +353,10 @@ static bool keep_up(struct stream *s, const uint8_t *data, size_t bytes)
 /* A piece of a request body. */
 static void take_up(struct stream *s, const struct frame *f, const uint8_t *data, size_t bytes)
 {
-	if ((int64_t)bytes > s->receive_window_bytes || (s->up_end && bytes > 0)) {
+	if ((s->up_end && bytes > 0) || !flow_received(&s->flow, bytes)) {
 		give_up(s->v2, 1002, "more than the window");
 		return;
 	}
-	s->receive_window_bytes -= (int64_t)bytes;
 	if (bytes > 0 && !keep_up(s, data, bytes))
 		return;
 	s->up_end = s->up_end || (f->flags & FRAME_END);
@@ -410,8 +382,7 @@ static void on_open(struct v2 *v, const struct frame *f)
 	s = xcalloc(1, sizeof *s);
 	s->id = f->stream;
 	s->v2 = v;
-	s->receive_window_bytes = FRAME_WINDOW_BYTES;
-	s->send_window_bytes = v->peer_window_bytes;
+	flow_init(&s->flow, v->peer_window_bytes, FRAME_WINDOW_BYTES);
 	HASH_ADD(hh, v->streams, id, sizeof s->id, s);
 	take_up(s, f, body, body_bytes);
 	if (v->closed || s->failed)
@@ -429,13 +400,10 @@ static void on_open(struct v2 *v, const struct frame *f)
 
 static void on_window(struct stream *s, const struct frame *f)
 {
-	int64_t bytes = f->payload_bytes == 4 ? (int64_t)get_be32(f->payload) : INT64_MAX / 2;
-
-	if (bytes > INT32_MAX - s->send_window_bytes) {
+	if (!flow_on_window(&s->flow, f->payload, f->payload_bytes)) {
 		give_up(s->v2, 1002, "window out of range");
 		return;
 	}
-	s->send_window_bytes += bytes;
 	if (has_news(s))
 		make_ready(s);
 }

@@ -5,6 +5,7 @@
 #ifndef PIPEGATE_FRAME_H
 #define PIPEGATE_FRAME_H
 
+#include "common/buf.h"
 #include "common/check.h"
 
 #include <stdbool.h>
@@ -48,6 +49,27 @@ struct frame {
 
 void frame_put_header(uint8_t *out, uint8_t type, uint8_t flags, uint32_t stream,
 		      size_t payload_bytes);
+
+/* Appends a whole frame to `out`. */
+void frame_append(struct buf *out, uint8_t type, uint32_t stream, const void *payload,
+		  size_t bytes);
+
+/* Moves whole frames, as many as fit, from `frames`, which holds nothing else. Returns their bytes. */
+size_t frame_move(struct buf *frames, uint8_t *out, size_t room_bytes);
+
+/* OPEN, HEAD or DATA as they are sent. */
+struct frame_piece {
+	uint8_t type, flags;
+	uint32_t stream;
+	const void *head; /* DATA has none */
+	size_t head_bytes;
+	const void *body;
+	size_t body_bytes;
+};
+
+/* Writes the frame, of frame_piece_bytes() bytes, to `out`. Returns them. */
+size_t frame_put_piece(uint8_t *out, const struct frame_piece *p);
+size_t frame_piece_bytes(const struct frame_piece *p);
 
 /* 1: *out is the frame at data, *used_bytes its whole size. 0: data ends before the frame does.
  * -1: its length is over FRAME_MAX_PAYLOAD_BYTES. Safe on any bytes. */

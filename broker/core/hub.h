@@ -19,6 +19,7 @@
 #include "broker/core/deadline.h"
 #include "broker/core/stats.h"
 #include "common/buf.h"
+#include "common/flow.h"
 #include "common/frame.h"
 #include "common/gate_msg.h"
 
@@ -95,9 +96,7 @@ struct exchange {
 	/* v2 stream. */
 	UT_hash_handle stream_hh; /* tunnel->streams */
 	uint32_t stream;
-	int64_t send_window_bytes;
-	int64_t receive_window_bytes;
-	int64_t ungranted_bytes; /* consumed, not yet given back by WINDOW */
+	struct flow flow;
 
 	/* The waiting responder. */
 	bool reply_due;

@@ -19,11 +19,7 @@ enum {
 static void put_frame(struct tunnel *t, uint8_t type, uint32_t stream, const void *payload,
 		      size_t bytes)
 {
-	uint8_t *at = buf_extend(&t->out, FRAME_HEADER_BYTES + bytes);
-
-	frame_put_header(at, type, 0, stream, bytes);
-	if (bytes)
-		memcpy(at + FRAME_HEADER_BYTES, payload, bytes);
+	frame_append(&t->out, type, stream, payload, bytes);
 	tunnel_recount(t);
 	if (buf_bytes(&t->out) > CONTROL_MAX_BYTES)
 		tunnel_doom(t, 1008, "reads nothing");
@@ -65,7 +61,7 @@ static bool has_news(const struct exchange *x)
 	if (!x->sent)
 		return true;
 	if (buf_bytes(&x->up) > 0)
-		return x->send_window_bytes > 0;
+		return x->flow.send_bytes > 0;
 	return x->up_end && !x->up_end_sent;
 }
 
@@ -78,9 +74,7 @@ static void begin_stream(struct tunnel *t, struct exchange *x)
 		HASH_FIND(stream_hh, t->streams, &t->last_stream, sizeof t->last_stream, other);
 	} while (t->last_stream == 0 || other != NULL);
 	x->stream = t->last_stream;
-	x->send_window_bytes = t->peer_window_bytes;
-	x->receive_window_bytes = FRAME_WINDOW_BYTES;
-	x->ungranted_bytes = 0;
+	flow_init(&x->flow, t->peer_window_bytes, FRAME_WINDOW_BYTES);
 	HASH_ADD(stream_hh, t->streams, stream, sizeof x->stream, x);
 }
 
@@ -104,37 +98,27 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 	return most >= GATE_PIECE_BYTES ? (int64_t)most : 0;
 }
 
-/* How much of its body may go now. */
-static size_t piece_bytes(const struct exchange *x)
-{
-	size_t bytes = buf_bytes(&x->up);
-
-	if (bytes > FRAME_DATA_BYTES)
-		bytes = FRAME_DATA_BYTES;
-	if ((int64_t)bytes > x->send_window_bytes)
-		bytes = x->send_window_bytes > 0 ? (size_t)x->send_window_bytes : 0;
-	return bytes;
-}
-
 /* Writes the next frame of one stream: OPEN, or DATA. */
 static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 {
-	size_t bytes = piece_bytes(x);
-	size_t prefix = x->sent ? 0 : 4 + buf_bytes(&x->head);
+	size_t bytes = flow_piece_bytes(&x->flow, buf_bytes(&x->up));
 	bool end = x->up_end && bytes == buf_bytes(&x->up);
-	uint8_t *at = out + FRAME_HEADER_BYTES;
+	const struct frame_piece piece = {
+		.type = x->sent ? FRAME_DATA : FRAME_OPEN,
+		.flags = end ? FRAME_END : 0,
+		.stream = x->stream,
+		.head = buf_first(&x->head),
+		.head_bytes = buf_bytes(&x->head),
+		.body = buf_first(&x->up),
+		.body_bytes = bytes,
+	};
+	size_t frame_bytes = frame_put_piece(out, &piece);
 
-	frame_put_header(out, x->sent ? FRAME_DATA : FRAME_OPEN, end ? FRAME_END : 0, x->stream,
-			 prefix + bytes);
-	if (!x->sent) {
-		put_be32(at, (uint32_t)buf_bytes(&x->head));
-		memcpy(at + 4, buf_first(&x->head), buf_bytes(&x->head));
+	if (!x->sent)
 		buf_fini(&x->head);
-	}
 	if (bytes > 0) {
-		memcpy(at + prefix, buf_first(&x->up), bytes);
 		buf_consume(&x->up, bytes);
-		x->send_window_bytes -= (int64_t)bytes;
+		flow_sent(&x->flow, bytes);
 		exchange_progress(x);
 	}
 	x->sent = true;
@@ -142,7 +126,7 @@ static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 	x->up_end_sent = end;
 	if (!x->up_end)
 		exchange_touch(x); /* there is room for more of the upload */
-	return FRAME_HEADER_BYTES + prefix + bytes;
+	return frame_bytes;
 }
 
 static size_t stream_frame_max_bytes(const struct exchange *x)
@@ -150,26 +134,9 @@ static size_t stream_frame_max_bytes(const struct exchange *x)
 	return FRAME_HEADER_BYTES + (x->sent ? 0 : 4 + buf_bytes(&x->head)) + FRAME_DATA_BYTES;
 }
 
-/* Whole control frames, as many as fit. */
-static size_t pull_control(struct tunnel *t, uint8_t *out)
-{
-	size_t used = 0, frame_bytes;
-	struct frame f;
-
-	while (buf_bytes(&t->out) > 0) {
-		CHECK(frame_get(buf_first(&t->out), buf_bytes(&t->out), &f, &frame_bytes) == 1);
-		if (used + frame_bytes > MESSAGE_BYTES)
-			break;
-		memcpy(out + used, buf_first(&t->out), frame_bytes);
-		buf_consume(&t->out, frame_bytes);
-		used += frame_bytes;
-	}
-	return used;
-}
-
 static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
-	size_t used = pull_control(t, out);
+	size_t used = frame_move(&t->out, out, MESSAGE_BYTES);
 	struct exchange *x;
 
 	*first = *final = true;
@@ -186,19 +153,16 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 
 static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
 {
-	uint8_t grant[4];
-	int64_t window = budget_is_tight(x->home) ? TIGHT_WINDOW_BYTES : FRAME_WINDOW_BYTES;
-	int64_t most = window - x->receive_window_bytes - (int64_t)buf_bytes(&x->down);
+	int64_t window_bytes = budget_is_tight(x->home) ? TIGHT_WINDOW_BYTES : FRAME_WINDOW_BYTES;
+	uint8_t payload[4];
+	uint32_t grant_bytes;
 
-	x->ungranted_bytes += (int64_t)bytes;
-	if (most > x->ungranted_bytes)
-		most = x->ungranted_bytes;
-	if (most < window / 4) /* consumed bytes are given back in such lots */
+	flow_consumed(&x->flow, bytes);
+	grant_bytes = flow_grant(&x->flow, window_bytes, buf_bytes(&x->down));
+	if (grant_bytes == 0)
 		return;
-	put_be32(grant, (uint32_t)most);
-	x->receive_window_bytes += most;
-	x->ungranted_bytes -= most;
-	put_frame(t, FRAME_WINDOW, x->stream, grant, sizeof grant);
+	put_be32(payload, grant_bytes);
+	put_frame(t, FRAME_WINDOW, x->stream, payload, sizeof payload);
 }
 
 static void cancel(struct tunnel *t, struct exchange *x, enum fail f)
@@ -279,11 +243,10 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 /* Body bytes of HEAD or DATA. False: the stream is over. */
 static bool take_data(struct exchange *x, const struct frame *f, const uint8_t *data, size_t bytes)
 {
-	if ((int64_t)bytes > x->receive_window_bytes) {
+	if (!flow_received(&x->flow, bytes)) {
 		exchange_fail(x, FAIL_BAD_RESPONSE);
 		return false;
 	}
-	x->receive_window_bytes -= (int64_t)bytes;
 	if (bytes > 0 && !exchange_on_data(x, data, bytes))
 		return false;
 	if (f->flags & FRAME_END)
@@ -315,13 +278,10 @@ static void on_data(struct exchange *x, const struct frame *f)
 
 static void on_window(struct tunnel *t, struct exchange *x, const struct frame *f)
 {
-	int64_t bytes = f->payload_bytes == 4 ? (int64_t)get_be32(f->payload) : INT64_MAX / 2;
-
-	if (bytes > INT32_MAX - x->send_window_bytes) {
+	if (!flow_on_window(&x->flow, f->payload, f->payload_bytes)) {
 		exchange_fail(x, FAIL_BAD_RESPONSE);
 		return;
 	}
-	x->send_window_bytes += bytes;
 	if (has_news(x))
 		tunnel_ready(t, x);
 }
