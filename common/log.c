@@ -13,6 +13,7 @@
 bool log_verbose;
 
 /* `suppressed`: lines like this one that were left out before it. */
+PRINTF_LIKE(3, 0)
 static void put_line(const char *level, uint64_t suppressed, const char *fmt, va_list args)
 {
 	char line[2048];
