@@ -130,7 +130,8 @@ static bool stays_in_base(const struct naming *n, const struct settings *s, cons
 	      place_is_at(&at, &target)) &&
 	    !(place_read(&told, n->map.to_origin, strlen(n->map.to_origin)) &&
 	      place_is_at(&at, &told)))
-		return true; /* elsewhere */
+		/* Elsewhere. RFC 4918 8.3 knows no "//host/x"; apps take it for a path. */
+		return at.scheme != SCHEME_LEFT_OUT;
 	if (!whole && bytes > 0 && *url != '/')
 		return base_holds(base, url, bytes); /* no URL, to us */
 	size_t skipped = whole ? at.bytes : 0;

@@ -33,7 +33,14 @@ static void put_url(struct buf *out, const struct destination_map *m, const char
 		buf_append(out, url, bytes);
 		return;
 	}
-	if (whole)
+	/* A path that goes on with a second slash behind the prefix would become "//host", so it gets an origin. */
+	bool doubled = *m->to_prefix == '\0' && path_bytes > skipped + 1 && path[skipped] == '/' &&
+		       !place_is_path(path + skipped, path_bytes - skipped);
+	if (doubled && !whole && *m->to_origin == '\0') {
+		buf_append(out, url, bytes);
+		return;
+	}
+	if (whole || doubled)
 		buf_append(out, m->to_origin, strlen(m->to_origin));
 	buf_append(out, m->to_prefix, strlen(m->to_prefix));
 	if (path_bytes == skipped || path[skipped] != '/')

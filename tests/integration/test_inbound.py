@@ -293,6 +293,8 @@ def test_destinations(site, app, how, base):
     own = {"keep": site.host, "target": app.url[7:]}.get(how, how)
     public = f"http://{site.host}{site.prefix}"
     for said, seen in ((f"{public}/b%20c?d", f"http://{own}{base}/b%20c?d"), (f"https://{site.host}{site.prefix}/b", f"http://{own}{base}/b"),
+                       (f"{public}//b/c", f"http://{own}{base}//b/c"),
+                       (f"{site.prefix or public}//b/c", f"http://{own}{base}//b/c"),  # never "//b/c", which is a host's
                        (f"{site.prefix}/b", f"{base}/b"), ("http://elsewhere.example/b", "http://elsewhere.example/b")):
         for method in ("MOVE", "COPY"):
             r = site.call(method, f"{site.prefix}/a", [("Destination", said), ("If", f"<{said}> (<urn:uuid:1> [\"e\"]) (Not <DAV:no-lock>)")],
@@ -300,7 +302,7 @@ def test_destinations(site, app, how, base):
             assert r.status == 200 and app.seen[-1].target == f"{base}/a", r
             assert app.seen[-1].header("destination") == seen, (said, how)
             assert app.seen[-1].header("if") == f"<{seen}> (<urn:uuid:1> [\"e\"]) (Not <DAV:no-lock>)"
-    for outside in (f"{public}/..;/b", f"{app.url}/other", f"{public}/a/%252e%252e/b") if base else ():
+    for outside in (f"{public}/..;/b", f"{app.url}/other", f"{public}/a/%252e%252e/b", "//outside/b", f"//{site.host}{site.prefix}/b") if base else ():
         count = len(app.seen)
         r = site.call("COPY", f"{site.prefix}/a", [("Destination", outside)], host=site.host)
         assert (r.status, len(app.seen)) == (400, count), (outside, r)
