@@ -160,21 +160,6 @@ static bool offers_v2(const struct listener_request *r)
 	return false;
 }
 
-/* 24 characters of base64 (RFC 6455 4.1). */
-static bool key_is_valid(struct listener_text key)
-{
-	static const char alphabet[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
-
-	if (key.bytes != 24)
-		return false;
-	for (size_t i = 0; i < key.bytes; i++) {
-		if (key.at[i] == '\0' || strchr(alphabet, key.at[i]) == NULL)
-			return false;
-	}
-	return true;
-}
-
 static void take_tunnel(void *ctx, int fd, void *take_state)
 {
 	struct admission *admission = ctx;
@@ -191,11 +176,7 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 		refuse(out, r, FAIL_SHUTTING_DOWN);
 		return;
 	}
-	if (!text_is(listener_find(r, "sec-websocket-version"), "13")) {
-		ask_for_version_13(out, r);
-		return;
-	}
-	if (!key_is_valid(key) || r->extra.bytes > 0) {
+	if (r->extra.bytes > 0) {
 		refuse(out, r, FAIL_BAD_REQUEST);
 		return;
 	}
@@ -285,6 +266,8 @@ void admission_on_request(void *ctx, const struct listener_request *r, struct li
 
 	if (handshake == HANDSHAKE_BAD)
 		refuse(out, r, FAIL_BAD_REQUEST);
+	else if (handshake == HANDSHAKE_OTHER_VERSION)
+		ask_for_version_13(out, r);
 	else if (handshake == HANDSHAKE_GOOD && text_is(r->path, "/"))
 		open_tunnel(admission, r, out);
 	else if (handshake == HANDSHAKE_GOOD)

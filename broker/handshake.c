@@ -53,6 +53,25 @@ static void find_singles(struct found *x, const struct listener_request *r)
 	}
 }
 
+/* 16 bytes in base64 (RFC 6455 4.1). */
+static bool key_is_valid(struct listener_text key)
+{
+	if (key.bytes != HANDSHAKE_KEY_BYTES || memcmp(key.at + 22, "==", 2) != 0)
+		return false;
+	for (size_t i = 0; i < 22; i++) {
+		unsigned char c = (unsigned char)key.at[i];
+		if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+		    c != '+' && c != '/')
+			return false;
+	}
+	return true;
+}
+
+static bool version_is_13(struct listener_text version)
+{
+	return version.bytes == 2 && memcmp(version.at, "13", 2) == 0;
+}
+
 enum handshake handshake_judge(const struct listener_request *r)
 {
 	struct found x = {0};
@@ -71,5 +90,7 @@ enum handshake handshake_judge(const struct listener_request *r)
 		    strncasecmp(x.value[UPGRADE].at, "websocket", 9) == 0 &&
 		    x.value[HOST].bytes > 0 &&
 		    http_host_valid(x.value[HOST].at, x.value[HOST].bytes);
-	return good ? HANDSHAKE_GOOD : HANDSHAKE_BAD;
+	if (good && !version_is_13(x.value[VERSION]))
+		return HANDSHAKE_OTHER_VERSION;
+	return good && key_is_valid(x.value[KEY]) ? HANDSHAKE_GOOD : HANDSHAKE_BAD;
 }

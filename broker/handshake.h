@@ -4,9 +4,13 @@
 
 #include "broker/listener.h"
 
+enum { HANDSHAKE_KEY_BYTES = 24 };
+
 enum handshake {
 	HANDSHAKE_NONE, /* it asks for no WebSocket */
-	HANDSHAKE_GOOD, /* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket, no body */
+	/* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket, a valid key, version 13, no body */
+	HANDSHAKE_GOOD,
+	HANDSHAKE_OTHER_VERSION, /* good, but for another or no Sec-WebSocket-Version: 426 (RFC 6455 4.4) */
 	HANDSHAKE_BAD, /* it asks for one, but not so; or says something twice that is said once */
 };
 

@@ -184,6 +184,26 @@ def test_no_handshake(web, path, line, fields):
     assert (r.status, r.error) == (400, "bad-request; delivered=no"), r
 
 
+@pytest.mark.parametrize("key", ["", "short", "A" * 24, "A" * 21 + "===", "A" * 20 + "!A==", None])
+def test_key_of_a_handshake(web, app, name, key):
+    web.client(app.url, name)
+    caller = Caller(web.port)
+    caller.request("GET", f"/{name}/x", [tuple(f.split(": ")) for f in GOOD[1:4]] + ([] if key is None else [("Sec-WebSocket-Key", key)]))
+    assert (caller.head()[0], app.seen) == (400, []), key
+    caller.close()
+
+
+@pytest.mark.parametrize("version", ["", "8", "14", "13.0", None])
+def test_version_of_a_handshake(web, app, name, version):
+    web.client(app.url, name)
+    caller = Caller(web.port)
+    caller.request("GET", f"/{name}/x", [tuple(f.split(": ")) for f in GOOD[1:3] + GOOD[4:]] +
+                   ([] if version is None else [("Sec-WebSocket-Version", version)]))
+    status, fields = caller.head()[:2]
+    assert (status, dict((n.lower(), v) for n, v in fields).get("sec-websocket-version"), app.seen) == (426, "13", []), (version, fields)
+    caller.close()
+
+
 def test_said_twice(web, app, name):
     """Web servers may join two lines: neither we nor the app choose one of the values."""
     web.client(app.url, name)

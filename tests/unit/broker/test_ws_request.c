@@ -170,6 +170,16 @@ static void test_cookies(void **state)
 	}
 }
 
+static bool has(const struct made *m, const char *name)
+{
+	for (size_t i = 0; i < m->request.header_count; i++) {
+		if (m->headers[i].name.bytes == strlen(name) &&
+		    memcmp(m->headers[i].name.at, name, strlen(name)) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void test_handshakes(void **state)
 {
 	static const struct {
@@ -180,7 +190,16 @@ static void test_handshakes(void **state)
 		enum handshake result;
 	} rows[] = {
 		/* clang-format off */
-		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: k", "Sec-WebSocket-Version: 13"}, HANDSHAKE_GOOD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", NULL}, HANDSHAKE_GOOD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Version: 8"}, HANDSHAKE_OTHER_VERSION},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Version: 013"}, HANDSHAKE_OTHER_VERSION},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Version: "}, HANDSHAKE_OTHER_VERSION},
+		{"POST", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Version: 8"}, HANDSHAKE_BAD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: "}, HANDSHAKE_BAD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: short"}, HANDSHAKE_BAD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA"}, HANDSHAKE_BAD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAA AAAAAAAAAAA=="}, HANDSHAKE_BAD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAA==="}, HANDSHAKE_BAD},
 		{"GET", 1, true, {"Host: h:80", "Upgrade: WebSocket"}, HANDSHAKE_GOOD},
 		{"GET", 1, true, {"Host: [::1]:80", "Upgrade: WebSocket"}, HANDSHAKE_GOOD},
 		{"GET", 1, false, {"Host: h"}, HANDSHAKE_NONE},
@@ -202,7 +221,7 @@ static void test_handshakes(void **state)
 		{"GET", 1, true, {"Host: h", "Host: ", "Upgrade: websocket"}, HANDSHAKE_BAD},
 		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Upgrade: h2c"}, HANDSHAKE_BAD},
 		{"GET", 1, true, {"Host: h", "Upgrade: h2c, websocket"}, HANDSHAKE_BAD},
-		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: a", "Sec-WebSocket-Key: a"}, HANDSHAKE_BAD},
+		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}, HANDSHAKE_BAD},
 		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8"}, HANDSHAKE_BAD},
 		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Authorization: Bearer a", "authorization: Bearer b"}, HANDSHAKE_BAD},
 		{"GET", 1, true, {"Host: h", "Upgrade: websocket", "Sec-WebSocket-Key: a, a"}, HANDSHAKE_BAD},
@@ -227,6 +246,11 @@ static void test_handshakes(void **state)
 			add(&m, rows[i].fields[j], colon + 2);
 			m.headers[j].name.bytes = (size_t)(colon - rows[i].fields[j]);
 		}
+		/* What a row does not say itself is right. */
+		if (rows[i].result != HANDSHAKE_NONE && !has(&m, "Sec-WebSocket-Version"))
+			add(&m, "Sec-WebSocket-Version", "13");
+		if (rows[i].result != HANDSHAKE_NONE && !has(&m, "Sec-WebSocket-Key"))
+			add(&m, "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==");
 		if (handshake_judge(&m.request) != rows[i].result)
 			fail_msg("row %zu is %d", i, handshake_judge(&m.request));
 	}
