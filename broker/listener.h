@@ -56,8 +56,8 @@ void listener_asker_init(struct listener_asker *a, const struct listener_request
 void listener_asker_fini(struct listener_asker *a);
 
 struct listener_answer {
-	struct buf
-		whole; /* a whole response, head and body; freed by the listener. If empty, these: */
+	/* A whole response, head and body; freed by the listener. If empty, these:. */
+	struct buf whole;
 	int status;
 	const char *content_type;
 	char *body; /* freed by the listener */

@@ -13,8 +13,8 @@ struct slab {
 	size_t slot_bytes; /* whole pages */
 	size_t count;
 	size_t used; /* those from here on were never taken */
-	uint32_t
-		*free; /* numbers of those given back: the last one first, so that few are in use */
+	/* Numbers of those given back: the last one first, so that few are in use. */
+	uint32_t *free;
 	size_t free_count;
 };
 

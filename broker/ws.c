@@ -269,8 +269,8 @@ static int say_ping(struct ws_socket *s)
 	uint8_t frame[LWS_PRE + sizeof PING_TEXT - 1];
 
 	if (lws_partial_buffered(s->wsi)) {
-		lws_callback_on_writable(
-			s->wsi); /* what is unsent is no sign of life, but goes first */
+		/* What is unsent is no sign of life, but goes first. */
+		lws_callback_on_writable(s->wsi);
 		return 0;
 	}
 	s->ping_due = false;

@@ -172,9 +172,9 @@ static void on_conn(uv_poll_t *poll, int status, int events)
 	struct conn *w = poll->data;
 
 	(void)events;
+	/* libuv has met POLLERR and has stopped: the error shows when it is read. */
 	if (status < 0)
-		w->watched =
-			0; /* libuv has met POLLERR and has stopped: the error shows when it is read */
+		w->watched = 0;
 	w->drained = false;
 	w->events->ready(w->ctx);
 }

@@ -20,8 +20,8 @@ struct conn;
 struct conn_events {
 	void (*connected)(void *ctx);
 	void (*failed)(void *ctx); /* no connection could be made; conn_why() says why */
-	void (*ready)(
-		void *ctx); /* a read or write that had to wait may go on, or meets an error */
+	/* A read or write that had to wait may go on, or meets an error. */
+	void (*ready)(void *ctx);
 };
 
 enum { CONN_WAIT = 0, CONN_END = -1, CONN_BROKEN = -2 };
@@ -30,8 +30,8 @@ struct conns *conns_new(uv_loop_t *loop, const struct settings *settings); /* to
 
 /* To the server: through the proxy that the environment names, if it names one for it. */
 struct conns *conns_new_to_server(uv_loop_t *loop, const struct settings *settings);
-void conns_destroy(
-	struct conns **wp); /* after the last connection; then the loop has to run once more */
+/* After the last connection; then the loop has to run once more. */
+void conns_destroy(struct conns **wp);
 
 struct conn *conn_open(struct conns *all, const struct conn_events *events, void *ctx);
 void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx);
@@ -47,8 +47,8 @@ void conn_close(struct conn **wp); /* any time, events included */
 
 /* Why a connection could not be made, or broke, in words fit to be logged in quotes. "": it did not. */
 const char *conn_why(struct conn *w);
-const char *
-conn_address(const struct conn *w); /* "ADDRESS:PORT" of the other end; "-": not connected */
+/* "ADDRESS:PORT" of the other end; "-": not connected */
+const char *conn_address(const struct conn *w);
 bool conn_is_proxied(const struct conn *w); /* an HTTP proxy made the connection */
 
 const char *conn_library_version(void);

@@ -45,8 +45,8 @@ struct fetch_engine {
 	const struct settings *settings;
 	struct conns *conns;
 	struct conn_pool *pool;
-	struct fetch_list
-		due; /* started since the last turn, or waiting for a place among those that connect */
+	/* Started since the last turn, or waiting for a place among those that connect. */
+	struct fetch_list due;
 	struct fetch_list again; /* have more to read in the next turn */
 	size_t again_count, connecting_count;
 	uv_idle_t soon;

@@ -36,8 +36,8 @@ struct fetch_events {
 };
 
 struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct settings *settings);
-void fetch_engine_destroy(
-	struct fetch_engine **op); /* after the last fetch; then the loop has to run once more */
+/* After the last fetch; then the loop has to run once more. */
+void fetch_engine_destroy(struct fetch_engine **op);
 
 const struct settings *fetch_engine_settings(const struct fetch_engine *o);
 struct conns *fetch_engine_conns(struct fetch_engine *o);

@@ -72,8 +72,8 @@ enum lifecycle_step {
 };
 
 void lifecycle_init(struct lifecycle *l, int64_t now_ms); /* the first attempt is due at once */
-int64_t
-lifecycle_next_ms(const struct lifecycle *l); /* when lifecycle_tick() is due; INT64_MAX: never */
+/* When lifecycle_tick() is due; INT64_MAX: never. */
+int64_t lifecycle_next_ms(const struct lifecycle *l);
 enum lifecycle_step lifecycle_tick(struct lifecycle *l, int64_t now_ms);
 
 void lifecycle_connected(struct lifecycle *l);

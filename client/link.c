@@ -51,8 +51,8 @@ struct link {
 
 	uint8_t *in; /* READ_BYTES */
 	struct outgoing outgoing;
-	struct buf
-		request; /* the handshake's; `outgoing` may still send of it behind the response */
+	/* The handshake's; `outgoing` may still send of it behind the response. */
+	struct buf request;
 	bool more; /* a bound ended reading or writing: another turn is due, without an event for it */
 	bool broken; /* nothing goes out any more; the peer's last words may still be there */
 

@@ -32,7 +32,7 @@ enum link_handshake_state link_handshake_end(struct link_handshake *h);
 
 int link_handshake_status(const struct link_handshake *h); /* of the response; 0: none has come */
 bool link_handshake_is_v2(const struct link_handshake *h); /* DONE: the server chose pipegate.v2 */
-const char *
-link_handshake_why(const struct link_handshake *h); /* FAILED: fit to be logged in quotes */
+/* FAILED: fit to be logged in quotes */
+const char *link_handshake_why(const struct link_handshake *h);
 
 #endif

@@ -26,8 +26,8 @@ struct session_kind {
 	/* The next piece for the connection, and whether it is the first and the last of its message. 0: none. */
 	size_t (*pull)(void *session, uint8_t *out, bool *first, bool *final);
 	void (*settle)(void *session); /* once per turn of the loop, before pull() */
-	bool (*is_unsettled)(
-		void *session);		/* pull() made work for settle(): another turn is due */
+	/* Pull() made work for settle(): another turn is due. */
+	bool (*is_unsettled)(void *session);
 	void (*drain)(void *session);	/* the program will stop: nothing new, please */
 	bool (*is_idle)(void *session); /* nothing runs and nothing is left to send */
 	/* After drain(): the server has not yet said that it sends no further request. */

@@ -55,8 +55,8 @@ void b64_encode_piece(const void *data, size_t bytes, char *text)
 	char last[5];
 	size_t whole = (bytes - 1) / 3 * 3;
 
-	/* EVP_EncodeBlock() ends its text in NUL. The first one lies where the last group goes, which is
-	 * made apart. */
+	/* EVP_EncodeBlock() ends its text in NUL. The first one lies where the last group goes,
+	 * which is made apart. */
 	if (whole > 0)
 		EVP_EncodeBlock((unsigned char *)text, data, (int)whole);
 	EVP_EncodeBlock((unsigned char *)last, (const unsigned char *)data + whole,

@@ -22,7 +22,8 @@ static size_t grown_capacity(const struct buf *b, size_t bytes)
 
 uint8_t *buf_try_extend(struct buf *b, size_t bytes)
 {
-	/* Only over a gap as large as what is moved: else a queue that stays long would be moved for each piece. */
+	/* Only over a gap as large as what is moved: else a queue that stays long would be moved
+	 * for each piece. */
 	if (b->capacity - b->end < bytes && b->start > 0 && b->start >= b->end - b->start) {
 		memmove(b->data, b->data + b->start, b->end - b->start);
 		b->end -= b->start;

@@ -32,7 +32,8 @@ static size_t word_bytes(const char *at)
 	return strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.");
 }
 
-/* Three parts with dots between them are a host name too; but "eyJ" is what '{"' becomes in base64. */
+/* Three parts with dots between them are a host name too; but "eyJ" is what '{"' becomes in
+ * base64. */
 static bool may_be_token(const char *value, const char *word, size_t bytes)
 {
 	return bytes > WORD_MAX_BYTES || strncmp(word, "eyJ", 3) == 0 ||

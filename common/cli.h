@@ -1,5 +1,6 @@
-/* common/cli.h - What the command lines of all programs share: exit codes, and the one line that says what
- * is wrong with a flag or a variable. A token or the secret may stand anywhere in them, and is never shown. */
+/* common/cli.h - What the command lines of all programs share: exit codes, and the one line that
+ * says what is wrong with a flag or a variable. A token or the secret may stand anywhere in
+ * them, and is never shown. */
 #ifndef PIPEGATE_CLI_H
 #define PIPEGATE_CLI_H
 
@@ -18,13 +19,14 @@ enum {
 
 extern const char *cli_program; /* "pipegate-broker", at the start of each such line */
 
-/* What may be shown of a value, quoted as by log_quote(). "..." stands for the user and the query of a URL, for all that
- * may be a token (what begins like one, stands behind "token=", or has more than 40 letters of their alphabet), and for
- * the whole of a value that holds what PIPEGATE_TOKEN or PIPEGATE_JWT_SECRET is set to. Returns out. */
+/* What may be shown of a value, quoted as by log_quote(). "..." stands for the user and the
+ * query of a URL, for all that may be a token (what begins like one, stands behind "token=", or
+ * has more than 40 letters of their alphabet), and for the whole of a value that holds what
+ * PIPEGATE_TOKEN or PIPEGATE_JWT_SECRET is set to. Returns out. */
 const char *cli_show(char *out, size_t out_bytes, const char *value);
 
-/* getopt_long(3), but a long flag counts only when it is written out: "--token T" is not "--token-file T". '?' after one
- * line on stderr. */
+/* getopt_long(3), but a long flag counts only when it is written out: "--token T" is not
+ * "--token-file T". '?' after one line on stderr. */
 int cli_option(int argc, char **argv, const char *letters, const struct option *options);
 
 /* One line on stderr, `PROGRAM: why: "value"`. Returns EXIT_USAGE. */
@@ -34,18 +36,21 @@ int cli_misuse(const char *why, const char *value);
  * EXIT_CONFIG. */
 int cli_complain(const char *name, const char *why, const char *value);
 
-/* A flag that was given wins over its variable, whatever stands in that. `value` NULL: it was not given. */
+/* A flag that was given wins over its variable, whatever stands in that. `value` NULL: it was
+ * not given. */
 void cli_flag_wins(const char *value, const char *variable);
 
 /* Whole decimal numbers between the bounds only. */
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out);
 
-/* The number in a variable, `standard` where it is not set. 0, or EXIT_CONFIG after cli_complain(). */
+/* The number in a variable, `standard` where it is not set. 0, or EXIT_CONFIG after
+ * cli_complain(). */
 int cli_number_variable(const char *name, int64_t standard, int64_t least, int64_t most,
 			int64_t *out) MUST_CHECK;
 
-/* Why a ZeroMQ endpoint cannot be the gate; NULL: it can. Whoever reaches the gate can send requests and
- * it has no other lock than the place where it is: a unix socket, or TCP on this machine only. */
+/* Why a ZeroMQ endpoint cannot be the gate; NULL: it can. Whoever reaches the gate can send
+ * requests and it has no other lock than the place where it is: a unix socket, or TCP on this
+ * machine only. */
 const char *cli_gate_fault(const char *endpoint);
 
 /* A descriptor for each peer: the soft limit, often 1024, goes up to the hard one, or to 65,536. */

@@ -1,4 +1,5 @@
-/* common/clock.h - The monotonic clock, for deadlines; the wall clock, for the times that tokens name. */
+/* common/clock.h - The monotonic clock, for deadlines; the wall clock, for the times that tokens
+ * name. */
 #ifndef PIPEGATE_CLOCK_H
 #define PIPEGATE_CLOCK_H
 

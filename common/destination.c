@@ -48,7 +48,8 @@ static void put_url(struct buf *out, const struct destination_map *m, const char
 	buf_append(out, path + skipped, path_bytes - skipped);
 }
 
-/* If: <URL> (<lock token> ["etag"]) (Not ...) <URL> (...). What stands in parentheses names no URL of ours. */
+/* If: <URL> (<lock token> ["etag"]) (Not ...) <URL> (...). What stands in parentheses names no
+ * URL of ours. */
 static void put_lists(struct buf *out, const struct destination_map *m, const char *at,
 		      const char *end)
 {

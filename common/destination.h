@@ -1,6 +1,6 @@
-/* common/destination.h - Request fields in which WebDAV names URLs of the server that is asked: Destination, and the tagged
- * lists of If (RFC 4918 10.3, 10.4). The caller names them as they are in public; each hop that changes the name of what
- * is asked for changes them too. Pure. */
+/* common/destination.h - Request fields in which WebDAV names URLs of the server that is asked:
+ * Destination, and the tagged lists of If (RFC 4918 10.3, 10.4). The caller names them as they
+ * are in public; each hop that changes the name of what is asked for changes them too. Pure. */
 #ifndef PIPEGATE_DESTINATION_H
 #define PIPEGATE_DESTINATION_H
 
@@ -20,7 +20,8 @@ struct destination_map {
 
 bool destination_is_in(const struct head_field *f); /* is it one of these fields? */
 
-/* Appends the field's value as the next one has to read it. URLs elsewhere, and what is no URL, stay as they are. */
+/* Appends the field's value as the next one has to read it. URLs elsewhere, and what is no URL,
+ * stay as they are. */
 void destination_write(struct buf *out, const struct destination_map *m,
 		       const struct head_field *f);
 

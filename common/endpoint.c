@@ -123,8 +123,8 @@ void endpoint_show(int fd, const char *spec, char out[ENDPOINT_TEXT_BYTES])
 	union {
 		struct sockaddr any;
 		struct sockaddr_un path;
-		struct sockaddr_storage
-			storage; /* longer than sun_path, which need not end with a NUL */
+		/* Longer than sun_path, which need not end with a NUL. */
+		struct sockaddr_storage storage;
 	} address = {0};
 	socklen_t bytes = sizeof address;
 	char host[64], port[8];

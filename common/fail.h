@@ -1,7 +1,7 @@
 /* common/fail.h - Every way an exchange can end badly: contract section 5, once.
  *
- * The same numbers travel in gate frames and in RESET frames of tunnel protocol v2, so they are part
- * of PROTOCOL.md: never renumber, only append. */
+ * The same numbers travel in gate frames and in RESET frames of tunnel protocol v2, so they are
+ * part of PROTOCOL.md: never renumber, only append. */
 #ifndef PIPEGATE_FAIL_H
 #define PIPEGATE_FAIL_H
 

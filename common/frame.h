@@ -1,7 +1,8 @@
 /* common/frame.h - Frames of tunnel protocol v2 (PROTOCOL.md, "Tunnel v2"). Pure encode and decode.
  *
  * A binary WebSocket message holds one or more whole frames. A frame is a header of
- * FRAME_HEADER_BYTES (type 1, flags 1, zero 2, stream 4, payload length 4; big-endian) and a payload. */
+ * FRAME_HEADER_BYTES (type 1, flags 1, zero 2, stream 4, payload length 4; big-endian) and a
+ * payload. */
 #ifndef PIPEGATE_FRAME_H
 #define PIPEGATE_FRAME_H
 
@@ -54,7 +55,8 @@ void frame_put_header(uint8_t *out, uint8_t type, uint8_t flags, uint32_t stream
 void frame_append(struct buf *out, uint8_t type, uint32_t stream, const void *payload,
 		  size_t bytes);
 
-/* Moves whole frames, as many as fit, from `frames`, which holds nothing else. Returns their bytes. */
+/* Moves whole frames, as many as fit, from `frames`, which holds nothing else. Returns their
+ * bytes. */
 size_t frame_move(struct buf *frames, uint8_t *out, size_t room_bytes);
 
 /* OPEN, HEAD or DATA as they are sent. */

@@ -1,10 +1,11 @@
 /* common/head.h - A message head as PipeGate's programs pass it to each other: an ordered list of
  * fields, duplicates kept, bytes untouched (PROTOCOL.md, "Heads").
  *
- * Wire form, per field: name length (2 bytes), value length (4 bytes), both big-endian; name; value.
- * Fields whose name begins with ':' come first and carry what is not a header (":method", ":target",
- * ":status", ...). The responder writes a request head once and the client reads it; the client
- * writes a response head once and the responder reads it: the broker does not look inside for v2. */
+ * Wire form, per field: name length (2 bytes), value length (4 bytes), both big-endian; name;
+ * value. Fields whose name begins with ':' come first and carry what is not a header (":method",
+ * ":target", ":status", ...). The responder writes a request head once and the client reads it;
+ * the client writes a response head once and the responder reads it: the broker does not look
+ * inside for v2. */
 #ifndef PIPEGATE_HEAD_H
 #define PIPEGATE_HEAD_H
 
@@ -14,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEAD_MAX_BYTES                                                                             \
-	(64 * 1024) /* contract section 3: a larger response head is a bad response */
+/* Contract section 3: a larger response head is a bad response. */
+#define HEAD_MAX_BYTES (64 * 1024)
 
 /* A head under construction. Zero-initialise; end with head_fini(). */
 struct head {

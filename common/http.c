@@ -114,8 +114,9 @@ bool http_hop_by_hop(const struct head_field *f)
 	return false;
 }
 
-/* What apps, frameworks and servers take a proxy's word from: the caller's address, the scheme, the host, the path and
- * the mount. Found in the documentation of those that write or read them. Sorted. */
+/* What apps, frameworks and servers take a proxy's word from: the caller's address, the scheme,
+ * the host, the path and the mount. Found in the documentation of those that write or read them.
+ * Sorted. */
 static const char *const forwarding_names[] = {
 	"appengine-user-ip",
 	"cf-connecting-ip",

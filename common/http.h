@@ -13,8 +13,8 @@ bool http_value_valid(const char *text, size_t bytes); /* no control characters 
 /* "host" or "host:port" (RFC 3986 3.2.2, 3.2.3): what Host may say (RFC 9110 7.2). */
 bool http_host_valid(const char *text, size_t bytes);
 
-/* Is a field's name `name`, or does it begin with `prefix`? Case is ignored, and '_' is '-': CGI and WSGI apps cannot tell
- * them apart. */
+/* Is a field's name `name`, or does it begin with `prefix`? Case is ignored, and '_' is '-': CGI
+ * and WSGI apps cannot tell them apart. */
 bool http_name_is(const struct head_field *f, const char *name);
 bool http_name_begins(const struct head_field *f, const char *prefix);
 
@@ -22,18 +22,19 @@ bool http_name_begins(const struct head_field *f, const char *prefix);
  * Transfer-Encoding, Proxy-Authenticate, Proxy-Authorization. */
 bool http_hop_by_hop(const struct head_field *f);
 
-/* A field by which a proxy tells an app what the caller asked of it (address, scheme, host, path), in any product's spelling;
- * x-pipegate-*; and what means nothing beyond the web server. We write them ourselves; the caller's are dropped. */
+/* A field by which a proxy tells an app what the caller asked of it (address, scheme, host,
+ * path), in any product's spelling; x-pipegate-*; and what means nothing beyond the web server.
+ * We write them ourselves; the caller's are dropped. */
 bool http_is_forwarding(const struct head_field *f);
 
-/* Takes the first element off the comma-separated value of `list`: a name without a value, perhaps an empty one. False:
- * nothing was left. */
+/* Takes the first element off the comma-separated value of `list`: a name without a value,
+ * perhaps an empty one. False: nothing was left. */
 bool http_list_next(struct head_field *list, struct head_field *element);
 
 enum { HTTP_CONNECTION_NAMES_MAX = 64 };
 
-/* The names in the Connection fields of one head, sorted: a look-up costs the same however a peer sizes the list.
- * Zero-initialise. Borrows the values. */
+/* The names in the Connection fields of one head, sorted: a look-up costs the same however a
+ * peer sizes the list. Zero-initialise. Borrows the values. */
 struct http_connection {
 	struct head_field names[HTTP_CONNECTION_NAMES_MAX]; /* without values, none twice */
 	size_t count;
@@ -64,8 +65,8 @@ bool http_content_length(const char *text, size_t bytes, long long *out);
 /* Is the value of Transfer-Encoding "chunked" alone? We undo no other coding. */
 bool http_is_chunked(const char *text, size_t bytes);
 
-/* Apache joins two Cookie lines with ", ", which makes one broken line of them; only where a new pair
- * begins does the comma stand for "; " (RFC 6265 5.4). */
+/* Apache joins two Cookie lines with ", ", which makes one broken line of them; only where a new
+ * pair begins does the comma stand for "; " (RFC 6265 5.4). */
 char *http_cookie_repaired(const char *value); /* malloc(3)ed */
 
 #endif

@@ -1,7 +1,7 @@
 /* common/httpd.c - see httpd.h.
  *
- * libmicrohttpd owns the connections and an epoll set of its own. That set's descriptor and one timer are its guests on
- * the loop: either of them runs it, and it never blocks. */
+ * libmicrohttpd owns the connections and an epoll set of its own. That set's descriptor and one
+ * timer are its guests on the loop: either of them runs it, and it never blocks. */
 #include "common/httpd.h"
 
 #include "common/cli.h"
@@ -60,7 +60,8 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **m
 	}
 }
 
-/* libmicrohttpd has a limit for silence only. A peer that reads a byte every few seconds is not silent. */
+/* libmicrohttpd has a limit for silence only. A peer that reads a byte every few seconds is not
+ * silent. */
 static void end_old_peers(struct httpd *h)
 {
 	struct peer *p;

@@ -1,7 +1,8 @@
-/* common/httpd.h - Small HTTP endpoints for operators: GET of a few fixed paths, answered from memory. One request per
- * connection. Connections are limited in number, in the size of their head and in time, so a slow or hostile
- * peer costs one of HTTPD_CONNECTIONS_MAX places for at most HTTPD_LIFE_MS. A response of any size is written as its
- * reader takes it; the loop never waits. The only file that includes microhttpd.h. */
+/* common/httpd.h - Small HTTP endpoints for operators: GET of a few fixed paths, answered from
+ * memory. One request per connection. Connections are limited in number, in the size of their
+ * head and in time, so a slow or hostile peer costs one of HTTPD_CONNECTIONS_MAX places for at
+ * most HTTPD_LIFE_MS. A response of any size is written as its reader takes it; the loop never
+ * waits. The only file that includes microhttpd.h. */
 #ifndef PIPEGATE_HTTPD_H
 #define PIPEGATE_HTTPD_H
 
@@ -35,9 +36,9 @@ struct httpd_route {
 
 struct httpd;
 
-/* Listens at `spec`, ADDR:PORT or unix:PATH (common/endpoint.h). `name` is the variable, for complaints; `socket_group`
- * the group of a unix socket, or NULL. `routes` ends with a NULL path and is not copied. NULL: one line on stderr
- * has said why. */
+/* Listens at `spec`, ADDR:PORT or unix:PATH (common/endpoint.h). `name` is the variable, for
+ * complaints; `socket_group` the group of a unix socket, or NULL. `routes` ends with a NULL path
+ * and is not copied. NULL: one line on stderr has said why. */
 struct httpd *httpd_new(uv_loop_t *loop, const char *spec, const char *name,
 			const char *socket_group, const struct httpd_route *routes, void *ctx);
 const char *httpd_address(const struct httpd *h); /* with the port that was chosen */

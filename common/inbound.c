@@ -50,7 +50,8 @@ static bool is_ours(const struct head_field *f)
 	       http_is_forwarding(f) || http_hop_by_hop(f);
 }
 
-/* A user's password for the public site itself. A Bearer token is the app's, whatever the site has asked for. */
+/* A user's password for the public site itself. A Bearer token is the app's, whatever the site
+ * has asked for. */
 static bool is_password_of_site(const struct inbound *in, const struct head_field *f)
 {
 	return in->public->password_checked && field_is(f, "authorization") &&
@@ -117,7 +118,8 @@ static void add_port(struct inbound *in)
 	head_add(in->head, "x-forwarded-port", number);
 }
 
-/* "for=192.0.2.1;host=example.org;proto=https" (RFC 7239 4). Addresses of IPv6 and hosts with a port are quoted. */
+/* "for=192.0.2.1;host=example.org;proto=https" (RFC 7239 4). Addresses of IPv6 and hosts with a
+ * port are quoted. */
 static void add_forwarded(struct inbound *in)
 {
 	const struct inbound_public *p = in->public;

@@ -1,8 +1,10 @@
-/* common/inbound.h - What a public request or WebSocket handshake is to the local app: which of the caller's fields pass, as
- * what, and those that we write. One policy for two adapters: CGI variables (fcgi/request.c) and an HTTP head
- * (broker/ws_request.c). Contract section 3, "Headers". Pure.
+/* common/inbound.h - What a public request or WebSocket handshake is to the local app: which of the
+ * caller's fields pass, as what, and those that we write. One policy for two adapters: CGI
+ * variables (fcgi/request.c) and an HTTP head (broker/ws_request.c). Contract section 3, "Headers".
+ * Pure.
  *
- *     inbound_init; inbound_connection for each Connection field; inbound_field for each field; inbound_finish */
+ *     inbound_init; inbound_connection for each Connection field; inbound_field for each field;
+ *     inbound_finish */
 #ifndef PIPEGATE_INBOUND_H
 #define PIPEGATE_INBOUND_H
 
@@ -22,7 +24,8 @@ struct inbound_public {
 	const char *prefix;  /* what is taken off the path; "": nothing */
 	const char *origin;  /* inbound_origin() of it */
 	bool https;
-	bool password_checked; /* by the web server itself: a Basic or Digest password is not the app's */
+	/* By the web server itself: a Basic or Digest password is not the app's. */
+	bool password_checked;
 	bool joins_cookies_by_comma; /* two Cookie lines may have become "a=b, c=d" */
 };
 
@@ -46,7 +49,8 @@ bool inbound_connection(struct inbound *in, const char *value, size_t bytes) MUS
 /* A field of the caller's: passes, or not. */
 void inbound_field(struct inbound *in, const struct head_field *f);
 
-/* Adds all cookies as one field, and what we write ourselves. Ends `in`, also one that is only zeroed. */
+/* Adds all cookies as one field, and what we write ourselves. Ends `in`, also one that is only
+ * zeroed. */
 void inbound_finish(struct inbound *in);
 
 #endif

@@ -18,7 +18,8 @@ struct local_reply_to {
 /* Each writes a whole response, head and body, to `out`. */
 void local_reply_fail(struct buf *out, const struct local_reply_to *to, enum fail f, bool accepted,
 		      bool maybe_delivered);
-/* bad-request, where HTTP has a status of its own for what is bad; `headers` are further lines, each with CRLF. */
+/* bad-request, where HTTP has a status of its own for what is bad; `headers` are further lines,
+ * each with CRLF. */
 void local_reply_bad_request(struct buf *out, const struct local_reply_to *to, int status,
 			     const char *headers);
 /* bad-request with a detail of its own: one line of text for people, without '"', '<' or '&'. */

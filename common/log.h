@@ -17,22 +17,23 @@ void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* Lines about what a peer can cause at will. Of one kind (one `fmt`, a string constant) about one `who`, LOG_BURST
- * lines pass, then one each second; a line says how many were left out before it (suppressed=N), or a line
- * log.suppressed does, once there are no more. `who` is a connection id, or another word that tells apart
- * whose flood may not hide whose lines; "" is fine. With log_verbose all lines pass. */
+/* Lines about what a peer can cause at will. Of one kind (one `fmt`, a string constant) about
+ * one `who`, LOG_BURST lines pass, then one each second; a line says how many were left out
+ * before it (suppressed=N), or a line log.suppressed does, once there are no more. `who` is a
+ * connection id, or another word that tells apart whose flood may not hide whose lines; "" is
+ * fine. With log_verbose all lines pass. */
 enum { LOG_BURST = 20, LOG_WHO_MAX_BYTES = 64 };
 void log_limited_error(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_limited_warn(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_limited_info(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_seldom_warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* one each minute */
 
-/* Writes the log.suppressed lines that are due: now and then, where there is a tick. Without one they come with the
- * next line of the above, or when the program ends. */
+/* Writes the log.suppressed lines that are due: now and then, where there is a tick. Without one
+ * they come with the next line of the above, or when the program ends. */
 void log_tell_suppressed(void);
 
-/* Copies bytes into out as printable ASCII fit to stand in quotes, \xNN for the rest, cut with "..." where
- * they do not fit. Returns out, always NUL-terminated. */
+/* Copies bytes into out as printable ASCII fit to stand in quotes, \xNN for the rest, cut with
+ * "..." where they do not fit. Returns out, always NUL-terminated. */
 const char *log_quote(char *out, size_t out_bytes, const void *text, size_t text_bytes);
 
 #endif

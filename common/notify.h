@@ -1,9 +1,9 @@
-/* common/notify.h - Telling systemd that a service of Type=notify is ready or stopping (sd_notify(3),
- * whose protocol is one datagram). */
+/* common/notify.h - Telling systemd that a service of Type=notify is ready or stopping
+ * (sd_notify(3), whose protocol is one datagram). */
 #ifndef PIPEGATE_NOTIFY_H
 #define PIPEGATE_NOTIFY_H
 
-void notify_service_manager(
-	const char *state); /* "READY=1"; nothing happens without NOTIFY_SOCKET */
+/* "READY=1"; nothing happens without NOTIFY_SOCKET */
+void notify_service_manager(const char *state);
 
 #endif

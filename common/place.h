@@ -1,4 +1,5 @@
-/* common/place.h - Where a URL points to: an origin, which has several spellings (RFC 9110 4.2.3), and a path. Pure. */
+/* common/place.h - Where a URL points to: an origin, which has several spellings (RFC 9110
+ * 4.2.3), and a path. Pure. */
 #ifndef PIPEGATE_PLACE_H
 #define PIPEGATE_PLACE_H
 
@@ -19,19 +20,20 @@ struct place {
 	struct in6_addr address; /* is_address */
 };
 
-/* Reads "http://host:port" or "//host:port" at the start of a URL. False: there is none, or it names a user. */
+/* Reads "http://host:port" or "//host:port" at the start of a URL. False: there is none, or it
+ * names a user. */
 bool place_read(struct place *p, const char *url, size_t bytes) MUST_CHECK;
 
 /* Reads "host:port", as Host has it. */
 bool place_read_host(struct place *p, enum place_scheme scheme, const char *host,
 		     size_t bytes) MUST_CHECK;
 
-/* Is it the same host, in any case and notation? All names of this machine ("localhost", 127.0.0.1, ::1, and what servers
- * say that are bound to any address: 0.0.0.0, ::) are one. */
+/* Is it the same host, in any case and notation? All names of this machine ("localhost",
+ * 127.0.0.1, ::1, and what servers say that are bound to any address: 0.0.0.0, ::) are one. */
 bool place_same_host(const struct place *a, const struct place *b);
 
-/* Does a URL point to the origin? http and https are one where the port is the same, or each has its own. False where
- * `origin` is none (all 0). */
+/* Does a URL point to the origin? http and https are one where the port is the same, or each has
+ * its own. False where `origin` is none (all 0). */
 bool place_is_at(const struct place *url, const struct place *origin);
 
 /* Does a path stand at or below another? */

@@ -12,7 +12,8 @@ typedef void (*query_pair_fn)(void *ctx, const char *key, size_t key_bytes, cons
 			      size_t value_bytes);
 
 /* Calls `pair` for each key=value between '&', in order, duplicates and empty values kept: '+' is a
- * space, %XX decoded, bytes that are no UTF-8 then become U+FFFD. Empty pieces ("&&") are skipped. False: no memory. */
+ * space, %XX decoded, bytes that are no UTF-8 then become U+FFFD. Empty pieces ("&&") are
+ * skipped. False: no memory. */
 bool query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx) MUST_CHECK;
 
 /* Decodes %XX in place (a stray % stays); '+' too where `plus`. Returns the new length. */

@@ -39,7 +39,8 @@ static bool is_forbidden(const struct head_field *f)
 	return http_name_is(f, "status");
 }
 
-/* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look behind them. */
+/* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look
+ * behind them. */
 static void trim(struct head_field *f)
 {
 	while (f->value_bytes > 0 && (*f->value == ' ' || *f->value == '\t')) {
@@ -83,7 +84,8 @@ static void names_init(struct names *n, const struct public_name *q, const void 
 		n->told = (struct place){0};
 }
 
-/* Is the app's own name for itself in front of this path? Without it "/base//host" would be another URL. */
+/* Is the app's own name for itself in front of this path? Without it "/base//host" would be
+ * another URL. */
 static bool has_base(const struct names *n, const char *path, size_t bytes)
 {
 	if (n->base_bytes == 0 || !place_is_below(path, bytes, n->base, n->base_bytes))
@@ -92,8 +94,9 @@ static bool has_base(const struct names *n, const char *path, size_t bytes)
 	       place_is_path(path + n->base_bytes, bytes - n->base_bytes);
 }
 
-/* Writes where a path of the app is seen from outside: below the prefix, and without the base. One that has the
- * prefix already stays as it is; the base is meant where it goes on from the prefix. */
+/* Writes where a path of the app is seen from outside: below the prefix, and without the base.
+ * One that has the prefix already stays as it is; the base is meant where it goes on from the
+ * prefix. */
 static void put_path(struct buf *out, const struct names *n, const char *path, size_t bytes)
 {
 	const char *prefix = n->q->prefix;
@@ -112,8 +115,9 @@ static void put_path(struct buf *out, const struct names *n, const char *path, s
 	buf_append(out, path + skipped, bytes - skipped);
 }
 
-/* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. The scheme is the public one, whatever
- * the app takes it for; but who sends callers of an http site to https has a reason. */
+/* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. The scheme
+ * is the public one, whatever the app takes it for; but who sends callers of an http site to
+ * https has a reason. */
 static void put_url(struct buf *out, const struct names *n, const char *url, size_t bytes,
 		    bool absolute)
 {
@@ -134,8 +138,9 @@ static void put_url(struct buf *out, const struct names *n, const char *url, siz
 	put_path(out, n, url + origin_bytes, bytes - origin_bytes);
 }
 
-/* A 200 with "Location: /path" is an order to Apache and other CGI gateways: answer from there instead
- * (RFC 3875 6.2.2). So that the app cannot reach behind the access rules, it becomes a whole URL. */
+/* A 200 with "Location: /path" is an order to Apache and other CGI gateways: answer from there
+ * instead (RFC 3875 6.2.2). So that the app cannot reach behind the access rules, it becomes a
+ * whole URL. */
 static bool would_redirect_inside(int status, const struct head_field *f)
 {
 	return status == 200 && field_is(f, "location");
@@ -180,8 +185,8 @@ static void put_refresh(struct buf *out, const struct names *n, const struct hea
 	buf_fini(&value);
 }
 
-/* Is a part of a cookie, with its leading ';', the attribute of that name? Then *value is what browsers take for its
- * value: they skip the blanks around name and value (RFC 6265 5.2). */
+/* Is a part of a cookie, with its leading ';', the attribute of that name? Then *value is what
+ * browsers take for its value: they skip the blanks around name and value (RFC 6265 5.2). */
 static bool is_attribute(const char *part, size_t bytes, const char *name, struct head_field *value)
 {
 	const char *equals = memchr(part, '=', bytes);
@@ -296,7 +301,8 @@ static bool put_field(struct response *r, const struct names *n, const struct ht
 {
 	char number[24];
 
-	/* v1's clients say how the body came to them. One that is coded otherwise would be taken for what it is not. */
+	/* v1's clients say how the body came to them. One that is coded otherwise would be taken
+	 * for what it is not. */
 	if (field_is(f, "transfer-encoding") && f->value_bytes > 0)
 		return http_is_chunked(f->value, f->value_bytes);
 	if (f->name[0] == ':' || is_forbidden(f) || http_hop_by_hop(f) ||
@@ -349,7 +355,8 @@ bool rewrite_response(struct response *r, const struct public_name *q, const cha
 		    buf_bytes(out) > WRITTEN_MAX_BYTES)
 			return false;
 	}
-	/* Recipients do not agree on whether one has content: so it has none, and says so (RFC 9110 15.3.6). */
+	/* Recipients do not agree on whether one has content: so it has none, and says so (RFC
+	 * 9110 15.3.6). */
 	if (r->status == 205)
 		put(out, "content-length: 0\r\n");
 	snprintf(line, sizeof line, "x-pipegate-correlation-id: %s\r\n", q->corr_hex);

@@ -1,5 +1,5 @@
-/* common/rewrite.h - The response head of a tunnel client, which nobody trusts, turned into lines for the
- * web server (contract section 3, "Response"). Pure: no FastCGI, no sockets. */
+/* common/rewrite.h - The response head of a tunnel client, which nobody trusts, turned into
+ * lines for the web server (contract section 3, "Response"). Pure: no FastCGI, no sockets. */
 #ifndef PIPEGATE_REWRITE_H
 #define PIPEGATE_REWRITE_H
 
@@ -26,9 +26,10 @@ struct response {
 	bool bodiless;	      /* answer to HEAD, or 204, 205 or 304: what came is dropped */
 };
 
-/* Writes "STATUS_LINE 200 OK" and the header lines to `out`, without the empty line that ends a head;
- * `status_line` is "Status:" for CGI (RFC 3875 6.3.3), "HTTP/1.1" for HTTP. False: an impossible
- * response (fail with bad-response); `out` is then to be thrown away. Safe on any bytes. */
+/* Writes "STATUS_LINE 200 OK" and the header lines to `out`, without the empty line that ends a
+ * head; `status_line` is "Status:" for CGI (RFC 3875 6.3.3), "HTTP/1.1" for HTTP. False: an
+ * impossible response (fail with bad-response); `out` is then to be thrown away. Safe on any
+ * bytes. */
 bool rewrite_response(struct response *r, const struct public_name *q, const char *status_line,
 		      const void *head, size_t head_bytes, struct buf *out) MUST_CHECK;
 

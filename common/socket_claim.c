@@ -1,6 +1,7 @@
-/* common/socket_claim.c - see socket_claim.h. The lock is flock() on PATH.lock, a file of mode 0600 that exists while the lock is
- * held. A lock on the directory, which every user can open, would let every user keep it. The kernel drops the lock of
- * a process that dies; the file that it leaves is used and removed by the next one. */
+/* common/socket_claim.c - see socket_claim.h. The lock is flock() on PATH.lock, a file of mode
+ * 0600 that exists while the lock is held. A lock on the directory, which every user can open,
+ * would let every user keep it. The kernel drops the lock of a process that dies; the file that
+ * it leaves is used and removed by the next one. */
 #include "common/socket_claim.h"
 
 #include "common/clock.h"
@@ -53,8 +54,8 @@ static bool is_live(const struct sockaddr_un *address)
 
 enum { LOCK_RETRY_MS = 20 };
 
-/* 0 once the lock is held. Otherwise an errno; EWOULDBLOCK and EACCES: another process has it. EACCES is a lock file
- * of another user. O_NONBLOCK: the open of a FIFO must not wait. */
+/* 0 once the lock is held. Otherwise an errno; EWOULDBLOCK and EACCES: another process has it.
+ * EACCES is a lock file of another user. O_NONBLOCK: the open of a FIFO must not wait. */
 static int try_lock(struct socket_claim *c)
 {
 	struct stat opened, named;
@@ -78,7 +79,8 @@ static int try_lock(struct socket_claim *c)
 	return error;
 }
 
-/* The removal comes first: nobody can lock a file that is about to lose its name without noticing. */
+/* The removal comes first: nobody can lock a file that is about to lose its name without
+ * noticing. */
 void socket_claim_release(struct socket_claim *c)
 {
 	if (c->lock_fd < 0)
@@ -96,7 +98,8 @@ static int lock(struct socket_claim *c, const char *path, char *why, size_t why_
 
 	snprintf(c->lock_path, sizeof c->lock_path, "%s.lock", path);
 	while ((error = try_lock(c)) == EWOULDBLOCK || error == EACCES) {
-		/* No such file, twice: it is the directory that refuses us, and waiting does not help. */
+		/* No such file, twice: it is the directory that refuses us, and waiting does not
+		 * help. */
 		if (error == EACCES && access(c->lock_path, F_OK) != 0 && ++absent == 2)
 			break;
 		if (clock_now_ms() >= until_ms)

@@ -1,5 +1,5 @@
-/* common/socket_claim.h - Taking the name of a unix socket: a dead one of the same name is replaced, one that
- * a live process holds is refused (contract section 1). */
+/* common/socket_claim.h - Taking the name of a unix socket: a dead one of the same name is
+ * replaced, one that a live process holds is refused (contract section 1). */
 #ifndef PIPEGATE_SOCKET_CLAIM_H
 #define PIPEGATE_SOCKET_CLAIM_H
 
@@ -16,8 +16,9 @@ struct socket_claim {
 	char lock_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
 };
 
-/* Locks the name, checks that no process listens at `path` and removes the socket of a dead one. Waits up to
- * CLAIM_WAIT_MS for the lock. 0: bind now, then socket_claim_release(). -1: `why` says why not, and nothing is held. */
+/* Locks the name, checks that no process listens at `path` and removes the socket of a dead one.
+ * Waits up to CLAIM_WAIT_MS for the lock. 0: bind now, then socket_claim_release(). -1: `why`
+ * says why not, and nothing is held. */
 int socket_claim_path(struct socket_claim *c, const char *path, char *why,
 		      size_t why_bytes) MUST_CHECK;
 void socket_claim_release(struct socket_claim *c);

@@ -47,10 +47,12 @@ struct cgi *cgi_new(int fd)
 
 	/* A web server sends parameters, and a record, in one go. */
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0);
-	/* Without a listening socket: libfcgi would accept another connection where this one breaks. */
+	/* Without a listening socket: libfcgi would accept another connection where this one
+	 * breaks. */
 	CHECK(FCGX_InitRequest(&c->fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
 	c->fcgi.ipcFd = fd;
-	/* When it does not like a request it closes: without its polite wait of two seconds, see cgi_linger(). */
+	/* When it does not like a request it closes: without its polite wait of two seconds, see
+	 * cgi_linger(). */
 	FCGX_Detach(&c->fcgi);
 	return c;
 }
@@ -156,8 +158,8 @@ bool cgi_accept(struct cgi *c)
 
 /* --- the body --- */
 
-/* The beginning of libfcgi's private stream data, the same in all its releases: a record that is in its
- * buffer already does not show in poll(). */
+/* The beginning of libfcgi's private stream data, the same in all its releases: a record that is
+ * in its buffer already does not show in poll(). */
 struct stream_data {
 	unsigned char *buffer;
 	int buffer_bytes;
@@ -300,8 +302,9 @@ static void set_blocking(const struct cgi *c, bool blocking)
 	CHECK(ioctl(c->fcgi.ipcFd, FIONBIO, &on) == 0);
 }
 
-/* Takes what is left of the body off the connection. False: its end is not here. Does not block, not even where half
- * a record has come: libfcgi takes that for an error then, and the connection is not used again. */
+/* Takes what is left of the body off the connection. False: its end is not here. Does not block,
+ * not even where half a record has come: libfcgi takes that for an error then, and the
+ * connection is not used again. */
 static bool drain(struct cgi *c)
 {
 	unsigned char trash[8192];
@@ -329,8 +332,8 @@ enum cgi_end cgi_finish(struct cgi *c)
 {
 	if (c->plain)
 		return CGI_CLOSED;
-	/* Apache forgets what it has not sent of a body, and takes a connection that looks open for its next request.
-	 * libfcgi would answer that, with nothing. */
+	/* Apache forgets what it has not sent of a body, and takes a connection that looks open
+	 * for its next request. libfcgi would answer that, with nothing. */
 	bool uploading = is_uploading(c);
 	if (uploading)
 		shutdown(c->fcgi.ipcFd, SHUT_WR);

@@ -1,5 +1,5 @@
-/* fcgi/cgi.h - One public request as the web server hands it over: FastCGI, or plain CGI for a host that
- * has nothing better. The only file that includes fcgiapp.h. */
+/* fcgi/cgi.h - One public request as the web server hands it over: FastCGI, or plain CGI for a
+ * host that has nothing better. The only file that includes fcgiapp.h. */
 #ifndef PIPEGATE_CGI_H
 #define PIPEGATE_CGI_H
 
@@ -34,15 +34,17 @@ enum { CGI_LOOK_BYTES = 32 * 1024 };
 /* What is there, without reading it. `scratch`: CGI_LOOK_BYTES. Does not block. */
 enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch);
 
-/* Reads the parameters of a request. False: the connection broke, or nothing came for five seconds; it is closed. */
+/* Reads the parameters of a request. False: the connection broke, or nothing came for five
+ * seconds; it is closed. */
 bool cgi_accept(struct cgi *c) MUST_CHECK;
 
 struct request_parameters cgi_parameters(struct cgi *c);
 
 enum { CGI_NOTHING = 0, CGI_END = -1, CGI_BROKEN = -2 };
 
-/* Up to `bytes` of the request body, as soon as any are there: waits `wait_ms` at most. CGI_NOTHING:
- * none came. CGI_END: that was all of it. CGI_BROKEN: it was cut, or is not as long as declared. */
+/* Up to `bytes` of the request body, as soon as any are there: waits `wait_ms` at most.
+ * CGI_NOTHING: none came. CGI_END: that was all of it. CGI_BROKEN: it was cut, or is not as long
+ * as declared. */
 ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms) MUST_CHECK;
 
 /* The answer, gathered until cgi_flush(). */
@@ -64,15 +66,17 @@ int64_t cgi_sent_ago_us(const struct cgi *c);
 enum cgi_end {
 	CGI_KEPT,   /* the web server keeps the connection for its next request */
 	CGI_CLOSED, /* plain CGI too */
-	CGI_LINGERS, /* some of the request body is still to come, or the next request was lost: see cgi_linger() */
+	/* Some of the request body is still to arrive, or the next request was lost: see
+	 * cgi_linger(). */
+	CGI_LINGERS,
 	CGI_TO_CUT /* what was sent is not all there should be: see cgi_may_cut() */
 };
 enum cgi_end cgi_finish(struct cgi *c);
 
-/* Closed with something unread the connection would be reset, and the answer might be lost. So it is closed once the
- * web server has closed: Apache does not look for an answer before the caller's next piece has come and is sent to us,
- * which may last as long as its own Timeout. Takes what has come, if it is not too much at a time. False: it is time
- * to close. */
+/* Closed with something unread the connection would be reset, and the answer might be lost. So
+ * it is closed once the web server has closed: Apache does not look for an answer before the
+ * caller's next piece has come and is sent to us, which may last as long as its own Timeout.
+ * Takes what has come, if it is not too much at a time. False: it is time to close. */
 bool cgi_linger(struct cgi *c) MUST_CHECK;
 
 enum {
@@ -80,12 +84,13 @@ enum {
 	CGI_LINGER_MOST_MS = 300000,
 };
 
-/* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode the only
- * way is to die by a signal, so this does not return there. */
+/* The response was cut: ends the connection so that nobody takes it for complete. In CGI mode
+ * the only way is to die by a signal, so this does not return there. */
 void cgi_cut(struct cgi *c);
 
-/* lighttpd 1.4 takes what it has for a complete answer, and gives it a length, if it finds the end of the connection
- * together with the head. So a cut comes once the web server has read what was sent. */
+/* lighttpd 1.4 takes what it has for a complete answer, and gives it a length, if it finds the
+ * end of the connection together with the head. So a cut comes once the web server has read what
+ * was sent. */
 bool cgi_may_cut(const struct cgi *c);
 
 enum { CGI_CUT_LEAST_MS = 20, CGI_CUT_MOST_MS = 1000 }; /* after the last byte was sent */

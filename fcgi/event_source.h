@@ -1,5 +1,5 @@
-/* fcgi/event_source.h - What a descriptor in the epoll set is for. The data of each epoll event points to one of these,
- * so that the loop needs to know no descriptor of its own. */
+/* fcgi/event_source.h - What a descriptor in the epoll set is for. The data of each epoll event
+ * points to one of these, so that the loop needs to know no descriptor of its own. */
 #ifndef PIPEGATE_EVENT_SOURCE_H
 #define PIPEGATE_EVENT_SOURCE_H
 

@@ -161,7 +161,8 @@ static bool set_options(void *socket)
 	int64_t most = GATE_MAX_MESSAGE_BYTES;
 
 	return set_int(socket, ZMQ_IMMEDIATE, 1) == 0 && set_int(socket, ZMQ_LINGER, 0) == 0 &&
-	       /* The seats are the bound, each with one message; a full queue would look like a closed link. */
+	       /* The seats are the bound, each with one message; a full queue would look like a
+	        * closed link. */
 	       set_int(socket, ZMQ_SNDHWM, 0) == 0 && set_int(socket, ZMQ_RCVHWM, 0) == 0 &&
 	       set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) == 0 &&
 	       set_int(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) == 0 &&

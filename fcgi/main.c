@@ -164,7 +164,8 @@ static void show_start(const struct settings *s, int listen_fd)
 	notify_service_manager("READY=1");
 }
 
-/* A descriptor that tells of the signals that end the program. Blocks them, for all threads to come. */
+/* A descriptor that tells of the signals that end the program. Blocks them, for all threads to
+ * come. */
 static int watch_signals(void)
 {
 	sigset_t end_signals;
@@ -179,8 +180,9 @@ static int watch_signals(void)
 	return fd;
 }
 
-/* New connections are refused from now on, and none is lost that was not. What waits at a TCP socket is reset when that
- * is shut down, so it is taken before; at a unix socket it can be taken after. */
+/* New connections are refused from now on, and none is lost that was not. What waits at a TCP
+ * socket is reset when that is shut down, so it is taken before; at a unix socket it can be
+ * taken after. */
 static void leave_socket(const struct settings *s, struct server *server, int listen_fd)
 {
 	if (strncmp(s->listen, "unix:", 5) == 0) {
@@ -216,8 +218,9 @@ static int64_t descriptors(void)
 	return limit.rlim_cur < INT32_MAX ? (int64_t)limit.rlim_cur : INT32_MAX;
 }
 
-/* A request that cannot have its descriptors had better wait for another to end. Web servers that keep connections have
- * one in each of their threads or processes, whatever --threads is; each costs a descriptor and little else. */
+/* A request that cannot have its descriptors had better wait for another to end. Web servers
+ * that keep connections have one in each of their threads or processes, whatever --threads is;
+ * each costs a descriptor and little else. */
 static void bound(struct settings *s, struct server_settings *server)
 {
 	int64_t left = descriptors() - OTHER_DESCRIPTORS;
@@ -249,7 +252,8 @@ int main(int argc, char **argv)
 	result = check(&s);
 	if (result != 0)
 		return result;
-	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does not listen. */
+	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does
+	 * not listen. */
 	bool plain = s.listen == NULL && getenv("GATEWAY_INTERFACE") != NULL &&
 		     !is_listening(STDIN_FILENO) && endpoint_inherited() != 1;
 	if (!plain && (listen_fd = take_socket(&s)) < 0)

@@ -1,7 +1,7 @@
 /* fcgi/mux.c - see mux.h.
  *
- * While the link is closed nothing is handed to it: a new request waits for the link (a broker that is being restarted
- * costs nobody a request), and is then answered as surely not delivered. */
+ * While the link is closed nothing is handed to it: a new request waits for the link (a broker
+ * that is being restarted costs nobody a request), and is then answered as surely not delivered. */
 #include "fcgi/mux.h"
 
 #include "common/clock.h"
@@ -237,8 +237,9 @@ static void say_alive(struct mux *m)
 	gate_link_notify(m->link, &g);
 }
 
-/* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits for ever. After a stall of
- * this process, replies may still be on their way through ZeroMQ's thread. True: there were some. */
+/* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits
+ * for ever. After a stall of this process, replies may still be on their way through ZeroMQ's
+ * thread. True: there were some. */
 static bool answer_overdue(struct mux *m)
 {
 	int64_t now = clock_now_ms();
@@ -276,9 +277,10 @@ void mux_work(struct mux *m)
 	gate_link_work(m->link);
 	if (m->parked > 0)
 		retry_parked(m, true);
-	/* A reply can make a new ask. And whatever was sent may have taken the sign that something came: so
-	 * nothing is sent behind the last look, or the next one does not wait. While much is under way a round takes
-	 * longer than the next replies, so there is an end to them. */
+	/* A reply can make a new ask. And whatever was sent may have taken the sign that
+	 * something came: so nothing is sent behind the last look, or the next one does not
+	 * wait. While much is under way a round takes longer than the next replies, so there is
+	 * an end to them. */
 	m->unfinished = true;
 	for (int i = 0; m->unfinished && i < ROUNDS; i++) {
 		drain_broker(m);

@@ -14,8 +14,8 @@ struct quota *quota_new(size_t slots_max);
 void quota_destroy(struct quota **sp);
 
 /* A slot for a request of this connection id. An id may have up to three times as many as are free
- * then: alone it gets three quarters of all, two busy ones three sevenths each, and something is always
- * left. False: it has its share. Otherwise give it back. */
+ * then: alone it gets three quarters of all, two busy ones three sevenths each, and something is
+ * always left. False: it has its share. Otherwise give it back. */
 bool quota_reserve(struct quota *s, const char *id) MUST_CHECK;
 void quota_release(struct quota *s, const char *id);
 

@@ -1,5 +1,5 @@
-/* fcgi/record.c - see record.h. A record: version 1, type, request id (2), content length (2), padding length,
- * reserved; the content; the padding. */
+/* fcgi/record.c - see record.h. A record: version 1, type, request id (2), content length (2),
+ * padding length, reserved; the content; the padding. */
 #include "fcgi/record.h"
 
 #include "common/bytes.h"

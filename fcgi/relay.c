@@ -1,12 +1,12 @@
 /* fcgi/relay.c - see relay.h.
  *
- * Lock-step with the broker: each turn sends at most one piece of the request body up and takes what
- * there is of the response. A caller that sends slowly must not delay an early answer, so the wait for
- * its next piece is cut into slices with an empty step between them; a caller that is done waits in the
- * broker's hold. Whatever happens, a turn ends in bounded time.
+ * Lock-step with the broker: each turn sends at most one piece of the request body up and takes
+ * what there is of the response. A caller that sends slowly must not delay an early answer, so the
+ * wait for its next piece is cut into slices with an empty step between them; a caller that is done
+ * waits in the broker's hold. Whatever happens, a turn ends in bounded time.
  *
- * The answer is written to the connection's buffer; relay_go_on() sends it before anything else is asked, so
- * that a slow caller slows the app down. */
+ * The answer is written to the connection's buffer; relay_go_on() sends it before anything else
+ * is asked, so that a slow caller slows the app down. */
 #include "fcgi/relay.h"
 
 #include "common/local_reply.h"
@@ -167,8 +167,8 @@ static ssize_t read_piece(struct relay *x, size_t used, size_t most, int wait_ms
 	return got;
 }
 
-/* What there is of the body right now goes with OPEN; a small one whole, so that it costs one message.
- * False: it is cut or too large, and nothing has been sent. */
+/* What there is of the body right now goes with OPEN; a small one whole, so that it costs one
+ * message. False: it is cut or too large, and nothing has been sent. */
 static bool gather_first_piece(struct relay *x, bool may_block)
 {
 	struct gate_msg *m = &x->message;
@@ -216,7 +216,8 @@ static void open_exchange(struct relay *x, bool may_block)
 		m->flags |= GATE_BODY_END;
 }
 
-/* All that is there, `most` at most: a record of the web server holds 8 KiB or so. *end: the last of it. */
+/* All that is there, `most` at most: a record of the web server holds 8 KiB or so. *end: the
+ * last of it. */
 static ssize_t read_available(struct relay *x, size_t most, int wait_ms, bool *end)
 {
 	size_t used = 0;

@@ -1,11 +1,12 @@
-/* fcgi/relay.h - One public request, from its parameters to the last byte of its answer: the responder's
- * half of an exchange (PROTOCOL.md, "Gate").
+/* fcgi/relay.h - One public request, from its parameters to the last byte of its answer: the
+ * responder's half of an exchange (PROTOCOL.md, "Gate").
  *
  *   relay_start() -> ASK --message to the broker, reply--> relay_take() -> ASK ... -> OVER
  *                        `--> BODY, STUCK --relay_go_on()--^
  *
- * It knows no loop and no threads. Whoever drives it says whether it may block: the server's loop may not, and gives
- * an exchange that waits for its caller's body to a thread that may (server.h). */
+ * It knows no loop and no threads. Whoever drives it says whether it may block: the server's
+ * loop may not, and gives an exchange that waits for its caller's body to a thread that may
+ * (server.h). */
 #ifndef PIPEGATE_RELAY_H
 #define PIPEGATE_RELAY_H
 

@@ -1,8 +1,9 @@
 /* fcgi/request.c - see request.h.
  *
- * The web server's access rules have judged the normalised path; the local app gets the raw one. So that
- * nobody walks around a rule on /t/private with /t/private/%2e%2e/x, the two must not part: the raw path
- * must begin, byte for byte, with the mount and the id of the normalised one, and hold no "..". */
+ * The web server's access rules have judged the normalised path; the local app gets the raw one.
+ * So that nobody walks around a rule on /t/private with /t/private/%2e%2e/x, the two must not
+ * part: the raw path must begin, byte for byte, with the mount and the id of the normalised one,
+ * and hold no "..". */
 #include "fcgi/request.h"
 
 #include "common/http.h"
@@ -48,7 +49,8 @@ static char *join(const char *a, const char *b)
 	return strcat(text, b);
 }
 
-/* The absolute form (RFC 9112 3.2.2), which Apache hands on as it came, has the path behind the authority. */
+/* The absolute form (RFC 9112 3.2.2), which Apache hands on as it came, has the path behind the
+ * authority. */
 static const char *without_authority(const char *uri)
 {
 	const char *colon = strstr(uri, "://");
@@ -205,7 +207,8 @@ static bool header_name(const char *entry, size_t name_bytes, char out[NAME_MAX_
 	return http_token_valid(out, name_bytes - 5);
 }
 
-/* lighttpd joins two Cookie lines as they should be. All others are taken for Apache, which need not say its name. */
+/* lighttpd joins two Cookie lines as they should be. All others are taken for Apache, which need
+ * not say its name. */
 static bool joins_cookies_by_comma(const struct request_parameters *p)
 {
 	return strncmp(get(p, "SERVER_SOFTWARE"), "lighttpd", 8) != 0;
@@ -246,7 +249,8 @@ static bool password_is_checked(const struct request_parameters *p)
 	       (strcasecmp(type, "Basic") == 0 || strcasecmp(type, "Digest") == 0);
 }
 
-/* The body's declared length. False: it is no number, or the body is coded in a way that we would not undo. */
+/* The body's declared length. False: it is no number, or the body is coded in a way that we
+ * would not undo. */
 static bool read_length(struct request *r, const struct request_parameters *p)
 {
 	const char *text = get(p, "CONTENT_LENGTH");

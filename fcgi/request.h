@@ -1,5 +1,6 @@
-/* fcgi/request.h - What the web server says about a public request, judged: which tunnel it is for, and
- * the head that the local app shall see (contract section 3). Pure: no FastCGI, no sockets. */
+/* fcgi/request.h - What the web server says about a public request, judged: which tunnel it is
+ * for, and the head that the local app shall see (contract section 3). Pure: no FastCGI, no
+ * sockets. */
 #ifndef PIPEGATE_REQUEST_H
 #define PIPEGATE_REQUEST_H
 

@@ -1,7 +1,7 @@
 /* fcgi/server.c - see server.h.
  *
- * An event may end a connection of which another event is still to come in the same turn: so connections are closed at
- * once and freed at the turn's end. */
+ * An event may end a connection of which another event is still to come in the same turn: so
+ * connections are closed at once and freed at the turn's end. */
 #include "fcgi/server.h"
 
 #include "common/clock.h"
@@ -60,9 +60,9 @@ static bool has_request(struct server *f, const struct connection *c)
 
 /* --- what workers report --- */
 
-/* A web server that keeps connections looks whether one is open, and then sends its request. To close it in between
- * would cost that request: it is closed so soon behind a response that the web server cannot have come to looking, or
- * not at all now. */
+/* A web server that keeps connections looks whether one is open, and then sends its request. To
+ * close it in between would cost that request: it is closed so soon behind a response that the
+ * web server cannot have come to looking, or not at all now. */
 static bool may_close_behind(struct server *f, struct connection *c)
 {
 	return !has_request(f, c) && cgi_sent_ago_us(c->cgi) <= SOON_US;
@@ -170,8 +170,9 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 
 /* --- the listening socket --- */
 
-/* One that can be closed for another to come: the web server has had time to read its answer, or it has been idle for
- * longest. Not one that is new, or was in use just now: a request may be on its way. */
+/* One that can be closed for another to come: the web server has had time to read its answer, or
+ * it has been idle for longest. Not one that is new, or was in use just now: a request may be on
+ * its way. */
 static struct connection *spare(const struct server *f)
 {
 	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
@@ -246,8 +247,8 @@ static int64_t linger_ms(const struct server *f)
 	return f->draining ? CGI_LINGER_LEAST_MS : CGI_LINGER_MOST_MS;
 }
 
-/* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those that the web server
- * does not close, or that are to be cut. */
+/* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those
+ * that the web server does not close, or that are to be cut. */
 static void end_patience(struct server *f)
 {
 	struct connection *c, *next;
@@ -284,7 +285,8 @@ static void look_at_fresh(struct server *f)
 	}
 }
 
-/* What came in this turn, and what follows from it: a few times over, then others have to be heard. */
+/* What came in this turn, and what follows from it: a few times over, then others have to be
+ * heard. */
 static void settle(struct server *f)
 {
 	struct connection *c;
@@ -384,8 +386,8 @@ void server_take_rest(struct server *f)
 		;
 }
 
-/* A connection that the web server keeps may be about to get a request: it is closed once that has become
- * unlikely. One on which half a request has come is waited for: see cgi_accept(). */
+/* A connection that the web server keeps may be about to get a request: it is closed once that
+ * has become unlikely. One on which half a request has come is waited for: see cgi_accept(). */
 static void close_idle(struct server *f, int64_t stopped_ms)
 {
 	struct connection *c, *next;

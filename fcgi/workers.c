@@ -152,8 +152,8 @@ static void on_reply(void *ctx, uint16_t seat)
 
 /* --- threads --- */
 
-/* In a thread: what may block, until the request body is through. Plain CGI: all of it, as writing the response may
- * block too. */
+/* In a thread: what may block, until the request body is through. Plain CGI: all of it, as
+ * writing the response may block too. */
 static void work(struct job *job)
 {
 	struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));

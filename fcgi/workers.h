@@ -1,6 +1,7 @@
-/* fcgi/workers.h - The requests in service. Each holds a slot, which has an ask (ask.h) and drives its relay (relay.h)
- * from step to step. One whose caller sends the body slowly also has a thread (threads.h) until the body is through, as
- * libfcgi blocks there; all others are driven by the server's thread.
+/* fcgi/workers.h - The requests in service. Each holds a slot, which has an ask (ask.h) and drives
+ * its relay (relay.h) from step to step. One whose caller sends the body slowly also has a thread
+ * (threads.h) until the body is through, as libfcgi blocks there; all others are driven by the
+ * server's thread.
  *
  * It owns the mux, the quota and the threads. Everything here is called by the server's thread. */
 #ifndef PIPEGATE_WORKERS_H
@@ -39,11 +40,13 @@ void workers_destroy(struct workers **wp); /* after workers_stop() was true */
 /* A slot for one request; workers_start() must follow. NULL: none is free. */
 struct slot *workers_reserve(struct workers *w, int64_t now_ms) MUST_CHECK;
 
-/* Serves the request that has arrived on `c`. `whole`: reading it will not block. May report `done` at once. */
+/* Serves the request that has arrived on `c`. `whole`: reading it will not block. May report
+ * `done` at once. */
 void workers_start(struct workers *w, struct slot *s, struct connection *c, bool whole);
 void workers_writable(struct workers *w, struct connection *c);
 
-/* Once per turn of the loop, before it waits: forwards messages both ways, and tries again what could not be had. */
+/* Once per turn of the loop, before it waits: forwards messages both ways, and tries again what
+ * could not be had. */
 void workers_work(struct workers *w, int64_t now_ms);
 int workers_timeout_ms(const struct workers *w); /* until it is due again; -1: until an event */
 bool workers_lack_descriptors(const struct workers *w); /* so no slot was given for a moment */
@@ -54,8 +57,8 @@ void workers_set_plain(struct workers *w);
 /* Threads that have nothing to do end. False: some are busy still. */
 bool workers_stop(struct workers *w) MUST_CHECK;
 
-/* The time is over: ends all requests as "shutting-down". False: some thread hangs still, and workers_destroy() must
- * not be called. */
+/* The time is over: ends all requests as "shutting-down". False: some thread hangs still, and
+ * workers_destroy() must not be called. */
 bool workers_end_all(struct workers *w) MUST_CHECK;
 
 #endif

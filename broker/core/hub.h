@@ -216,8 +216,8 @@ int64_t exchange_credit_bytes(const struct exchange *x);
 /* Ends it badly; the first reason wins. Takes it off its group or tunnel; on the tunnel the stream
  * is reset when it had begun. Frees nothing. */
 void exchange_fail(struct exchange *x, enum fail f);
-void exchange_abandon(
-	struct exchange *x);		/* its responder is gone: fails, then hub_settle() frees */
+/* Its responder is gone: fails, then hub_settle() frees. */
+void exchange_abandon(struct exchange *x);
 void exchange_idle(struct exchange *x); /* its idle deadline has come */
 void exchange_free_all(struct hub *h);
 
@@ -242,10 +242,10 @@ void group_dispatch(struct group *r);
 void group_expect_tunnel(struct group *r); /* its token is good, its greeting is still to come */
 void group_add_tunnel(struct group *r, struct tunnel *t);
 void group_remove_tunnel(struct tunnel *t);
-void group_tunnel_left(
-	struct group *r);	     /* one takes nothing new: those that wait may be alone now */
-void group_hold(struct group *r);    /* an exchange or a tunnel has it as its home */
-void group_release(struct group *r); /* not any more */
+/* One takes nothing new: those that wait may be alone now. */
+void group_tunnel_left(struct group *r);
+void group_hold(struct group *r);		   /* an exchange or a tunnel has it as its home */
+void group_release(struct group *r);		   /* not any more */
 bool group_may_open_tunnel(const struct group *r); /* PIPEGATE_MAX_TUNNELS */
 void group_free_all(struct hub *h);
 

@@ -15,8 +15,8 @@ enum {
 /* Where the string that begins behind `at` ends: at its quote, or at the end of the text. */
 static size_t string_end(const uint8_t *text, size_t bytes, size_t at)
 {
-	const uint8_t *quote =
-		NULL; /* the next one: looked for once, however many escapes there are */
+	/* The next one: looked for once, however many escapes there are. */
+	const uint8_t *quote = NULL;
 
 	while (at < bytes) {
 		if (quote == NULL || quote < text + at)

@@ -1,5 +1,5 @@
-/* tests/fuzz/fetch_stub.h - Stands in for client/fetch.c: fetches that do what an input says, without an
- * app. Included by one file of a program. */
+/* tests/fuzz/fetch_stub.h - Stands in for client/fetch.c: fetches that do what an input says,
+ * without an app. Included by one file of a program. */
 #ifndef PIPEGATE_FUZZ_FETCH_STUB_H
 #define PIPEGATE_FUZZ_FETCH_STUB_H
 

@@ -1,7 +1,7 @@
 /* tests/fuzz/fuzz.h - What the harnesses share: libFuzzer's entry, and taking an input apart.
  *
- * A harness CHECKs what must hold for every input. Pieces are copied to the heap at their exact size, so
- * that AddressSanitizer sees each byte read beyond their end. */
+ * A harness CHECKs what must hold for every input. Pieces are copied to the heap at their exact
+ * size, so that AddressSanitizer sees each byte read beyond their end. */
 #ifndef PIPEGATE_FUZZ_H
 #define PIPEGATE_FUZZ_H
 
@@ -58,7 +58,8 @@ static inline void *copy_of(const void *data, size_t bytes)
 	return copy;
 }
 
-/* The next line, without its end, as text that ends in NUL. The caller frees it. NULL: none is left. */
+/* The next line, without its end, as text that ends in NUL. The caller frees it. NULL: none is
+ * left. */
 static inline char *input_line(struct input *in)
 {
 	size_t bytes = 0, ignored;

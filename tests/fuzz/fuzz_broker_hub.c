@@ -1,4 +1,5 @@
-/* The whole core of the broker: responders, v1 and v2 clients and the clock take turns as the input says. */
+/* The whole core of the broker: responders, v1 and v2 clients and the clock take turns as the
+ * input says. */
 #include "tests/fuzz/world.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Bytes from a stranger at the broker's listener, over a socket: HTTP heads, and what they are answered. The
- * first byte says after how many bytes the stranger makes a pause. */
+/* Bytes from a stranger at the broker's listener, over a socket: HTTP heads, and what they are
+ * answered. The first byte says after how many bytes the stranger makes a pause. */
 #include "broker/admission.h"
 #include "broker/listener.h"
 #include "common/http.h"

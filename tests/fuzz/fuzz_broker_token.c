@@ -1,5 +1,5 @@
-/* Tokens: as they come from a stranger; and with a header and claims of the input's, signed with our secret,
- * so that what is behind the signature is reached too. */
+/* Tokens: as they come from a stranger; and with a header and claims of the input's, signed with
+ * our secret, so that what is behind the signature is reached too. */
 #include "broker/auth.h"
 
 #include "common/b64.h"

@@ -1,5 +1,5 @@
-/* Protocol v1 at the broker. The first byte says which way: a client's answer, as it comes, to a request
- * that runs; or a request's head, as lines, and its body, on their way to the client. */
+/* Protocol v1 at the broker. The first byte says which way: a client's answer, as it comes, to a
+ * request that runs; or a request's head, as lines, and its body, on their way to the client. */
 #include "broker/core/v1_response.h"
 #include "common/b64.h"
 #include "common/rewrite.h"
@@ -8,7 +8,8 @@
 
 #include <jansson.h>
 
-/* The decoder against what jansson makes of the whole message: they agree on what is valid, and what it says. */
+/* The decoder against what jansson makes of the whole message: they agree on what is valid, and
+ * what it says. */
 static void compare(const struct input *in)
 {
 	json_t *json = json_loadb((const char *)in->at, in->left,

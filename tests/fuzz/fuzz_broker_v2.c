@@ -1,5 +1,6 @@
-/* A v2 client that sends whatever it likes, while three requests run on its tunnel. The input is messages,
- * each behind the two bytes of its length; with the length's highest bit set, replies are fetched first. */
+/* A v2 client that sends whatever it likes, while three requests run on its tunnel. The input is
+ * messages, each behind the two bytes of its length; with the length's highest bit set, replies
+ * are fetched first. */
 #include "common/rewrite.h"
 #include "tests/fuzz/world.h"
 

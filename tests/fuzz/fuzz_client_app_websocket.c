@@ -1,5 +1,5 @@
-/* A caller's WebSocket at the client: what a local app may say to a handshake, in pieces, with an owner that
- * takes some of it. The first byte chooses what the others do. */
+/* A caller's WebSocket at the client: what a local app may say to a handshake, in pieces, with
+ * an owner that takes some of it. The first byte chooses what the others do. */
 #include "client/app_websocket.h"
 
 #include "client/conn.h"

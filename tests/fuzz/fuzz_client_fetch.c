@@ -1,5 +1,6 @@
 /* What a local app answers, byte for byte, over a socket. The first byte says what is
- * asked, on a new connection or a kept one, and how the answer is taken; the second after how many bytes the app makes a pause. */
+ * asked, on a new connection or a kept one, and how the answer is taken; the second after how
+ * many bytes the app makes a pause. */
 #include "client/fetch.h"
 
 #include "client/conn_pool.h"
@@ -30,7 +31,8 @@ static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
 static char path[40];
 static int listener;
 
-/* Stands in for client/conn_pool.c, which learns: this one keeps what it is given, one connection. */
+/* Stands in for client/conn_pool.c, which learns: this one keeps what it is given, one
+ * connection. */
 struct conn_pool {
 	struct conn *conn;
 };
@@ -124,11 +126,11 @@ static void on_head(void *ctx, const struct head *h)
 		bool pseudo = *f.name == ':';
 		CHECK(http_token_valid(f.name + pseudo, f.name_bytes - pseudo));
 		CHECK(http_value_valid(f.value, f.value_bytes) && !http_hop_by_hop(&f));
+		/* The responder refuses two, and what is no number. */
 		if (!bodiless && field_is(&f, "content-length") &&
 		    (lengths++ > 0 ||
 		     !http_length_parse(f.value, f.value_bytes, &t->declared_bytes)))
-			t->declared_bytes =
-				-1; /* the responder refuses two, and what is no number */
+			t->declared_bytes = -1;
 	}
 	CHECK(more == 0);
 }
@@ -267,8 +269,8 @@ static void exchange_before(struct app *a)
 	struct taken t = {.declared_bytes = -1};
 	struct app once = {.fd = -1,
 			   .answer = {(const uint8_t *)answer, sizeof answer},
-			   .first_bytes =
-				   sizeof answer - 1}; /* one byte stays: it does not close */
+			   /* One byte stays: it does not close. */
+			   .first_bytes = sizeof answer - 1};
 
 	exchange(&t, &once);
 	CHECK(t.fail == FAIL_NONE && t.bytes == 2 && kept.conn != NULL);

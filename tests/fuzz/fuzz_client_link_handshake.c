@@ -1,5 +1,5 @@
-/* A hostile server's response to the tunnel's handshake, whole and in pieces of the first byte's size.
- * The reason that is shown has no control character and no token in it. */
+/* A hostile server's response to the tunnel's handshake, whole and in pieces of the first byte's
+ * size. The reason that is shown has no control character and no token in it. */
 #include "client/link_handshake.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,5 @@
-/* A local app's answer, given whole and given in pieces to an owner who stops now and then: both come to the same.
- * The first byte says what is asked, the second how large the pieces are. */
+/* A local app's answer, given whole and given in pieces to an owner who stops now and then: both
+ * come to the same. The first byte says what is asked, the second how large the pieces are. */
 #include "client/response_parser.h"
 
 #include "common/buf.h"

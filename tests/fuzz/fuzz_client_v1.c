@@ -1,5 +1,5 @@
-/* A message of protocol v1 at the client: a request in JSON. It is read, and then served by a session
- * whose app is a stand-in, or refused. */
+/* A message of protocol v1 at the client: a request in JSON. It is read, and then served by a
+ * session whose app is a stand-in, or refused. */
 #include "client/v1.h"
 
 #include "client/session.h"

@@ -1,5 +1,6 @@
-/* A tunnel of protocol v2 at the client: messages from a hostile broker, and an app that answers, reads,
- * waits and ends in between. Each step is one byte that says what, and its operands. */
+/* A tunnel of protocol v2 at the client: messages from a hostile broker, and an app that
+ * answers, reads, waits and ends in between. Each step is one byte that says what, and its
+ * operands. */
 #include "client/session.h"
 
 #include "common/frame.h"

@@ -1,5 +1,5 @@
-/* Frames of a hostile server, whole and in pieces of the first byte's size: both come to the same, and nothing that comes
- * out breaks a rule. */
+/* Frames of a hostile server, whole and in pieces of the first byte's size: both come to the
+ * same, and nothing that comes out breaks a rule. */
 #include "client/websocket.h"
 
 #include "common/utf8.h"

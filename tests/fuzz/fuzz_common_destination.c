@@ -1,5 +1,5 @@
-/* Destination and If of WebDAV, and where URLs point to. The first byte says which, and what the prefix is; then comes the
- * field's value. */
+/* Destination and If of WebDAV, and where URLs point to. The first byte says which, and what the
+ * prefix is; then comes the field's value. */
 #include "common/destination.h"
 
 #include "common/http.h"

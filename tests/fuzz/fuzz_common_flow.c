@@ -1,4 +1,5 @@
-/* Flow control of one v2 stream under any sequence of events, held against the numbers of a naive model. */
+/* Flow control of one v2 stream under any sequence of events, held against the numbers of a
+ * naive model. */
 #include "common/flow.h"
 #include "common/frame.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,5 @@
-/* The rules of HTTP: paths, tokens, values, lists, lengths. Paths are held against a slow second opinion. */
+/* The rules of HTTP: paths, tokens, values, lists, lengths. Paths are held against a slow second
+ * opinion. */
 #include "common/http.h"
 
 #include "common/query.h"

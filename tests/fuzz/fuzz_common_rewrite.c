@@ -1,5 +1,5 @@
-/* The response head of a client that nobody trusts. The first byte says how the caller knows the app, and
- * whether a head follows as it comes from the wire or as lines. */
+/* The response head of a client that nobody trusts. The first byte says how the caller knows the
+ * app, and whether a head follows as it comes from the wire or as lines. */
 #include "common/rewrite.h"
 
 #include "tests/fuzz/lines.h"
@@ -52,8 +52,8 @@ static void check_lines(const struct response *r, const struct public_name *q,
 		check_field(r, &f);
 		lengths += field_is(&f, "content-length");
 	}
-	CHECK(buf_bytes(out) <=
-	      2 * HEAD_MAX_BYTES + 100); /* prefixes make it longer, but not at will */
+	/* Prefixes make it longer, but not at will. */
+	CHECK(buf_bytes(out) <= 2 * HEAD_MAX_BYTES + 100);
 	CHECK(ids == 1 && lengths <= 1 && (lengths == 0 || r->has_length || r->status == 205));
 	CHECK(!r->has_length || r->length_bytes >= 0);
 	CHECK(r->bodiless ==

@@ -1,5 +1,6 @@
-/* A request over a FastCGI connection: the harness is the web server, and writes records that libfcgi
- * understands, of sizes and with an end that the input names. What of the body comes out of cgi.c? */
+/* A request over a FastCGI connection: the harness is the web server, and writes records that
+ * libfcgi understands, of sizes and with an end that the input names. What of the body comes out
+ * of cgi.c? */
 #include "fcgi/cgi.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,5 @@
-/* Any bytes from a web server: if they are judged to be a whole request, libfcgi reads it, body and all, without
- * a byte more. The connection does not block here: waiting would be an error. */
+/* Any bytes from a web server: if they are judged to be a whole request, libfcgi reads it, body
+ * and all, without a byte more. The connection does not block here: waiting would be an error. */
 #include "fcgi/cgi.h"
 
 #include "fcgi/record.h"
@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* libfcgi ends the process on a parameter whose length is two thousand million (SECURITY.md): no input here has one
- * of the lengths of four bytes, which begin with this bit. */
+/* libfcgi ends the process on a parameter whose length is two thousand million (SECURITY.md): no
+ * input here has one of the lengths of four bytes, which begin with this bit. */
 static bool has_long_lengths(const uint8_t *data, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++) {

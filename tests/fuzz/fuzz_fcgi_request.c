@@ -1,4 +1,5 @@
-/* The parameters of a request, as "NAME=value" lines, and the answers that PipeGate itself makes to it. */
+/* The parameters of a request, as "NAME=value" lines, and the answers that PipeGate itself makes
+ * to it. */
 #include "fcgi/request.h"
 
 #include "common/id.h"

@@ -1,4 +1,5 @@
-/* tests/fuzz/lines.h - Heads for harnesses: made of readable lines, and the lines that became of them. */
+/* tests/fuzz/lines.h - Heads for harnesses: made of readable lines, and the lines that became of
+ * them. */
 #ifndef PIPEGATE_FUZZ_LINES_H
 #define PIPEGATE_FUZZ_LINES_H
 
@@ -6,7 +7,8 @@
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
-/* "name=value" lines, all that are left, as a head. A line without '=' is a field with an empty value. */
+/* "name=value" lines, all that are left, as a head. A line without '=' is a field with an empty
+ * value. */
 static inline void head_of_lines(struct head *h, struct input *in)
 {
 	char *line;
@@ -20,8 +22,8 @@ static inline void head_of_lines(struct head *h, struct input *in)
 	}
 }
 
-/* Takes one "name: value" line off a head that is written for a web server, CHECKs that nothing in it can
- * end the line early, and says what it is. False: the head is over. */
+/* Takes one "name: value" line off a head that is written for a web server, CHECKs that nothing
+ * in it can end the line early, and says what it is. False: the head is over. */
 static inline bool next_header(struct input *in, struct head_field *f)
 {
 	size_t ignored;

@@ -1,5 +1,5 @@
-/* tests/fuzz/replay_main.c - Gives each file of a corpus to a harness once, without libFuzzer: so that
- * every compiler can run what fuzzing found before. Arguments are files and directories. */
+/* tests/fuzz/replay_main.c - Gives each file of a corpus to a harness once, without libFuzzer:
+ * so that every compiler can run what fuzzing found before. Arguments are files and directories. */
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>

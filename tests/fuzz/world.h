@@ -1,6 +1,6 @@
-/* tests/fuzz/world.h - A hub between stand-ins: responders that wait for replies, and sockets that keep what
- * was sent. No ZeroMQ, no WebSockets, and time is what the test says. CHECKs what must always hold: one
- * reply for each message, counters that add up, nothing left at the end. */
+/* tests/fuzz/world.h - A hub between stand-ins: responders that wait for replies, and sockets
+ * that keep what was sent. No ZeroMQ, no WebSockets, and time is what the test says. CHECKs what
+ * must always hold: one reply for each message, counters that add up, nothing left at the end. */
 #ifndef PIPEGATE_FUZZ_WORLD_H
 #define PIPEGATE_FUZZ_WORLD_H
 
@@ -34,7 +34,8 @@ struct world {
 	struct world_socket sockets[WORLD_SOCKETS];
 	int64_t life_ms; /* of the tokens of tunnels to come; 0: without an end */
 	bool websockets; /* the last peer asks for callers' WebSockets */
-	bool gate_news; /* messages since the hub settled: the broker settles before the next tick */
+	/* Messages since the hub settled: the broker settles before the next tick. */
+	bool gate_news;
 };
 
 static inline bool world_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
@@ -312,8 +313,8 @@ static inline void world_answer(struct world *w, size_t slot, uint8_t flags, uin
 	buf_fini(&payload);
 }
 
-/* OPEN for `id`, with so many zeros as the first piece of its body. The correlation id is the peer's number,
- * sixteen times. */
+/* OPEN for `id`, with so many zeros as the first piece of its body. The correlation id is the
+ * peer's number, sixteen times. */
 static inline void world_open(struct world *w, size_t peer, const char *id, const struct head *head,
 			      uint8_t flags, size_t body_bytes)
 {

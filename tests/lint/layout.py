@@ -4,7 +4,7 @@ import re
 from tree import ROOT, comments, line_of, program_of, table, without_comments
 
 COLUMNS, TAB = 100, 8
-TRAILING_WORDS = 8
+TRAILING_WORDS = 10
 FILE_AIM, FILE_MAX = 500, 600
 FUNCTION_AIM, FUNCTION_MAX = 60, 80
 HEADER_AIM = 120
@@ -48,15 +48,35 @@ def wide(text):
                 yield number
 
 
-def trailing(text):
-    """Lines with code and a comment of more than a few words behind it: it had better stand above."""
+def behind_code(text):
+    """(offset, comment, code before it on its line) of each comment that has code before it."""
     for offset, comment in comments(text):
         before = text[text.rfind("\n", 0, offset) + 1:offset]
-        if before.strip() and (len(comment.split()) - 2 > TRAILING_WORDS or "\n" in comment):
+        if before.strip():
+            yield offset, comment, before
+
+
+def trailing(text):
+    """Lines with a long comment behind the code: above it, it would be read first."""
+    for offset, comment, _ in behind_code(text):
+        if len(comment.split()) - 2 > TRAILING_WORDS:
+            yield line_of(text, offset)
+
+
+def torn(text):
+    """Lines where a comment behind the code does not fit there: it goes on below, or clang-format has broken the code for it."""
+    code = without_comments(text)
+    for offset, comment, before in behind_code(text):
+        line = text.rfind("\n", 0, offset) + 1
+        above = code[code.rfind("\n", 0, max(line - 1, 0)) + 1:max(line - 1, 0)]
+        joined = len(above.expandtabs(TAB)) + len(before.strip())
+        broken = before.rstrip().endswith(";") and re.search(r"[\w(=*]$", above) and not above.startswith("#") and joined < COLUMNS
+        if "\n" in comment or (broken and not re.search(r"\b(else|do)$|^\w+:$", above.strip())):
             yield line_of(text, offset)
 
 
 RULES = {"wide": (wide, f"comment beyond column {COLUMNS}"),
+         "torn": (torn, "comment that does not fit behind its code"),
          "trailing": (trailing, f"comment of more than {TRAILING_WORDS} words behind code")}
 
 

@@ -1,5 +1,6 @@
-/* tests/unit/inbound_rows.h - One policy, two adapters: what a caller says, and what the app sees of it, whether it comes as CGI
- * variables (fcgi/test_request.c) or as a handshake (broker/test_caller.c). */
+/* tests/unit/inbound_rows.h - One policy, two adapters: what a caller says, and what the app
+ * sees of it, whether it comes as CGI variables (fcgi/test_request.c) or as a handshake
+ * (broker/test_caller.c). */
 #ifndef PIPEGATE_UNIT_INBOUND_ROWS_H
 #define PIPEGATE_UNIT_INBOUND_ROWS_H
 

@@ -98,7 +98,8 @@ static void test_minted(void **state)
 	free(token);
 }
 
-/* The broker's clock is behind the one that minted: by up to a minute that is no reason to refuse. */
+/* The broker's clock is behind the one that minted: by up to a minute that is no reason to
+ * refuse. */
 static void test_clocks_apart(void **state)
 {
 	char *token = auth_mint(&config, "my-app", NOW_S);

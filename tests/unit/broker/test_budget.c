@@ -1,4 +1,5 @@
-/* What one connection id may hold: bytes, tunnels, time for a message. Memory that a peer sizes may be missing. */
+/* What one connection id may hold: bytes, tunnels, time for a message. Memory that a peer sizes
+ * may be missing. */
 #include "broker/core/v1_request.h"
 #include "broker/core/v1_response.h"
 #include "tests/fuzz/world.h"
@@ -184,7 +185,8 @@ static void gather(struct tunnel *t, size_t bytes)
 	world_settle(&w);
 }
 
-/* Unfinished messages hold all there is: one at a time may end, the largest first; one that stalls is closed. */
+/* Unfinished messages hold all there is: one at a time may end, the largest first; one that
+ * stalls is closed. */
 static void test_unfinished_messages_do_not_lock_each_other(void **state)
 {
 	struct tunnel *t[3];
@@ -305,7 +307,8 @@ static void test_v1_uploads(void **state)
 	expect_failure(1, FAIL_OVERLOADED, GATE_ACCEPTED);
 }
 
-/* A responder that holds much of the response unsent gets no more of it, and may go on with its own. */
+/* A responder that holds much of the response unsent gets no more of it, and may go on with its
+ * own. */
 static void test_a_caller_that_sends_and_does_not_read(void **state)
 {
 	const struct gate_msg *m = &w.peers[1].last;

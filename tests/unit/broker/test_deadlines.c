@@ -156,7 +156,8 @@ static int64_t cost_ns(size_t others)
 	return spent_ns + 1;
 }
 
-/* Steps grow as the logarithm of what else waits, not with it: 16,000 times as many, and no list is walked. */
+/* Steps grow as the logarithm of what else waits, not with it: 16,000 times as many, and no list
+ * is walked. */
 static void test_long_waits_cost_short_ones_nothing(void **state)
 {
 	(void)state;

@@ -210,7 +210,8 @@ static void open_many(int first, int last, const char *id)
 	hub_settle(&w.hub);
 }
 
-/* A restart under load: the whole queue of an id waits for its client. A scan of ids finds a bound. */
+/* A restart under load: the whole queue of an id waits for its client. A scan of ids finds a
+ * bound. */
 static void test_a_young_broker_holds_a_queue_and_not_a_scan(void **state)
 {
 	(void)state;
@@ -324,7 +325,8 @@ static void answer_v1(size_t peer)
 	expect_answer(peer);
 }
 
-/* What only a v2 client can serve waits for one, and keeps nobody from a v1 client that has room. */
+/* What only a v2 client can serve waits for one, and keeps nobody from a v1 client that has
+ * room. */
 static void test_waiting_for_one_client_blocks_no_other(void **state)
 {
 	(void)state;

@@ -1,4 +1,5 @@
-/* Tunnel protocol v1, broker's side: the request as the original's client expects it, and its answers. */
+/* Tunnel protocol v1, broker's side: the request as the original's client expects it, and its
+ * answers. */
 #include "tests/fuzz/world.h"
 
 #include <jansson.h>

@@ -151,7 +151,8 @@ static void test_a_pong_starts_the_wait_again(void **state)
 	expect(s, 2, 0);
 }
 
-/* A Pong waits behind a large download on a slow line: the peer's kernel takes what was written before. */
+/* A Pong waits behind a large download on a slow line: the peer's kernel takes what was written
+ * before. */
 static void test_a_peer_that_takes_data_is_alive(void **state)
 {
 	struct socket *s = &sockets[0];

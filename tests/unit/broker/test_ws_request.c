@@ -1,4 +1,5 @@
-/* Handshakes at the listener: which are some, and what the app sees of them (contract sections 3, 4 and 6). */
+/* Handshakes at the listener: which are some, and what the app sees of them (contract sections
+ * 3, 4 and 6). */
 #include "broker/ws_request.h"
 #include "broker/handshake.h"
 #include "common/http.h"
@@ -102,7 +103,8 @@ static void test_targets(void **state)
 	}
 }
 
-/* "*.SUFFIX": the label before it in Host is the name; nothing else is taken off the path, and there is no prefix. */
+/* "*.SUFFIX": the label before it in Host is the name; nothing else is taken off the path, and
+ * there is no prefix. */
 static void test_named_by_host(void **state)
 {
 	static const struct {

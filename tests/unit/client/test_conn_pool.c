@@ -1,4 +1,5 @@
-/* Connections that wait for another request, with stand-ins for connections, timers and the clock. */
+/* Connections that wait for another request, with stand-ins for connections, timers and the
+ * clock. */
 #include "client/conn_pool.h"
 
 #include "common/check.h"
@@ -190,7 +191,8 @@ static void test_first_connection_rests(void **state)
 	assert_int_equal(take(), 0);
 	put(1); /* one rests at a time */
 	assert_int_equal(open_wires, 1);
-	/* a request had to do without it: an app that serves one connection at a time waits for its end */
+	/* a request had to do without it: an app that serves one connection at a time waits for
+	 * its end */
 	pass_ms(1);
 	assert_int_equal(open_wires, 0);
 	put(1); /* but it has shown that one request is fine */

@@ -1,4 +1,5 @@
-/* What a local app may answer: each row in one piece, byte by byte, and for an owner who stops after each piece. */
+/* What a local app may answer: each row in one piece, byte by byte, and for an owner who stops
+ * after each piece. */
 #include "client/response_parser.h"
 
 #include "common/buf.h"
@@ -55,7 +56,8 @@ static void begin(struct response_parser *a, enum response_to to, struct taken *
 	response_parser_begin(a, to, &(struct response_events){on_head, on_data}, t);
 }
 
-/* Gives it `piece_bytes` at once, and the end of the connection behind. *left: what was not taken. */
+/* Gives it `piece_bytes` at once, and the end of the connection behind. *left: what was not
+ * taken. */
 static enum response_state give(struct response_parser *a, struct taken *t, const char *text,
 				size_t bytes, size_t piece_bytes, size_t *left)
 {

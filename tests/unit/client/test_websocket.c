@@ -1,4 +1,5 @@
-/* Frames of a server, whole and byte by byte: messages, control frames between them, and each way to break the rules. */
+/* Frames of a server, whole and byte by byte: messages, control frames between them, and each
+ * way to break the rules. */
 #include "client/websocket.h"
 
 #include <setjmp.h>

@@ -74,7 +74,8 @@ static void test_receiving(void **state)
 	assert_false(flow_received(&f, 1));
 }
 
-/* Where memory is short the window shrinks: what is consumed is granted only below the smaller one. */
+/* Where memory is short the window shrinks: what is consumed is granted only below the smaller
+ * one. */
 static void test_a_window_that_shrinks(void **state)
 {
 	struct flow f;
@@ -92,8 +93,8 @@ static void test_a_window_that_shrinks(void **state)
 	assert_int_equal(flow_grant(&f, WINDOW, 0), WINDOW - LOT / 2);
 }
 
-/* A whole body through both ends, with a window and pieces of any size: everything arrives, and never is more held than a
- * window. */
+/* A whole body through both ends, with a window and pieces of any size: everything arrives, and
+ * never is more held than a window. */
 static void test_both_ends(void **state)
 {
 	unsigned seed = 1;

@@ -1,5 +1,5 @@
-/* What a peer sizes costs no more than its size: four times as much of the worst that can be said takes about four times as long,
- * and not sixteen times. */
+/* What a peer sizes costs no more than its size: four times as much of the worst that can be
+ * said takes about four times as long, and not sixteen times. */
 #include "common/local_reply.h"
 #include "common/destination.h"
 #include "common/http.h"

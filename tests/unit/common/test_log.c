@@ -55,7 +55,8 @@ static void make_noise(int number)
 	log_limited_warn("noisy", "flood.event who=\"noisy\" number=%d", number);
 }
 
-/* Whether or not the flood's counter makes room for the others: each of its lines is there, or counted. */
+/* Whether or not the flood's counter makes room for the others: each of its lines is there, or
+ * counted. */
 static void test_a_flood_and_many_others(void **state)
 {
 	int suppressed = 0, ignored = 0, count = 0, last;

@@ -197,7 +197,8 @@ static void test_spellings(void **state)
 	local = "http://localhost:3000";
 }
 
-/* The client puts a base in front of each path; what the app says comes without it, as far as it has it. */
+/* The client puts a base in front of each path; what the app says comes without it, as far as it
+ * has it. */
 static void test_base(void **state)
 {
 	static const struct {
@@ -402,7 +403,8 @@ static double seconds_for(size_t fields)
 	       (double)(after.tv_nsec - before.tv_nsec) / 1e9;
 }
 
-/* A hostile peer sizes the fields and the list: the cost grows with their sum, not with their product (16). */
+/* A hostile peer sizes the fields and the list: the cost grows with their sum, not with their
+ * product (16). */
 static void test_much_in_connection(void **state)
 {
 	(void)state;

@@ -1,4 +1,5 @@
-/* Taking the name of a unix socket: one winner, no leftovers, and nothing that another user can do stops it for ever. */
+/* Taking the name of a unix socket: one winner, no leftovers, and nothing that another user can
+ * do stops it for ever. */
 #include "common/socket_claim.h"
 
 #include <errno.h>

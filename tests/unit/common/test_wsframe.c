@@ -27,8 +27,8 @@ static void test_example(void **state)
 static void expect(size_t bytes, const struct wsframe_piece *piece, const char *head,
 		   size_t head_bytes)
 {
-	uint8_t *room =
-		calloc(1, WSFRAME_HEAD_BYTES + bytes); /* so that a sanitizer sees its ends */
+	/* So that a sanitizer sees its ends. */
+	uint8_t *room = calloc(1, WSFRAME_HEAD_BYTES + bytes);
 	size_t frame_bytes;
 
 	assert_non_null(room);

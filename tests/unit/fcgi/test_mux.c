@@ -1,5 +1,5 @@
-/* fcgi/mux.c, fcgi/ask.c, fcgi/gate_link.c: each ask gets one reply, from the broker or in its place. The broker is a
- * ROUTER of the test's own. */
+/* fcgi/mux.c, fcgi/ask.c, fcgi/gate_link.c: each ask gets one reply, from the broker or in its
+ * place. The broker is a ROUTER of the test's own. */
 #include "common/clock.h"
 #include "common/id.h"
 #include "fcgi/ask.h"

@@ -496,7 +496,8 @@ static void test_share(void **state)
 	quota_destroy(&s);
 }
 
-/* A password for the public site itself does not reach the app; what the site has not checked does. */
+/* A password for the public site itself does not reach the app; what the site has not checked
+ * does. */
 static void test_password_of_the_site(void **state)
 {
 	static const struct {
