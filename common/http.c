@@ -92,6 +92,15 @@ bool http_name_begins(const struct head_field *f, const char *prefix)
 	return f->name_bytes >= bytes && compare_folded(f->name, prefix, bytes) == 0;
 }
 
+/* Is `suffix` the name, or what stands behind one of its dashes? */
+static bool name_ends(const struct head_field *f, const char *suffix)
+{
+	size_t bytes = strlen(suffix), before = f->name_bytes - bytes;
+
+	return f->name_bytes >= bytes && compare_folded(f->name + before, suffix, bytes) == 0 &&
+	       (before == 0 || folded(f->name[before - 1]) == '-');
+}
+
 bool http_hop_by_hop(const struct head_field *f)
 {
 	static const char *const names[] = {
@@ -119,62 +128,75 @@ bool http_hop_by_hop(const struct head_field *f)
  * Sorted. */
 static const char *const forwarding_names[] = {
 	"appengine-user-ip",
-	"cf-connecting-ip",
 	"cf-connecting-ipv6",
 	"cf-pseudo-ipv4",
 	"cf-visitor",
-	"client-ip",
-	"cloudfront-forwarded-proto",
-	"do-connecting-ip",
-	"fastly-client-ip",
-	"fly-client-ip",
 	"forwarded",
 	"front-end-https",
 	"http2-settings",
+	"https",
 	"path-info",
 	"proxy",
-	"proxy-client-ip",
+	"remote-host",
+	"remote-port",
+	"request-scheme",
+	"request-uri",
 	"script-name",
-	"true-client-ip",
-	"wl-proxy-client-ip",
+	"server-addr",
+	"server-name",
+	"server-port",
 	"wl-proxy-ssl",
-	"x-appengine-remote-addr",
 	"x-appengine-user-ip",
 	"x-arr-ssl",
-	"x-azure-clientip",
 	"x-azure-socketip",
 	"x-backend-host",
-	"x-client-ip",
+	"x-base-url",
 	"x-client-port",
-	"x-cluster-client-ip",
+	"x-forward-for",
+	"x-forward-host",
+	"x-forward-port",
+	"x-forward-proto",
+	"x-forwarded",
+	"x-forwarder-for",
 	"x-host",
+	"x-http-destinationurl",
 	"x-http-host-override",
 	"x-https",
 	"x-nf-client-connection-ip",
 	"x-original-for",
-	"x-original-forwarded-for",
-	"x-original-forwarded-host",
-	"x-original-forwarded-proto",
 	"x-original-host",
+	"x-original-ip",
 	"x-original-method",
 	"x-original-path",
 	"x-original-port",
 	"x-original-prefix",
 	"x-original-proto",
-	"x-original-remote-addr",
+	"x-original-query",
+	"x-original-query-string",
 	"x-original-scheme",
 	"x-original-uri",
 	"x-original-url",
 	"x-originating-ip",
+	"x-proto",
+	"x-proxy-host",
+	"x-proxy-proto",
 	"x-proxyuser-ip",
-	"x-real-ip",
+	"x-real-host",
 	"x-real-port",
-	"x-remote-addr",
+	"x-real-proto",
+	"x-remote-host",
 	"x-remote-ip",
+	"x-remote-port",
+	"x-request-uri",
 	"x-rewrite-url",
 	"x-scheme",
 	"x-script-name",
+	"x-server-name",
+	"x-server-port",
+	"x-ssl",
+	"x-tls",
 	"x-url-scheme",
+	"x-waws-unencoded-url",
 };
 
 static int compare_name(const void *key, const void *entry)
@@ -191,13 +213,20 @@ bool http_is_forwarding(const struct head_field *f)
 {
 	static const char *const prefixes[] = {"x-forwarded-", "forwarded-", "x-envoy-",
 					       "x-pipegate-"};
+	/* Each CDN has a name of its own for the caller's address: these are their last words. */
+	static const char *const suffixes[] = {"client-ip",	"clientip",	  "connecting-ip",
+					       "forwarded-for", "forwarded-host", "forwarded-proto",
+					       "real-ip",	"remote-addr"};
 
 	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
 		if (http_name_begins(f, prefixes[i]))
 			return true;
 	}
-	return http_name_is(f, "x-forwarded") ||
-	       bsearch(f, forwarding_names, sizeof forwarding_names / sizeof forwarding_names[0],
+	for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+		if (name_ends(f, suffixes[i]))
+			return true;
+	}
+	return bsearch(f, forwarding_names, sizeof forwarding_names / sizeof forwarding_names[0],
 		       sizeof forwarding_names[0], compare_name) != NULL;
 }
 
