@@ -4,7 +4,7 @@ PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
 
-PKGS_common := libcrypto
+PKGS_common := libcrypto jansson
 # What its tests need beside that: common/httpd.c is linked into the programs that use it.
 LIBS_common := -lmicrohttpd -luv
 PKGS_broker := jansson libwebsockets libzmq libjwt libuv libmicrohttpd

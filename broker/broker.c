@@ -13,6 +13,7 @@
 #include "broker/admin.h"
 #include "broker/admission.h"
 #include "broker/gate.h"
+#include "broker/core/dump.h"
 #include "broker/core/hub.h"
 #include "broker/listener.h"
 #include "broker/ws_relay.h"
@@ -53,7 +54,7 @@ struct broker {
 	uint64_t tick_due_ms;
 	int ticks_to_skip; /* after a stall */
 	bool judge;	   /* behind the next poll */
-	uv_signal_t term, interrupt;
+	uv_signal_t term, interrupt, dump;
 	enum phase phase;
 	uint64_t phase_until_ms;
 };
@@ -129,6 +130,15 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 		b->phase_until_ms = 0; /* a second signal: no more waiting */
 	}
 	hasten_tick(b);
+}
+
+static void on_dump_signal(uv_signal_t *handle, int number)
+{
+	struct broker *b = handle->data;
+
+	(void)number;
+	hub_set_now(&b->hub, now_ms(b));
+	dump_hub(&b->hub);
 }
 
 static void advance_stop(struct broker *b)
@@ -218,11 +228,11 @@ static bool start_parts(struct broker *b)
 	return b->admin != NULL;
 }
 
-static void watch_signal(struct broker *b, uv_signal_t *handle, int number)
+static void watch_signal(struct broker *b, uv_signal_t *handle, uv_signal_cb on_signal, int number)
 {
 	uv_signal_init(&b->loop, handle);
 	handle->data = b;
-	uv_signal_start(handle, on_stop_signal, number);
+	uv_signal_start(handle, on_signal, number);
 }
 
 static void start_watching(struct broker *b)
@@ -234,8 +244,9 @@ static void start_watching(struct broker *b)
 	b->turn.data = b->polled.data = b->tick.data = b;
 	uv_prepare_start(&b->turn, on_turn);
 	uv_check_start(&b->polled, on_polled);
-	watch_signal(b, &b->term, SIGTERM);
-	watch_signal(b, &b->interrupt, SIGINT);
+	watch_signal(b, &b->term, on_stop_signal, SIGTERM);
+	watch_signal(b, &b->interrupt, on_stop_signal, SIGINT);
+	watch_signal(b, &b->dump, on_dump_signal, SIGUSR1);
 	start_tick(b, CALM_TICK_MS);
 }
 
@@ -247,6 +258,7 @@ static void stop_watching(struct broker *b)
 	uv_close((uv_handle_t *)&b->tick, NULL);
 	uv_close((uv_handle_t *)&b->term, NULL);
 	uv_close((uv_handle_t *)&b->interrupt, NULL);
+	uv_close((uv_handle_t *)&b->dump, NULL);
 }
 
 /* Closes what is open, in the order that nobody misses what it needs. */

@@ -126,6 +126,9 @@ int main(int argc, char **argv)
 		return result;
 	cli_flag_wins(a.listen, "PIPEGATE_LISTEN");
 	cli_flag_wins(a.gate, "PIPEGATE_GATE");
+	result = cli_log_variable();
+	if (result != 0)
+		return result;
 	result = config_from_environment(&config, CONFIG_BROKER);
 	if (result != 0)
 		return result;

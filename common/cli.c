@@ -190,6 +190,15 @@ int cli_number_variable(const char *name, int64_t standard, int64_t least, int64
 	return cli_complain(name, why, text);
 }
 
+int cli_log_variable(void)
+{
+	const char *text = getenv("PIPEGATE_LOG");
+
+	if (text == NULL || log_mode_from_text(text))
+		return 0;
+	return cli_complain("PIPEGATE_LOG", "neither text nor json nor quiet", text);
+}
+
 static bool is_loopback_tcp(const char *endpoint)
 {
 	return strncmp(endpoint, "tcp://127.", 10) == 0 ||

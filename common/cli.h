@@ -48,6 +48,9 @@ bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *ou
 int cli_number_variable(const char *name, int64_t standard, int64_t least, int64_t most,
 			int64_t *out) MUST_CHECK;
 
+/* PIPEGATE_LOG, for log.h. 0, or EXIT_CONFIG after cli_complain(). */
+int cli_log_variable(void) MUST_CHECK;
+
 /* Why a ZeroMQ endpoint cannot be the gate; NULL: it can. Whoever reaches the gate can send
  * requests and it has no other lock than the place where it is: a unix socket, or TCP on this
  * machine only. */

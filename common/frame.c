@@ -84,6 +84,17 @@ int frame_get(const void *data, size_t bytes, struct frame *out, size_t *used_by
 	return 1;
 }
 
+const char *frame_type_name(uint8_t type)
+{
+	static const char *const names[] = {
+		[FRAME_HELLO] = "HELLO",   [FRAME_OPEN] = "OPEN",     [FRAME_HEAD] = "HEAD",
+		[FRAME_DATA] = "DATA",	   [FRAME_WINDOW] = "WINDOW", [FRAME_RESET] = "RESET",
+		[FRAME_GOAWAY] = "GOAWAY",
+	};
+
+	return type >= FRAME_HELLO && type <= FRAME_GOAWAY ? names[type] : "UNKNOWN";
+}
+
 bool frame_split_head(const struct frame *f, const uint8_t **head, size_t *head_bytes,
 		      const uint8_t **body, size_t *body_bytes)
 {

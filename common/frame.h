@@ -77,6 +77,8 @@ size_t frame_piece_bytes(const struct frame_piece *p);
  * -1: its length is over FRAME_MAX_PAYLOAD_BYTES. Safe on any bytes. */
 int frame_get(const void *data, size_t bytes, struct frame *out, size_t *used_bytes) MUST_CHECK;
 
+const char *frame_type_name(uint8_t type); /* "OPEN"; "UNKNOWN" for one of a later version */
+
 /* Splits the payload of OPEN or HEAD. False: lengths that do not add up, or a malformed head. */
 bool frame_split_head(const struct frame *f, const uint8_t **head, size_t *head_bytes,
 		      const uint8_t **body, size_t *body_bytes) MUST_CHECK;

@@ -8,6 +8,28 @@
 
 #include <string.h>
 
+const char *gate_msg_kind_name(uint8_t kind)
+{
+	switch (kind) {
+	case GATE_OPEN:
+		return "OPEN";
+	case GATE_STEP:
+		return "STEP";
+	case GATE_CANCEL:
+		return "CANCEL";
+	case GATE_PING:
+		return "PING";
+	case GATE_ALIVE:
+		return "ALIVE";
+	case GATE_REPLY:
+		return "REPLY";
+	case GATE_PONG:
+		return "PONG";
+	default:
+		return "UNKNOWN";
+	}
+}
+
 size_t gate_msg_bytes(const struct gate_msg *m)
 {
 	return GATE_CONTROL_BYTES + m->id_bytes + m->head_bytes + m->body_bytes;

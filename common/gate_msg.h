@@ -65,6 +65,7 @@ struct gate_msg {
 	size_t body_bytes;
 };
 
+const char *gate_msg_kind_name(uint8_t kind); /* "OPEN"; "UNKNOWN" */
 size_t gate_msg_bytes(const struct gate_msg *m);
 void gate_msg_encode(const struct gate_msg *m, uint8_t *out); /* writes gate_msg_bytes() */
 

@@ -2,34 +2,101 @@
 #include "common/log.h"
 
 #include "common/clock.h"
+#include "common/log_json.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-bool log_verbose;
+enum {
+	TEXT_BYTES = 2048, /* of a line, without its level; what is longer is cut */
+	JSON_BYTES = 3 * TEXT_BYTES,
+};
 
-/* `suppressed`: lines like this one that were left out before it. */
+bool log_verbose;
+enum log_mode log_mode;
+
+bool log_mode_from_text(const char *text)
+{
+	static const char *const names[] = {
+		[LOG_TEXT] = "text", [LOG_JSON] = "json", [LOG_QUIET] = "quiet"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (strcmp(text, names[i]) == 0) {
+			log_mode = (enum log_mode)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* --- lines --- */
+
+static size_t as_text(char *out, size_t out_bytes, const char *level, const char *text,
+		      uint64_t suppressed)
+{
+	int bytes = suppressed == 0 ? snprintf(out, out_bytes, "%s %s", level, text)
+				    : snprintf(out, out_bytes, "%s %s suppressed=%llu", level, text,
+					       (unsigned long long)suppressed);
+
+	return (size_t)bytes;
+}
+
+static bool can_write(void)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT);
+}
+
+/* The text of an event. `suppressed`: lines like this one that were left out before it. */
+static bool put_event(const char *level, const char *text, uint64_t suppressed)
+{
+	char line[JSON_BYTES];
+	size_t bytes;
+
+	if (!can_write())
+		return false;
+	if (log_mode == LOG_JSON)
+		bytes = log_json_write(line, sizeof line - 1, level, text, suppressed);
+	else
+		bytes = as_text(line, sizeof line - 1, level, text, suppressed);
+	line[bytes++] = '\n';
+	(void)!write(STDERR_FILENO, line,
+		     bytes); /* if stderr is gone, there is nowhere to report it */
+	return true;
+}
+
 PRINTF_LIKE(3, 0)
 static void put_line(const char *level, uint64_t suppressed, const char *fmt, va_list args)
 {
-	char line[2048];
-	size_t room = sizeof line - 40; /* for `suppressed` and the end of the line */
-	int used = snprintf(line, sizeof line, "%s ", level);
-	int more = vsnprintf(line + used, room - (size_t)used, fmt, args);
-	size_t bytes = more < 0 ? (size_t)used : (size_t)used + (size_t)more;
+	static _Atomic uint64_t dropped;
+	char text[TEXT_BYTES];
 
-	if (bytes > room - 1)
-		bytes = room - 1;
-	if (suppressed > 0)
-		bytes += (size_t)snprintf(line + bytes, 39, " suppressed=%llu",
-					  (unsigned long long)suppressed);
-	line[bytes++] = '\n';
-	if (write(STDERR_FILENO, line, bytes) < 0)
-		return; /* nobody listens, and there is nobody to tell */
+	if (vsnprintf(text, sizeof text, fmt, args) < 0)
+		return;
+	/* Peers' bytes are quoted where the line is made. This holds even where that was
+	 * forgotten. */
+	for (char *at = text; *at != '\0'; at++) {
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
+	}
+	uint64_t lost = atomic_exchange(&dropped, 0);
+	if (lost > 0) {
+		char note[64];
+		snprintf(note, sizeof note, "log.dropped lines=%llu", (unsigned long long)lost);
+		if (!put_event("warn", note, 0)) {
+			atomic_fetch_add(&dropped, lost + 1);
+			return;
+		}
+	}
+	if (!put_event(level, text, suppressed))
+		atomic_fetch_add(&dropped, 1);
 }
 
 #define DEFINE_LEVEL(level, shown)                                                                 \
@@ -62,7 +129,8 @@ struct limit {
 	int64_t every_ms;
 };
 
-static const struct limit often = {LOG_BURST, 1000}, seldom = {1, 60000};
+static const struct limit often = {LOG_BURST, 1000}, seldom = {1, 60000},
+			  requests = {LOG_REQUESTS_BURST, 1000 / LOG_REQUESTS_PER_S};
 
 /* Of one kind and one `who`. */
 struct counter {
@@ -204,6 +272,18 @@ static bool may_pass(const struct limit *limit, const char *who, const char *fmt
 DEFINE_LIMITED(error)
 DEFINE_LIMITED(warn)
 DEFINE_LIMITED(info)
+
+void log_limited_request(const char *who, const char *fmt, ...)
+{
+	va_list args;
+	uint64_t suppressed;
+
+	if (log_mode == LOG_QUIET || !may_pass(&requests, who, fmt, &suppressed))
+		return;
+	va_start(args, fmt);
+	put_line("info", suppressed, fmt, args);
+	va_end(args);
+}
 
 void log_seldom_warn(const char *fmt, ...)
 {

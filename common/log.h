@@ -1,7 +1,10 @@
-/* common/log.h - One line per event on stderr: `LEVEL event.name key=value ...`.
+/* common/log.h - One line per event on stderr: `LEVEL event.name key=value ...`, or the same as
+ * a JSON object.
  *
  * Event names are stable (operators and tests match them). Never log tokens, header values or
- * bodies. Bytes that came from a peer go through log_quote(). Thread-safe: one write per line. */
+ * bodies. Bytes that came from a peer go through log_quote(). Thread-safe: one write per line. A
+ * line that the reader of stderr has no room for is dropped and counted, so that no reader stops
+ * the program. */
 #ifndef PIPEGATE_LOG_H
 #define PIPEGATE_LOG_H
 
@@ -11,6 +14,15 @@
 #include <stddef.h>
 
 extern bool log_verbose; /* -v: debug lines too. Set once, at the start */
+
+/* PIPEGATE_LOG. Set once, at the start. */
+enum log_mode {
+	LOG_TEXT,
+	LOG_JSON,  /* each line is a JSON object: see log_json.h */
+	LOG_QUIET, /* text, without the lines of finished requests */
+};
+extern enum log_mode log_mode;
+bool log_mode_from_text(const char *text) MUST_CHECK; /* false: it names no mode */
 
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -27,6 +39,12 @@ void log_limited_error(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_limited_warn(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_limited_info(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_seldom_warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* one each minute */
+
+/* The line of a finished request: nothing with LOG_QUIET. `who` is its connection id, and its
+ * tunnel is the operator's own, so the limit protects the disk and no more: LOG_REQUESTS_BURST
+ * lines at once, then LOG_REQUESTS_PER_S. */
+enum { LOG_REQUESTS_BURST = 5000, LOG_REQUESTS_PER_S = 1000 };
+void log_limited_request(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Writes the log.suppressed lines that are due: now and then, where there is a tick. Without one
  * they come with the next line of the above, or when the program ends. */

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/http.h"
+#include "common/log.h"
 #include "fcgi/record.h"
 
 #include <errno.h>
@@ -140,6 +141,14 @@ struct request_parameters cgi_parameters(struct cgi *c)
 	return (struct request_parameters){.ctx = c, .get = get, .entry = entry};
 }
 
+/* -v. Parameters hold secrets, so only bodies have a length. `bytes`: CGI_END and CGI_BROKEN
+ * too. */
+static void log_record(const struct cgi *c, const char *event, const char *type, ssize_t bytes)
+{
+	log_debug("%s fd=%d request=%d type=%s bytes=%zd", event, c->fcgi.ipcFd, c->fcgi.requestId,
+		  type, bytes);
+}
+
 bool cgi_accept(struct cgi *c)
 {
 	const char *text;
@@ -149,6 +158,7 @@ bool cgi_accept(struct cgi *c)
 	if (!c->plain && FCGX_Accept_r(&c->fcgi) != 0)
 		return false;
 	c->entries = c->plain ? environ : c->fcgi.envp;
+	log_record(c, "fastcgi.in", "PARAMS", 0);
 	c->body_ended = false;
 	text = get(c, "CONTENT_LENGTH");
 	if (text == NULL || !http_length_parse(text, strlen(text), &c->left_bytes))
@@ -234,6 +244,8 @@ ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms)
 		c->body_ended = true;
 	if (got > 0 && c->left_bytes > 0)
 		c->left_bytes -= got;
+	if (got != CGI_NOTHING)
+		log_record(c, "fastcgi.in", "STDIN", got);
 	return got;
 }
 
@@ -241,6 +253,7 @@ ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms)
 
 void cgi_write(struct cgi *c, const void *data, size_t bytes)
 {
+	log_record(c, "fastcgi.out", "STDOUT", (ssize_t)bytes);
 	if (c->plain)
 		buf_append(&c->out, data, bytes);
 	else
@@ -249,6 +262,7 @@ void cgi_write(struct cgi *c, const void *data, size_t bytes)
 
 void cgi_end(struct cgi *c)
 {
+	log_record(c, "fastcgi.out", "END_REQUEST", 0);
 	if (!c->plain)
 		record_put_end(&c->out, c->fcgi.requestId);
 	c->open_bytes = 0;

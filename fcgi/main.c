@@ -164,18 +164,18 @@ static void show_start(const struct settings *s, int listen_fd)
 	notify_service_manager("READY=1");
 }
 
-/* A descriptor that tells of the signals that end the program. Blocks them, for all threads to
- * come. */
+/* A descriptor that tells of the signals: SIGTERM and SIGINT stop, SIGUSR1 dumps. Blocks them,
+ * for all threads to come. */
 static int watch_signals(void)
 {
-	sigset_t end_signals;
+	sigset_t signals;
 
-	sigemptyset(&end_signals);
-	sigaddset(&end_signals, SIGTERM);
-	sigaddset(&end_signals, SIGINT);
-	sigaddset(&end_signals, SIGUSR1); /* the FastCGI way to ask for an end */
-	sigprocmask(SIG_BLOCK, &end_signals, NULL);
-	int fd = signalfd(-1, &end_signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	CHECK(fd >= 0);
 	return fd;
 }
@@ -249,7 +249,9 @@ int main(int argc, char **argv)
 	int result = parse_arguments(argc, argv, &s);
 	if (result >= 0)
 		return result;
-	result = check(&s);
+	result = cli_log_variable();
+	if (result == 0)
+		result = check(&s);
 	if (result != 0)
 		return result;
 	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does
@@ -263,13 +265,17 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* After libfcgi's own handlers. The one request of a CGI program ends with it. */
 	if (plain) {
+		/* The web server's error log, a line for each request: only where it was asked
+		 * for. */
+		if (getenv("PIPEGATE_LOG") == NULL)
+			log_mode = LOG_QUIET;
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGUSR1, SIG_DFL);
 	}
 	struct server_settings settings = {
 		.gate = s.gate,
 		.max_body_bytes = s.max_body_bytes,
-		.stop_fd = plain ? -1 : watch_signals(),
+		.signal_fd = plain ? -1 : watch_signals(),
 	};
 	if (plain)
 		s.threads = 1;

@@ -157,12 +157,14 @@ static bool drain_asks(struct mux *m)
 static void from_broker(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
 	struct seat *s = &m->seats[seat];
+	char corr_hex[2 * CORR_BYTES + 1];
 	struct gate_msg g;
 
 	if (s->state != SEAT_WAITING ||
 	    !gate_msg_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
 	    memcmp(g.corr, s->corr, CORR_BYTES) != 0) {
-		log_limited_warn("", "gate.reply_ignored seat=%u", seat);
+		id_to_hex(s->corr, CORR_BYTES, corr_hex);
+		log_limited_warn("", "gate.reply_ignored seat=%u corr=%s", seat, corr_hex);
 		zmq_msg_close(payload);
 		return;
 	}
@@ -242,6 +244,7 @@ static void say_alive(struct mux *m)
  * thread. True: there were some. */
 static bool answer_overdue(struct mux *m)
 {
+	char corr_hex[2 * CORR_BYTES + 1];
 	int64_t now = clock_now_ms();
 	bool some = false;
 
@@ -255,7 +258,8 @@ static bool answer_overdue(struct mux *m)
 		struct seat *s = &m->seats[i];
 		if (s->state != SEAT_WAITING || now < s->until_ms)
 			continue;
-		log_limited_error("", "gate.no_reply seat=%u", i);
+		id_to_hex(s->corr, CORR_BYTES, corr_hex);
+		log_limited_error("", "gate.no_reply seat=%u corr=%s", i, corr_hex);
 		answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 		some = true;
 	}

@@ -9,11 +9,14 @@
  * is asked, so that a slow caller slows the app down. */
 #include "fcgi/relay.h"
 
+#include "common/access_log.h"
 #include "common/local_reply.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/rewrite.h"
 #include "fcgi/request.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +47,51 @@ struct relay {
 	bool over;	     /* at the broker: what is written is all */
 	bool cut;	     /* and is not complete */
 	enum cgi_end end;
+
+	/* For the log. */
+	_Atomic bool is_read; /* `q` is, and will not change */
+	bool logged;
+	bool maybe_delivered;
+	int status;	/* that the caller got; 0: none */
+	enum fail fail; /* why it failed; FAIL_NONE: it did not */
+	int64_t started_ms, head_ms;
 };
+
+/* --- the log --- */
+
+static void log_message(const struct relay *x, const char *event, const struct gate_msg *m)
+{
+	log_debug("%s conn=%s corr=%s kind=%s flags=0x%02x code=%s head_bytes=%zu body_bytes=%zu",
+		  event, x->q.id, x->q.corr_hex, gate_msg_kind_name(m->kind), m->flags,
+		  fail_code((enum fail)m->fail), m->head_bytes, m->body_bytes);
+}
+
+/* Health checks are no exchanges: whoever watches the service makes one every few seconds. */
+static void log_end(struct relay *x, bool refused)
+{
+	int64_t now_ms = clock_now_ms();
+
+	if (x->logged || x->q.kind == REQUEST_HEALTHZ || x->q.log_line == NULL)
+		return;
+	x->logged = true;
+	if (refused && x->fail == FAIL_NONE)
+		x->fail = FAIL_CANCELLED;
+	else if (x->cut && x->fail == FAIL_NONE)
+		x->fail = FAIL_BAD_RESPONSE;
+	const struct access_log_line line = {
+		.conn = x->q.id,
+		.corr = x->q.corr_hex,
+		.request = x->q.log_line,
+		.status = x->status,
+		.fail = x->fail,
+		.delivered = x->maybe_delivered ? "maybe" : "no",
+		.up_bytes = x->up_bytes,
+		.down_bytes = x->down_bytes,
+		.numbers = {{"head_ms", x->head_ms != 0 ? x->head_ms - x->started_ms : -1},
+			    {"ms", now_ms - x->started_ms}},
+	};
+	access_log_put(&line);
+}
 
 /* --- ends --- */
 
@@ -61,10 +108,13 @@ static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_d
 {
 	struct buf out = {0};
 
+	x->fail = f;
+	x->maybe_delivered = maybe_delivered;
 	if (x->headed) {
 		x->over = x->cut = true;
 		return;
 	}
+	x->status = fail_status(f, accepted);
 	local_reply_fail(&out, &x->q.to, f, accepted, maybe_delivered);
 	end_with(x, &out);
 }
@@ -87,6 +137,9 @@ static bool write_head(struct relay *x, const struct gate_msg *reply)
 	if (good) {
 		buf_append(&head, "\r\n", 2);
 		x->headed = true;
+		x->maybe_delivered = true;
+		x->status = x->response.status;
+		x->head_ms = clock_now_ms();
 		cgi_write(x->cgi, buf_first(&head), buf_bytes(&head));
 	} else if (reply->flags & GATE_RESPONSE_END) {
 		end_failed(x, FAIL_BAD_RESPONSE, true, true);
@@ -267,6 +320,7 @@ static void make_step(struct relay *x)
 /* Closes the connection, or leaves it to the web server's next request. */
 static enum relay_state finish(struct relay *x, bool refused)
 {
+	log_end(x, refused);
 	if (!x->cut && !refused) {
 		x->end = cgi_finish(x->cgi);
 	} else if (x->headed && !refused && cgi_descriptor(x->cgi) >= 0) {
@@ -306,6 +360,7 @@ enum relay_state relay_take(struct relay *x, const struct gate_msg *reply, bool 
 {
 	bool empty = reply->flags == 0 && reply->body_bytes == 0;
 
+	log_message(x, "gate.in", reply);
 	if (x->q.kind == REQUEST_HEALTHZ)
 		take_health(x, reply->kind == GATE_PONG);
 	else
@@ -319,6 +374,7 @@ enum relay_state relay_take(struct relay *x, const struct gate_msg *reply, bool 
 struct gate_msg *relay_message(struct relay *x)
 {
 	memcpy(x->message.corr, x->q.corr, CORR_BYTES);
+	log_message(x, "gate.out", &x->message);
 	return &x->message;
 }
 
@@ -338,6 +394,11 @@ void relay_end_now(struct relay *x)
 		end_failed(x, FAIL_SHUTTING_DOWN, true, true);
 	enum cgi_flush sent = cgi_flush(x->cgi, false);
 	(void)finish(x, sent != CGI_SENT);
+}
+
+const struct request *relay_request(const struct relay *x)
+{
+	return atomic_load_explicit(&x->is_read, memory_order_acquire) ? &x->q : NULL;
 }
 
 /* --- the request --- */
@@ -366,7 +427,9 @@ enum relay_state relay_start(struct relay *x, bool may_block)
 		return finish(x, true);
 	}
 	struct request_parameters parameters = cgi_parameters(x->cgi);
+	x->started_ms = clock_now_ms();
 	request_read(&x->q, &parameters);
+	atomic_store_explicit(&x->is_read, true, memory_order_release);
 	switch (x->q.kind) {
 	case REQUEST_TUNNEL:
 		start_tunnel(x, may_block);
@@ -376,11 +439,11 @@ enum relay_state relay_start(struct relay *x, bool may_block)
 		break;
 	case REQUEST_REDIRECT:
 		local_reply_redirect(&out, &x->q.to, x->q.location);
+		x->status = 308;
 		end_with(x, &out);
 		break;
 	case REQUEST_REFUSED:
-		local_reply_fail(&out, &x->q.to, x->q.fail, false, false);
-		end_with(x, &out);
+		end_failed(x, x->q.fail, false, false);
 		break;
 	}
 	return x->over ? relay_go_on(x, may_block) : RELAY_ASK;

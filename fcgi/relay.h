@@ -38,6 +38,9 @@ enum relay_state relay_go_on(struct relay *x, bool may_block) MUST_CHECK;
 /* RELAY_ASK: what to ask the broker. Borrowed, until the next call. */
 struct gate_msg *relay_message(struct relay *x);
 
+/* What it is about; NULL: it is not read yet. From any thread: once read, it does not change. */
+const struct request *relay_request(const struct relay *x);
+
 /* The request body has not all gone to the broker. */
 bool relay_is_uploading(const struct relay *x);
 

@@ -6,6 +6,7 @@
  * and hold no "..". */
 #include "fcgi/request.h"
 
+#include "common/access_log.h"
 #include "common/http.h"
 #include "common/id.h"
 #include "common/inbound.h"
@@ -29,6 +30,12 @@ static void refuse(struct request *r, enum fail f)
 {
 	r->kind = REQUEST_REFUSED;
 	r->fail = f;
+}
+
+/* A parameter of the web server's own that is wrong: each request meets it. */
+static void complain(const struct request *r, const char *name)
+{
+	log_limited_error("", "request.bad_parameter name=%s corr=%s", name, r->corr_hex);
 }
 
 /* --- which tunnel --- */
@@ -147,7 +154,7 @@ static void route_by_host(struct request *r, const char *host, const char *suffi
 	size_t suffix_bytes = strlen(suffix);
 
 	if (suffix_bytes < 2 || suffix[0] != '.')
-		log_limited_error("", "request.bad_parameter name=PIPEGATE_HOST_SUFFIX");
+		complain(r, "PIPEGATE_HOST_SUFFIX");
 	if (!id_from_host(r->id, host, strlen(host), suffix, suffix_bytes))
 		refuse(r, FAIL_NOT_FOUND);
 }
@@ -167,7 +174,7 @@ static void route(struct request *r, const struct request_parameters *p, const s
 		if (id_connection_valid(id, strlen(id))) {
 			strcpy(r->id, id);
 		} else {
-			log_limited_error("", "request.bad_parameter name=PIPEGATE_CONNECTION_ID");
+			complain(r, "PIPEGATE_CONNECTION_ID");
 			refuse(r, FAIL_NOT_FOUND);
 		}
 	} else if (*suffix != '\0') {
@@ -177,7 +184,7 @@ static void route(struct request *r, const struct request_parameters *p, const s
 	} else if (mount_is_valid(mount)) {
 		route_by_path(r, t, mount, stripped);
 	} else {
-		log_limited_error("", "request.bad_parameter name=PIPEGATE_MOUNT");
+		complain(r, "PIPEGATE_MOUNT");
 		refuse(r, FAIL_NOT_FOUND);
 	}
 	if (*get(p, "PIPEGATE_CLIENTS_ONLY") != '\0' && r->kind != REQUEST_HEALTHZ)
@@ -341,6 +348,8 @@ void request_read(struct request *r, const struct request_parameters *p)
 	r->origin = inbound_origin(get(p, "HTTP_HOST"), is_https(p));
 
 	target_init(&t, p);
+	const char *method = get(p, "REQUEST_METHOD");
+	r->log_line = access_log_request(method, strlen(method), t.raw, t.path_bytes);
 	route(r, p, &t, &stripped);
 	if (r->kind == REQUEST_TUNNEL)
 		build_head(r, p, &t, stripped);
@@ -352,6 +361,7 @@ void request_read(struct request *r, const struct request_parameters *p)
 void request_fini(struct request *r)
 {
 	head_fini(&r->head);
+	free(r->log_line);
 	free(r->location);
 	free(r->prefix);
 	free(r->origin);

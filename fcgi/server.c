@@ -15,8 +15,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,8 +35,8 @@ enum {
 };
 
 struct server {
-	int epoll_fd, stop_fd, listen_fd;
-	struct event_source accept_due, stop_due;
+	int epoll_fd, signal_fd, listen_fd;
+	struct event_source accept_due, signal_due;
 	struct workers *workers;
 	int64_t now_ms;
 	bool accepting; /* listen_fd is in the epoll set */
@@ -330,15 +332,19 @@ static int timeout_ms(const struct server *f)
 	return most_ms;
 }
 
-/* Stays readable: main.c reads the signal. */
-static void on_stop(void *ctx, struct event_source *self, uint32_t events)
+static void on_signal(void *ctx, struct event_source *self, uint32_t events)
 {
 	struct server *f = ctx;
+	struct signalfd_siginfo info;
 
 	(void)self;
 	(void)events;
-	f->told_to_stop = true;
-	CHECK(epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, f->stop_fd, NULL) == 0);
+	while (read(f->signal_fd, &info, sizeof info) == sizeof info) {
+		if (info.ssi_signo == SIGUSR1)
+			workers_dump(f->workers, f->now_ms);
+		else
+			f->told_to_stop = true;
+	}
 }
 
 static void on_acceptable(void *ctx, struct event_source *self, uint32_t events)
@@ -454,9 +460,9 @@ struct server *server_new(const struct server_settings *s, char *why, size_t why
 
 	f->connections_max = s->connections;
 	f->listen_fd = -1;
-	f->stop_fd = s->stop_fd;
+	f->signal_fd = s->signal_fd;
 	f->accept_due = (struct event_source){on_acceptable, f};
-	f->stop_due = (struct event_source){on_stop, f};
+	f->signal_due = (struct event_source){on_signal, f};
 	f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	CHECK(f->epoll_fd >= 0);
 	connections_init(&f->all, f->epoll_fd, &connection);
@@ -464,8 +470,8 @@ struct server *server_new(const struct server_settings *s, char *why, size_t why
 		server_destroy(&f);
 		return NULL;
 	}
-	if (f->stop_fd >= 0)
-		watch(f, f->stop_fd, &f->stop_due);
+	if (f->signal_fd >= 0)
+		watch(f, f->signal_fd, &f->signal_due);
 	return f;
 }
 

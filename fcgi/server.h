@@ -26,7 +26,7 @@ struct server_settings {
 	size_t slots;	    /* requests at one time */
 	size_t connections; /* at one time: so many more than slots can be idle, or wait */
 	int64_t max_body_bytes;
-	int stop_fd; /* readable when the program is to stop (signalfd(2)); -1: never */
+	int signal_fd; /* signalfd(2): SIGUSR1 dumps the requests, any other one stops; -1: none */
 };
 
 /* NULL: `why` says why not. */
@@ -34,8 +34,7 @@ struct server *server_new(const struct server_settings *s, char *why, size_t why
 /* After server_drain() was true, or server_serve_plain(). */
 void server_destroy(struct server **fp);
 
-/* Serves the listening socket, which it borrows and makes non-blocking, until stop_fd is
- * readable. */
+/* Serves the listening socket, which it borrows and makes non-blocking, until a signal stops it. */
 void server_run(struct server *f, int listen_fd);
 
 /* After server_run(), if nobody else will serve that socket: takes the connections that wait

@@ -28,6 +28,7 @@ struct slot {
 	struct connection *connection;
 	struct relay *relay;
 	enum relay_state state;
+	int64_t started_ms;
 	bool begun;		 /* relay_start() was called */
 	bool in_thread;		 /* then a thread owns all but this and `connection` */
 	STAILQ_ENTRY(slot) link; /* workers->free, or workers->unthreaded */
@@ -219,6 +220,7 @@ void workers_start(struct workers *w, struct slot *s, struct connection *c, bool
 	s->connection = c;
 	s->relay = relay_new(c->cgi, w->quota, w->max_body_bytes);
 	s->begun = whole;
+	s->started_ms = w->now_ms;
 	if (whole) {
 		s->state = relay_start(s->relay, false);
 		drive(w, s);
@@ -258,6 +260,36 @@ int workers_timeout_ms(const struct workers *w)
 bool workers_lack_descriptors(const struct workers *w)
 {
 	return w->pause_until_ms != 0;
+}
+
+/* --- the log --- */
+
+static const char *state_name(const struct slot *s)
+{
+	static const char *const names[] = {[RELAY_ASK] = "WAITS_FOR_BROKER",
+					    [RELAY_BODY] = "READS_BODY",
+					    [RELAY_STUCK] = "WAITS_FOR_CALLER",
+					    [RELAY_OVER] = "OVER"};
+
+	return s->in_thread ? "IN_THREAD" : s->begun ? names[s->state] : "WAITS_FOR_THREAD";
+}
+
+void workers_dump(const struct workers *w, int64_t now_ms)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; i < w->slot_count && shown < WORKERS_DUMP_MAX; i++) {
+		const struct slot *s = &w->slots[i];
+		if (s->connection == NULL)
+			continue;
+		const struct request *q = relay_request(s->relay);
+		log_info("dump.request conn=%s corr=%s state=%s age_ms=%lld seat=%u",
+			 q != NULL && *q->id != '\0' ? q->id : "-", q != NULL ? q->corr_hex : "-",
+			 state_name(s), (long long)(now_ms - s->started_ms), s->number);
+		shown++;
+	}
+	log_info("dump.end requests=%zu requests_left_out=%zu sockets=%zu", w->busy,
+		 w->busy > shown ? w->busy - shown : 0, w->asks);
 }
 
 /* --- start and end --- */

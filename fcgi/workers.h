@@ -51,6 +51,11 @@ void workers_work(struct workers *w, int64_t now_ms);
 int workers_timeout_ms(const struct workers *w); /* until it is due again; -1: until an event */
 bool workers_lack_descriptors(const struct workers *w); /* so no slot was given for a moment */
 
+/* SIGUSR1: writes the requests in service to the log. At most WORKERS_DUMP_MAX of them; a last
+ * line says how many were left out. */
+enum { WORKERS_DUMP_MAX = 200 };
+void workers_dump(const struct workers *w, int64_t now_ms);
+
 /* Plain CGI: a thread does all of it, writing the response included. */
 void workers_set_plain(struct workers *w);
 

@@ -80,6 +80,7 @@ static void exchange_free(struct exchange *x)
 	if (x->tunnel != NULL && x->answered)
 		tunnel_detach(x);
 	CHECK(x->tunnel == NULL && !x->queued);
+	exchange_log_end(x);
 	if (x->dirty)
 		TAILQ_REMOVE(&h->dirty, x, dirty_link);
 	if (x->progress_list != NULL)
@@ -164,6 +165,7 @@ static struct exchange *exchange_new(struct hub *h, const struct gate_msg *m,
 	x->head = *head;
 	x->v1_refusal = v1_request_refusal(buf_first(head), buf_bytes(head));
 	x->home = group_get(h, m->id, m->id_bytes);
+	exchange_log_open(x, m->head, m->head_bytes);
 	x->home->websockets += x->websocket;
 	group_hold(x->home);
 	x->wants_credit = true;
@@ -311,6 +313,7 @@ void exchange_settle(struct exchange *x)
 
 	TAILQ_REMOVE(&h->dirty, x, dirty_link);
 	x->dirty = false;
+	exchange_log_state(x);
 	if (x->gone) {
 		exchange_free(x);
 		return;
@@ -327,6 +330,9 @@ void exchange_settle(struct exchange *x)
 		return;
 	}
 	h->stats.response_bytes += m.body_bytes;
+	x->log.down_bytes += (int64_t)m.body_bytes;
+	if (m.flags & GATE_HAS_HEAD)
+		x->head_given = true;
 	if (m.flags & (GATE_FAILED | GATE_RESPONSE_END)) {
 		exchange_free(x);
 		return;
@@ -384,6 +390,7 @@ bool exchange_on_head(struct exchange *x, const void *head, size_t bytes)
 {
 	CHECK(!x->head_came);
 	x->head_came = true;
+	exchange_log_head(x, head, bytes);
 	return took(x, buf_try_append(&x->answer_head, head, bytes));
 }
 

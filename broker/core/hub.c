@@ -144,6 +144,7 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
 void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f)
 {
 	h->stats.outcomes[f]++;
+	exchange_log_refused(m, f);
 	reply_plain(h, peer, m, GATE_REPLY, GATE_FAILED, f);
 }
 

@@ -17,6 +17,7 @@
 
 #include "broker/config.h"
 #include "broker/core/deadline.h"
+#include "broker/core/exchange_log.h"
 #include "broker/core/stats.h"
 #include "common/buf.h"
 #include "common/flow.h"
@@ -53,6 +54,7 @@ struct exchange {
 	uint64_t process; /* of the responder; 0: ours, see ws_relay.h */
 	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
 	int64_t opened_ms;
+	struct exchange_log log;
 
 	/* Request. */
 	struct buf head;	  /* emptied once it went down the tunnel */

@@ -29,8 +29,9 @@ static void set_state(struct tunnel *t, enum tunnel_state to)
 	};
 
 	CHECK(legal[t->state][to]);
-	log_debug("tunnel.state tunnel=%llu from=%s to=%s", (unsigned long long)t->number,
-		  tunnel_state_name(t->state), tunnel_state_name(to));
+	log_debug("tunnel.state conn=%s tunnel=%llu from=%s to=%s", t->id,
+		  (unsigned long long)t->number, tunnel_state_name(t->state),
+		  tunnel_state_name(to));
 	t->state = to;
 }
 
@@ -75,6 +76,7 @@ struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol,
 	t->io = io;
 	t->socket = socket;
 	t->state = TUNNEL_GREETING;
+	t->since_ms = h->now_ms;
 	t->number = ++h->stats.tunnels_total;
 	strcpy(t->id, grant->connection_id);
 	t->expires_ms = h->now_ms + grant->life_ms;
@@ -164,6 +166,7 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 {
 	CHECK(x->tunnel == NULL && !x->queued);
 	x->tunnel = t;
+	exchange_log_take(x, t);
 	TAILQ_INSERT_TAIL(&t->running, x, place);
 	*count_of(t, x) += 1;
 	t->hub->stats.running++;

@@ -68,6 +68,7 @@ struct tunnel {
 	void *socket; /* NULL: closed */
 	enum tunnel_state state;
 	uint64_t number; /* for the log */
+	int64_t since_ms;
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	int64_t expires_ms;   /* of its token; monotonic */
 	struct deadline life; /* HELLO has to come until then, afterwards `expires_ms` */

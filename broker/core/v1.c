@@ -1,12 +1,15 @@
-/* broker/core/v1.c - The protocol of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"), broker's side: the
- * original's JSON messages with whole bodies in base64. v1_request.c writes them, v1_response.c reads them.
+/* broker/core/v1.c - The protocol of tunnel protocol v1 (common/PROTOCOL.md, "Tunnel v1"),
+ * broker's side: the original's JSON messages with whole bodies in base64. v1_request.c writes
+ * them, v1_response.c reads them.
  *
- * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in one. */
+ * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in
+ * one. */
 #include "broker/core/tunnel.h"
 #include "broker/core/v1_request.h"
 #include "broker/core/v1_response.h"
 #include "common/b64.h"
 #include "common/head.h"
+#include "common/id.h"
 #include "common/log.h"
 
 #include <string.h>
@@ -205,6 +208,17 @@ static void deliver(struct exchange *x, struct v1_response *r)
 	buf_fini(&head);
 }
 
+static void ignore_message(const struct tunnel *t, const struct v1_response *r)
+{
+	char corr_hex[2 * CORR_BYTES + 1] = "-";
+
+	if (r->has_corr)
+		id_to_hex(r->corr, CORR_BYTES, corr_hex);
+	log_limited_warn(t->id, "tunnel.message_ignored conn=%s tunnel=%llu corr=%s why=\"%s\"",
+			 t->id, (unsigned long long)t->number, corr_hex,
+			 r->fault ? r->fault : "names no running exchange");
+}
+
 static void on_decoded(struct tunnel *t, struct v1_response *r)
 {
 	struct exchange *x = r->has_corr ? exchange_find(t->hub, r->corr) : NULL;
@@ -213,9 +227,7 @@ static void on_decoded(struct tunnel *t, struct v1_response *r)
 	if (x != NULL && x->tunnel == t && x->sent && !x->answered)
 		deliver(x, r);
 	else
-		log_limited_warn(t->id, "tunnel.message_ignored conn=%s tunnel=%llu why=\"%s\"",
-				 t->id, (unsigned long long)t->number,
-				 r->fault ? r->fault : "names no running exchange");
+		ignore_message(t, r);
 }
 
 const struct protocol protocol_v1 = {

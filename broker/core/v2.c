@@ -1,9 +1,11 @@
-/* broker/core/v2.c - The protocol of tunnel protocol v2 (common/PROTOCOL.md, "Tunnel v2"), broker's side. */
+/* broker/core/v2.c - The protocol of tunnel protocol v2 (common/PROTOCOL.md, "Tunnel v2"),
+ * broker's side. */
 #include "broker/core/tunnel.h"
 #include "common/bytes.h"
 #include "common/frame.h"
 #include "common/head.h"
 #include "common/http.h"
+#include "common/id.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -16,10 +18,36 @@ enum {
 	CONTROL_MAX_BYTES = 1024 * 1024, /* a client that reads nothing gets no more than this */
 };
 
+static struct exchange *find_stream(const struct tunnel *t, uint32_t stream)
+{
+	struct exchange *x;
+
+	HASH_FIND(stream_hh, t->streams, &stream, sizeof stream, x);
+	return x != NULL && x->sent ? x : NULL;
+}
+
+/* -v: each frame of the tunnel; `x` NULL: of none that is known. */
+static void log_frame(const struct tunnel *t, const char *event, const struct exchange *x,
+		      const struct frame *f)
+{
+	char corr_hex[2 * CORR_BYTES + 1] = "-";
+
+	if (!log_verbose)
+		return;
+	if (x != NULL)
+		id_to_hex(x->corr, CORR_BYTES, corr_hex);
+	log_debug("%s conn=%s tunnel=%llu stream=%u corr=%s kind=%s bytes=%zu end=%d", event, t->id,
+		  (unsigned long long)t->number, f->stream, corr_hex, frame_type_name(f->type),
+		  f->payload_bytes, f->flags & FRAME_END);
+}
+
 static void put_frame(struct tunnel *t, uint8_t type, uint32_t stream, const void *payload,
 		      size_t bytes)
 {
 	frame_append(&t->out, type, stream, payload, bytes);
+	if (log_verbose)
+		log_frame(t, "frame.out", find_stream(t, stream),
+			  &(struct frame){.type = type, .stream = stream, .payload_bytes = bytes});
 	tunnel_recount(t);
 	if (buf_bytes(&t->out) > CONTROL_MAX_BYTES)
 		tunnel_doom(t, 1008, "reads nothing");
@@ -94,7 +122,8 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 
 	if (budget_is_full(x->home))
 		return 0;
-	/* A whole piece or nothing: small credits would make small messages for the rest of the upload. */
+	/* A whole piece or nothing: small credits would make small messages for the rest of the
+	 * upload. */
 	return most >= GATE_PIECE_BYTES ? (int64_t)most : 0;
 }
 
@@ -114,6 +143,11 @@ static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 	};
 	size_t frame_bytes = frame_put_piece(out, &piece);
 
+	log_frame(x->tunnel, "frame.out", x,
+		  &(struct frame){.type = piece.type,
+				  .flags = piece.flags,
+				  .stream = x->stream,
+				  .payload_bytes = frame_bytes - FRAME_HEADER_BYTES});
 	if (!x->sent)
 		buf_fini(&x->head);
 	if (bytes > 0) {
@@ -182,14 +216,6 @@ static void detach(struct tunnel *t, struct exchange *x)
 
 /* --- the way up --- */
 
-static struct exchange *find_stream(struct tunnel *t, uint32_t stream)
-{
-	struct exchange *x;
-
-	HASH_FIND(stream_hh, t->streams, &stream, sizeof stream, x);
-	return x != NULL && x->sent ? x : NULL;
-}
-
 static void take_number(const struct frame *f, const char *name, int64_t least, int64_t most,
 			int64_t *out)
 {
@@ -201,7 +227,8 @@ static void take_number(const struct frame *f, const char *name, int64_t least, 
 		*out = value < most ? value : most;
 }
 
-/* The connection of the same process that this one replaces: it has greeted, so it is on the group. */
+/* The connection of the same process that this one replaces: it has greeted, so it is on the
+ * group. */
 static struct tunnel *find_own_earlier(const struct tunnel *t)
 {
 	struct group *r = group_find(t->hub, t->id, strlen(t->id));
@@ -353,6 +380,8 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 			tunnel_kill(t, 1002, "malformed frame");
 			return;
 		}
+		if (log_verbose)
+			log_frame(t, "frame.in", find_stream(t, f.stream), &f);
 		if (t->state == TUNNEL_GREETING && f.type != FRAME_HELLO)
 			tunnel_kill(t, 1002, "HELLO expected");
 		else if (t->state == TUNNEL_GREETING)

@@ -1,0 +1,116 @@
+/* broker/core/exchange_log.c - see exchange_log.h. */
+#include "broker/core/exchange_log.h"
+
+#include "broker/core/tunnel.h"
+#include "common/access_log.h"
+#include "common/head.h"
+#include "common/http.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *exchange_log_state_name(const struct exchange *x)
+{
+	if (x->failed)
+		return x->gone ? "ABANDONED" : "FAILED";
+	if (x->answered || x->down_end)
+		return "ANSWERED";
+	if (x->tunnel == NULL)
+		return "QUEUED";
+	return x->head_came ? "RESPONDING" : "RUNNING";
+}
+
+void exchange_log_state(struct exchange *x)
+{
+	char corr_hex[2 * CORR_BYTES + 1];
+	const char *state;
+
+	if (!log_verbose)
+		return;
+	state = exchange_log_state_name(x);
+	if (state == x->log.state)
+		return;
+	id_to_hex(x->corr, CORR_BYTES, corr_hex);
+	log_debug("exchange.state conn=%s corr=%s tunnel=%llu from=%s to=%s code=%s", x->home->id,
+		  corr_hex, (unsigned long long)x->log.tunnel,
+		  x->log.state != NULL ? x->log.state : "NEW", state, fail_code(x->fail));
+	x->log.state = state;
+}
+
+void exchange_log_open(struct exchange *x, const void *head, size_t head_bytes)
+{
+	x->log.request = access_log_request_of(head, head_bytes);
+}
+
+void exchange_log_take(struct exchange *x, const struct tunnel *t)
+{
+	x->log.tunnel = t->number;
+	x->log.taken_ms = x->hub->now_ms;
+}
+
+void exchange_log_head(struct exchange *x, const void *head, size_t head_bytes)
+{
+	struct head_field f;
+	long long status;
+
+	x->log.head_ms = x->hub->now_ms;
+	if (head_find(head, head_bytes, ":status", &f) &&
+	    http_length_parse(f.value, f.value_bytes, &status) && status <= 999)
+		x->log.status = (int)status;
+}
+
+void exchange_log_end(struct exchange *x)
+{
+	const struct exchange_log *l = &x->log;
+	char corr_hex[2 * CORR_BYTES + 1];
+	bool maybe_delivered = x->sent && !x->surely_unserved;
+
+	if (l->request == NULL)
+		return;
+	id_to_hex(x->corr, CORR_BYTES, corr_hex);
+	const struct access_log_line line = {
+		.conn = x->home->id,
+		.corr = corr_hex,
+		.request = l->request,
+		.status =
+			x->failed && !x->head_given ? fail_status(x->fail, !x->refused) : l->status,
+		.fail = x->failed ? x->fail : FAIL_NONE,
+		.delivered = maybe_delivered ? "maybe" : "no",
+		.up_bytes = x->up_bytes,
+		.down_bytes = l->down_bytes,
+		.numbers = {{"queued_ms", l->tunnel != 0 ? l->taken_ms - x->opened_ms : -1},
+			 {"head_ms", l->head_ms != 0 ? l->head_ms - x->opened_ms : -1},
+			 {"ms", x->hub->now_ms - x->opened_ms},
+			 {"tunnel", l->tunnel != 0 ? (int64_t)l->tunnel : -1}},
+	};
+	access_log_put(&line);
+	free(x->log.request);
+	x->log.request = NULL;
+}
+
+void exchange_log_refused(const struct gate_msg *m, enum fail f)
+{
+	char corr_hex[2 * CORR_BYTES + 1], conn[CONNECTION_ID_MAX_BYTES + 1] = "";
+	char *request;
+
+	request = access_log_request_of(m->head, m->head_bytes);
+	if (request == NULL)
+		return;
+	id_to_hex(m->corr, CORR_BYTES, corr_hex);
+	if (id_connection_valid(m->id, m->id_bytes))
+		memcpy(conn, m->id, m->id_bytes);
+	const struct access_log_line line = {
+		.conn = conn,
+		.corr = corr_hex,
+		.request = request,
+		.status = fail_status(f, false),
+		.fail = f,
+		.delivered = "no",
+		.up_bytes = (int64_t)m->body_bytes,
+		.numbers = {{"ms", 0}},
+	};
+	access_log_put(&line);
+	free(request);
+}
