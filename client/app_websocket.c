@@ -7,6 +7,7 @@
 #include "client/response_parser.h"
 #include "client/request_writer.h"
 #include "client/conn.h"
+#include "client/connect_queue.h"
 #include "common/buf.h"
 #include "common/log.h"
 
@@ -17,7 +18,9 @@ enum { PIECE_BYTES = 16 * 1024 };
 struct app_websocket {
 	const struct fetch_events *events;
 	void *ctx;
-	struct conn *conn;
+	struct conns *conns;
+	struct connect_entry place; /* until it is connected */
+	struct conn *conn;	    /* NULL: it waits in the queue */
 	bool connected;
 	bool sent; /* a byte of the request has gone */
 
@@ -127,6 +130,7 @@ static void pump_up(struct app_websocket *u)
 
 static void upgrade_free(struct app_websocket *u)
 {
+	connect_queue_leave(&u->place);
 	conn_close(&u->conn);
 	response_parser_destroy(&u->parser);
 	buf_fini(&u->up);
@@ -165,6 +169,7 @@ static void on_connected(void *ctx)
 {
 	struct app_websocket *u = ctx;
 
+	connect_queue_leave(&u->place);
 	u->connected = true;
 	work(u);
 }
@@ -179,13 +184,30 @@ static void on_ready(void *ctx)
 	work(ctx);
 }
 
+static const struct conn_events conn_events = {on_connected, on_failed, on_ready};
+
 /* --- start --- */
+
+static void open_conn(void *ctx)
+{
+	struct app_websocket *u = ctx;
+
+	u->conn = conn_open(u->conns, &conn_events, u);
+}
+
+static void on_expired(void *ctx)
+{
+	log_limited_info("", "target.failed upgrade=1 "
+			     "why=\"too many connections wait for the app\"");
+	finish(ctx, FAIL_TARGET_UNREACHABLE);
+}
 
 struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *head,
 					  size_t head_bytes, const struct fetch_events *events,
 					  void *ctx, enum fail *why)
 {
-	static const struct conn_events conn_events = {on_connected, on_failed, on_ready};
+	static const struct connect_events queue_events = {.connect = open_conn,
+							   .expired = on_expired};
 	struct app_websocket *u = xcalloc(1, sizeof *u);
 
 	u->events = events;
@@ -198,7 +220,8 @@ struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *he
 	u->parser = response_parser_new(fetch_engine_settings(o));
 	response_parser_begin(u->parser, RESPONSE_TO_HANDSHAKE,
 			      &(struct response_events){events->head, events->data}, ctx);
-	u->conn = conn_open(fetch_engine_conns(o), &conn_events, u);
+	u->conns = fetch_engine_conns(o);
+	connect_queue_join(fetch_engine_queue(o), &u->place, &queue_events, u);
 	return u;
 }
 

@@ -1,6 +1,6 @@
 /* client/fetch.c - see fetch.h.
  *
- *   fetch_start() -> due --next turn--> connecting, or a kept connection -> the request goes, the answer comes -> end
+ *   fetch_start() -> connect_queue --> connecting, or a kept connection -> request and response pass -> end
  *
  * Both directions run at once: an app may answer before it has read the request, and close. So what it said is
  * read before a failed write is judged. Once its answer is complete the fetch is over, whatever became of the rest
@@ -17,6 +17,7 @@
 
 #include "client/response_parser.h"
 #include "client/conn_pool.h"
+#include "client/connect_queue.h"
 #include "client/request_writer.h"
 #include "client/conn.h"
 #include "common/buf.h"
@@ -33,8 +34,6 @@ enum {
 	CHUNK_END_BYTES = 2,	  /* behind it */
 	GATHER_BYTES = 16 * 1024, /* what goes in one write with the head */
 	CONTINUE_WAIT_MS = 1000,  /* for 100 Continue */
-	CONNECTING_MAX = 128,	  /* concurrently; more wait in `due` ... */
-	QUEUE_WAIT_MS = 10000,	  /* ... for so long */
 	READS_PER_TURN = 16,	  /* of one fetch, so that a fast app stops no other */
 };
 
@@ -45,12 +44,10 @@ struct fetch_engine {
 	const struct settings *settings;
 	struct conns *conns;
 	struct conn_pool *pool;
-	/* Started since the last turn, or waiting for a place among those that connect. */
-	struct fetch_list due;
-	struct fetch_list again; /* have more to read in the next turn */
-	size_t again_count, connecting_count;
+	struct connect_queue *queue; /* of fetches without a connection, and of WebSockets */
+	struct fetch_list again;     /* have more to read in the next turn */
+	size_t again_count;
 	uv_idle_t soon;
-	uv_timer_t queue_timer;	     /* active while some wait longer than a turn */
 	struct fetch_list expecting; /* 100 Continue, in the order of their deadlines */
 	uv_timer_t patience;
 	int open_handles;
@@ -59,17 +56,17 @@ struct fetch_engine {
 
 struct fetch {
 	TAILQ_ENTRY(fetch) link;
-	struct fetch_list *list; /* due or expecting; NULL: none */
+	bool is_expecting; /* engine->expecting */
 	TAILQ_ENTRY(fetch) again_link;
 	bool again;
 	struct fetch_engine *engine;
 	const struct fetch_events *events;
 	void *ctx;
-	struct conn *conn; /* NULL: due */
-	bool connecting, connected;
+	struct connect_entry place; /* while it has no connection */
+	struct conn *conn;	    /* NULL: it waits in the queue */
+	bool connected;
 	bool has_read; /* a byte from the app */
 	unsigned uses; /* requests that the connection has carried before */
-	uint64_t started_ms;
 
 	struct request_writer request;
 	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
@@ -88,30 +85,11 @@ static void on_soon(uv_idle_t *idle);
 
 /* --- lists --- */
 
-static void join(struct fetch *f, struct fetch_list *list)
+static void stop_expecting(struct fetch *f)
 {
-	TAILQ_INSERT_TAIL(list, f, link);
-	f->list = list;
-}
-
-static void leave(struct fetch *f)
-{
-	if (f->list != NULL)
-		TAILQ_REMOVE(f->list, f, link);
-	f->list = NULL;
-}
-
-/* The connection has connected, or never will. Others may. */
-static void stop_connecting(struct fetch *f)
-{
-	struct fetch_engine *o = f->engine;
-
-	if (!f->connecting)
-		return;
-	f->connecting = false;
-	o->connecting_count--;
-	if (!TAILQ_EMPTY(&o->due))
-		uv_idle_start(&o->soon, on_soon);
+	if (f->is_expecting)
+		TAILQ_REMOVE(&f->engine->expecting, f, link);
+	f->is_expecting = false;
 }
 
 static void come_again(struct fetch *f)
@@ -139,9 +117,9 @@ static void leave_again(struct fetch *f)
 
 static void fetch_free(struct fetch *f)
 {
-	leave(f);
+	stop_expecting(f);
 	leave_again(f);
-	stop_connecting(f);
+	connect_queue_leave(&f->place);
 	conn_close(&f->conn);
 	response_parser_destroy(&f->parser);
 	buf_fini(&f->out);
@@ -306,7 +284,7 @@ static void read_answer(struct fetch *f)
 static void release_body(struct fetch *f)
 {
 	f->body = BODY_GOING;
-	leave(f);
+	stop_expecting(f);
 }
 
 /* Has the app said that the body shall come? */
@@ -342,7 +320,7 @@ static void settle(struct fetch *f)
 	}
 }
 
-static void open_wire(struct fetch *f);
+static void join_queue(struct fetch *f);
 
 static void work(struct fetch *f)
 {
@@ -352,7 +330,7 @@ static void work(struct fetch *f)
 		conn_pool_distrust(f->engine->pool,
 				   "a kept connection was closed before a request");
 		conn_close(&f->conn);
-		open_wire(f);
+		join_queue(f);
 		return;
 	}
 	read_answer(f);
@@ -385,7 +363,8 @@ static void expect(struct fetch *f)
 	struct fetch_engine *o = f->engine;
 
 	f->continue_ms = uv_now(o->loop) + CONTINUE_WAIT_MS;
-	join(f, &o->expecting);
+	TAILQ_INSERT_TAIL(&o->expecting, f, link);
+	f->is_expecting = true;
 	if (!uv_is_active((uv_handle_t *)&o->patience))
 		uv_timer_start(&o->patience, on_patience, CONTINUE_WAIT_MS, 0);
 }
@@ -394,9 +373,9 @@ static void on_connected(void *ctx)
 {
 	struct fetch *f = ctx;
 
-	stop_connecting(f);
+	connect_queue_leave(&f->place);
 	f->connected = true;
-	if (f->body == BODY_HELD && f->list == NULL)
+	if (f->body == BODY_HELD && !f->is_expecting)
 		expect(f);
 	work(f);
 }
@@ -413,44 +392,42 @@ static void on_ready(void *ctx)
 
 static const struct conn_events conn_events = {on_connected, on_failed, on_ready};
 
-static void open_wire(struct fetch *f)
-{
-	f->connected = f->broken = false;
-	f->uses = 0;
-	f->connecting = true;
-	f->engine->connecting_count++;
-	f->conn = conn_open(f->engine->conns, &conn_events, f);
-}
+/* --- the queue --- */
 
-/* False: it has to wait until another one has connected. */
-static bool begin(struct fetch *f)
+static bool reuse(void *ctx)
 {
+	struct fetch *f = ctx;
+
 	f->conn = conn_pool_take(f->engine->pool, &f->uses);
-	if (f->conn == NULL && f->engine->connecting_count >= CONNECTING_MAX)
+	if (f->conn == NULL)
 		return false;
-	leave(f);
-	if (f->conn == NULL) {
-		open_wire(f);
-	} else {
-		conn_hand_over(f->conn, &conn_events, f);
-		on_connected(f);
-	}
+	conn_hand_over(f->conn, &conn_events, f);
+	on_connected(f);
 	return true;
 }
 
-/* --- fetches --- */
-
-static void on_queue_timer(uv_timer_t *timer)
+static void open_conn(void *ctx)
 {
-	struct fetch_engine *o = timer->data;
-	uint64_t now_ms = uv_now(o->loop);
-	struct fetch *f;
+	struct fetch *f = ctx;
 
-	while ((f = TAILQ_FIRST(&o->due)) != NULL && now_ms - f->started_ms >= QUEUE_WAIT_MS)
-		fail(f, FAIL_TARGET_UNREACHABLE, "too many connections wait for the app");
-	if (f != NULL)
-		uv_timer_start(timer, on_queue_timer, f->started_ms + QUEUE_WAIT_MS - now_ms, 0);
+	f->conn = conn_open(f->engine->conns, &conn_events, f);
 }
+
+static void on_expired(void *ctx)
+{
+	fail(ctx, FAIL_TARGET_UNREACHABLE, "too many connections wait for the app");
+}
+
+static void join_queue(struct fetch *f)
+{
+	static const struct connect_events events = {reuse, open_conn, on_expired};
+
+	f->connected = f->broken = false;
+	f->uses = 0;
+	connect_queue_join(f->engine->queue, &f->place, &events, f);
+}
+
+/* --- fetches --- */
 
 static void on_soon(uv_idle_t *idle)
 {
@@ -463,10 +440,6 @@ static void on_soon(uv_idle_t *idle)
 		leave_again(f);
 		work(f);
 	}
-	while ((f = TAILQ_FIRST(&o->due)) != NULL && begin(f))
-		;
-	if (f != NULL && !uv_is_active((uv_handle_t *)&o->queue_timer))
-		uv_timer_start(&o->queue_timer, on_queue_timer, QUEUE_WAIT_MS, 0);
 }
 
 struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
@@ -489,9 +462,7 @@ struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_
 	f->parser = response_parser_new(o->settings);
 	response_parser_begin(f->parser, r->is_head ? RESPONSE_TO_HEAD : RESPONSE_TO_REQUEST,
 			      &(struct response_events){events->head, events->data}, ctx);
-	f->started_ms = uv_now(o->loop);
-	join(f, &o->due);
-	uv_idle_start(&o->soon, on_soon);
+	join_queue(f);
 	return f;
 }
 
@@ -523,12 +494,11 @@ struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct settings *se
 	o->settings = settings;
 	o->conns = conns_new(loop, settings);
 	o->pool = conn_pool_new(loop, settings->keep_alive);
-	TAILQ_INIT(&o->due);
+	o->queue = connect_queue_new(loop);
 	TAILQ_INIT(&o->again);
 	TAILQ_INIT(&o->expecting);
-	CHECK(uv_idle_init(loop, &o->soon) == 0 && uv_timer_init(loop, &o->patience) == 0 &&
-	      uv_timer_init(loop, &o->queue_timer) == 0);
-	o->soon.data = o->patience.data = o->queue_timer.data = o;
+	CHECK(uv_idle_init(loop, &o->soon) == 0 && uv_timer_init(loop, &o->patience) == 0);
+	o->soon.data = o->patience.data = o;
 	return o;
 }
 
@@ -549,8 +519,8 @@ void fetch_engine_destroy(struct fetch_engine **op)
 		return;
 	conn_pool_destroy(&o->pool);
 	conns_destroy(&o->conns);
-	o->open_handles = 3;
-	uv_close((uv_handle_t *)&o->queue_timer, handle_closed);
+	connect_queue_destroy(&o->queue);
+	o->open_handles = 2;
 	uv_close((uv_handle_t *)&o->soon, handle_closed);
 	uv_close((uv_handle_t *)&o->patience, handle_closed);
 }
@@ -563,4 +533,9 @@ const struct settings *fetch_engine_settings(const struct fetch_engine *o)
 struct conns *fetch_engine_conns(struct fetch_engine *o)
 {
 	return o->conns;
+}
+
+struct connect_queue *fetch_engine_queue(struct fetch_engine *o)
+{
+	return o->queue;
 }

@@ -20,6 +20,7 @@
 struct fetch_engine;
 struct fetch;
 struct conns;
+struct connect_queue;
 
 enum { FETCH_WAIT = 0, FETCH_END = -1, FETCH_PIECE_BYTES = 64 * 1024 };
 
@@ -41,6 +42,7 @@ void fetch_engine_destroy(struct fetch_engine **op);
 
 const struct settings *fetch_engine_settings(const struct fetch_engine *o);
 struct conns *fetch_engine_conns(struct fetch_engine *o);
+struct connect_queue *fetch_engine_queue(struct fetch_engine *o);
 
 enum fetch_body { FETCH_NO_BODY, FETCH_BODY };
 

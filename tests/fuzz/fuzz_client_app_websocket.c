@@ -3,6 +3,7 @@
 #include "client/app_websocket.h"
 
 #include "client/conn.h"
+#include "client/connect_queue.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -36,6 +37,29 @@ struct conns *fetch_engine_conns(struct fetch_engine *o)
 {
 	(void)o;
 	return NULL;
+}
+
+struct connect_queue *fetch_engine_queue(struct fetch_engine *o)
+{
+	(void)o;
+	return NULL;
+}
+
+static struct connect_entry *waiting;
+
+void connect_queue_join(struct connect_queue *q, struct connect_entry *e,
+			const struct connect_events *callbacks, void *ctx)
+{
+	(void)q;
+	e->events = callbacks;
+	e->ctx = ctx;
+	waiting = e;
+}
+
+void connect_queue_leave(struct connect_entry *e)
+{
+	(void)e;
+	waiting = NULL;
 }
 
 struct conn *conn_open(struct conns *all, const struct conn_events *callbacks, void *ctx)
@@ -156,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		app_websocket_start(&origin, head.data, head.bytes, &events, NULL, &why);
 	head_fini(&head);
 	CHECK(u != NULL);
+	waiting->events->connect(waiting->ctx);
 	const struct conn_events *conn_events = conn->events;
 	void *ctx = conn->ctx;
 	conn_events->connected(ctx);

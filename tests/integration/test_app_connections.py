@@ -372,8 +372,12 @@ def test_keep_alive_off(web, make_counting_app, name):
 # --- an app that accepts nothing ---
 
 
+HANDSHAKE = (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="))
+
+
 @pytest.mark.skipif(bool(UNDER), reason="waits for time-outs")
 def test_attempts_to_connect_are_bounded(make_web):
+    """Those of requests and of callers' WebSockets together."""
     web = make_web(PIPEGATE_MAX_CONCURRENT="1000", PIPEGATE_MAX_QUEUE_DEPTH="1000", PIPEGATE_RESPONSE_TIMEOUT="25")
     with socket.socket() as app:
         app.bind(("127.0.0.1", 0))
@@ -381,8 +385,8 @@ def test_attempts_to_connect_are_bounded(make_web):
         client = web.client(f"http://127.0.0.1:{app.getsockname()[1]}")
         before = client.descriptors()
         callers = [Caller(web.port) for _ in range(250)]
-        for caller in callers:
-            caller.request("GET", "/demo/x")
+        for i, caller in enumerate(callers):
+            caller.request("GET", "/demo/x", HANDSHAKE if i % 2 else ())
         wait_until(lambda: web.metrics()["pipegate_exchanges_running"] == 250, "all are at the client")
         assert client.descriptors() <= before + 128 + 10
         responses = [caller.response() for caller in callers]
