@@ -194,7 +194,8 @@ static void test_one_that_waits_may_leave(void **state)
 	assert_int_equal(TOTAL(connects), CONNECT_QUEUE_ATTEMPTS_MAX);
 }
 
-/* A kept connection costs no attempt; the oldest entry that can use one does, also while all places are in use. */
+/* A kept connection costs no attempt. The oldest request gets it, also while all places are in
+ * use. */
 static void test_reuse(void **state)
 {
 	(void)state;
