@@ -7,10 +7,10 @@
 
 static void say_metrics(void *ctx, struct httpd_response *out)
 {
-	const struct hub *hub = ctx;
+	struct hub *hub = ctx;
 
 	out->content_type = "text/plain; version=0.0.4; charset=utf-8";
-	out->body = stats_text(&hub->stats, &out->body_bytes);
+	out->body = stats_text(hub_stats(hub), &out->body_bytes);
 }
 
 static void say_health(void *ctx, struct httpd_response *out)

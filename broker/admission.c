@@ -99,21 +99,22 @@ static char *find_query_token(const struct listener_request *r, size_t *bytes)
 	return t.first;
 }
 
-static enum auth_result authenticate(struct hub *h, const struct listener_request *r,
+static enum auth_result authenticate(struct admission *admission, const struct listener_request *r,
 				     struct auth_grant *grant)
 {
 	size_t bytes = 0;
 	bool authorized = listener_find(r, "authorization").bytes > 0;
 	char *token = authorized ? find_bearer(r, &bytes) : find_query_token(r, &bytes);
 	enum auth_result result =
-		token ? auth_check(h->config, token, bytes, clock_wall_ms(), grant) : AUTH_MISSING;
+		token ? auth_check(admission->config, token, bytes, clock_wall_ms(), grant)
+		      : AUTH_MISSING;
 
 	/* An Authorization that is no Bearer token is a malformed one, not a missing one. */
 	if (token == NULL && authorized)
 		result = AUTH_INVALID;
 	free(token);
 	if (result != AUTH_OK) {
-		h->stats.refused_total++;
+		hub_stats(admission->hub)->refused_total++;
 		/* Only an expired or early token says truly whose it is. */
 		if (result == AUTH_EXPIRED || result == AUTH_EARLY)
 			log_limited_info(grant->connection_id,
@@ -172,7 +173,7 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 {
 	struct listener_text key = listener_find(r, "sec-websocket-key");
 
-	if (admission->hub->draining) { /* no word about the token: the client tries again */
+	if (hub_is_draining(admission->hub)) { /* no word about the token: the client tries again */
 		refuse(out, r, FAIL_SHUTTING_DOWN);
 		return;
 	}
@@ -183,7 +184,7 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
 	memcpy(handshake->key, key.at, key.bytes);
 	handshake->v2 = offers_v2(r);
-	handshake->auth = authenticate(admission->hub, r, &handshake->grant);
+	handshake->auth = authenticate(admission, r, &handshake->grant);
 	out->take = take_tunnel;
 	out->take_state = handshake;
 }
@@ -227,7 +228,7 @@ static void refuse_lost_client(struct admission *admission, const struct ws_requ
 		"This is the address of a tunnel. A tunnel client connects to the address of the "
 		"server, without the connection id.";
 
-	admission->hub->stats.refused_total++;
+	hub_stats(admission->hub)->refused_total++;
 	log_limited_info("",
 			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
 			 *request->id ? request->id : "-");
@@ -239,7 +240,7 @@ static void open_caller(struct admission *admission, const struct listener_reque
 {
 	struct ws_request *request = ws_request_read(r);
 
-	if (is_lost_client(admission->hub->config, r))
+	if (is_lost_client(admission->config, r))
 		refuse_lost_client(admission, request, out);
 	else if (request->fail != FAIL_NONE)
 		local_reply_fail(&out->whole, &request->to, request->fail, false, false);
@@ -273,7 +274,7 @@ void admission_on_request(void *ctx, const struct listener_request *r, struct li
 	else if (handshake == HANDSHAKE_GOOD)
 		open_caller(admission, r, out);
 	else if (get && text_is(r->path, "/healthz"))
-		say_health(out, r, !admission->hub->draining);
+		say_health(out, r, !hub_is_draining(admission->hub));
 	else
 		refuse(out, r, FAIL_NOT_FOUND);
 }

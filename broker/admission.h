@@ -9,6 +9,7 @@
 #include "broker/ws.h"
 
 struct admission {
+	const struct config *config;
 	struct hub *hub;
 	struct ws *ws;
 	struct ws_relays *ws_relays;

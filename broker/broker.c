@@ -40,7 +40,7 @@ enum phase { RUNNING, DRAINING, ENDING, CLOSING };
 struct broker {
 	const struct config *config;
 	uv_loop_t loop;
-	struct hub hub;
+	struct hub *hub;
 	struct gate *gate;
 	struct ws *ws;
 	struct ws_relays *ws_relays;
@@ -73,7 +73,7 @@ static void on_tick(uv_timer_t *timer);
 
 static bool is_busy(const struct broker *b)
 {
-	return hub_busy(&b->hub) || listener_is_waiting(b->tunnels) || b->ticks_to_skip > 0 ||
+	return hub_busy(b->hub) || listener_is_waiting(b->tunnels) || b->ticks_to_skip > 0 ||
 	       b->phase != RUNNING;
 }
 
@@ -94,17 +94,17 @@ static void on_turn(uv_prepare_t *prepare)
 {
 	struct broker *b = prepare->data;
 
-	hub_set_now(&b->hub, now_ms(b));
+	hub_set_now(b->hub, now_ms(b));
 	gate_drain(b->gate);
-	hub_settle(&b->hub);
+	hub_settle(b->hub);
 	for (int i = 0; i < SETTLE_ROUNDS && ws_relays_settle(b->ws_relays); i++)
-		hub_settle(&b->hub);
+		hub_settle(b->hub);
 	if (ws_read_on(b->ws) || gate_has_input(b->gate) || ws_relays_unsettled(b->ws_relays) ||
 	    b->judge)
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);
-	b->hub.stats.strangers = listener_strangers(b->tunnels);
+	hub_stats(b->hub)->strangers = listener_strangers(b->tunnels);
 	hasten_tick(b);
 }
 
@@ -122,10 +122,10 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 
 	if (b->phase == RUNNING) {
 		log_info("stopping signal=%d exchanges=%llu", number,
-			 (unsigned long long)b->hub.stats.open);
+			 (unsigned long long)hub_stats(b->hub)->open);
 		notify_service_manager("STOPPING=1");
 		enter(b, DRAINING, b->config->drain_ms);
-		hub_drain(&b->hub); /* the listeners stay: who comes now is told, not cut */
+		hub_drain(b->hub); /* the listeners stay: who comes now is told, not cut */
 	} else if (b->phase == DRAINING) {
 		b->phase_until_ms = 0; /* a second signal: no more waiting */
 	}
@@ -137,25 +137,25 @@ static void on_dump_signal(uv_signal_t *handle, int number)
 	struct broker *b = handle->data;
 
 	(void)number;
-	hub_set_now(&b->hub, now_ms(b));
-	dump_hub(&b->hub);
+	hub_set_now(b->hub, now_ms(b));
+	dump_hub(b->hub);
 }
 
 static void advance_stop(struct broker *b)
 {
 	bool over = uv_now(&b->loop) >= b->phase_until_ms;
 
-	if (b->phase == DRAINING && (over || !hub_busy(&b->hub))) {
-		hub_end_all(&b->hub);
+	if (b->phase == DRAINING && (over || !hub_busy(b->hub))) {
+		hub_end_all(b->hub);
 		enter(b, ENDING, LAST_WORDS_MS);
 		over = false;
 	}
-	if (b->phase == ENDING && (over || !hub_busy(&b->hub))) {
-		hub_close_tunnels(&b->hub);
+	if (b->phase == ENDING && (over || !hub_busy(b->hub))) {
+		hub_close_tunnels(b->hub);
 		enter(b, CLOSING, LAST_WORDS_MS);
 		over = false;
 	}
-	if (b->phase == CLOSING && (over || !hub_has_tunnels(&b->hub)))
+	if (b->phase == CLOSING && (over || !hub_has_tunnels(b->hub)))
 		uv_stop(&b->loop);
 }
 
@@ -182,10 +182,10 @@ static void on_polled(uv_check_t *check)
 	if (!b->judge)
 		return;
 	b->judge = false;
-	hub_set_now(&b->hub, now_ms(b));
+	hub_set_now(b->hub, now_ms(b));
 	for (int i = 0; i < DRAIN_ROUNDS && gate_has_input(b->gate); i++)
 		gate_drain(b->gate);
-	hub_tick(&b->hub);
+	hub_tick(b->hub);
 	log_tell_suppressed();
 	ws_tick(b->ws);
 	ws_relays_tick(b->ws_relays);
@@ -208,15 +208,16 @@ static bool start_parts(struct broker *b)
 	const struct config *c = b->config;
 	struct hub_io io = {.ctx = b, .reply = reply};
 
-	hub_init(&b->hub, c, &io, now_ms(b));
-	b->gate = gate_new(&b->loop, c, &b->hub);
+	b->hub = hub_new(c, &io, now_ms(b));
+	b->gate = gate_new(&b->loop, c, b->hub);
 	if (b->gate == NULL)
 		return false;
-	b->ws = ws_new(&b->loop, &b->hub);
+	b->ws = ws_new(&b->loop, b->hub);
 	if (b->ws == NULL)
 		return false;
-	b->ws_relays = ws_relays_new(&b->loop, c, &b->hub);
-	b->admission = (struct admission){.hub = &b->hub, .ws = b->ws, .ws_relays = b->ws_relays};
+	b->ws_relays = ws_relays_new(&b->loop, c, b->hub);
+	b->admission = (struct admission){
+		.config = c, .hub = b->hub, .ws = b->ws, .ws_relays = b->ws_relays};
 	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)",
 				  c->socket_group, admission_on_request, &b->admission);
 	if (b->tunnels == NULL)
@@ -224,7 +225,7 @@ static bool start_parts(struct broker *b)
 	if (c->admin == NULL)
 		return true;
 	b->admin = httpd_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group, admin_routes,
-			     &b->hub);
+			     b->hub);
 	return b->admin != NULL;
 }
 
@@ -269,8 +270,7 @@ static void end_parts(struct broker *b)
 	ws_relays_stop(b->ws_relays);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_destroy(&b->ws); /* tells the hub of each socket that was still open */
-	if (b->gate != NULL)
-		hub_fini(&b->hub);
+	hub_destroy(&b->hub);
 	gate_destroy(&b->gate);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_relays_destroy(&b->ws_relays);

@@ -2,8 +2,11 @@
 #include "broker/decoder.h"
 
 #include "broker/core/v1_response.h"
+#include "common/gate_msg.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
 
 enum { RUNNING_MAX = 2 };
 
@@ -11,9 +14,8 @@ struct decode_job {
 	TAILQ_ENTRY(decode_job) link; /* decoder->waiting, or decoder->running */
 	uv_work_t work;
 	struct decoder *decoder;
-	const struct protocol *protocol;
-	struct tunnel *tunnel; /* NULL: cancelled */
-	struct group *home;
+	struct tunnel *tunnel;		      /* NULL: cancelled */
+	char id[CONNECTION_ID_MAX_BYTES + 1]; /* of the tunnel */
 	struct buf message;
 	struct v1_response response;
 	void (*done)(void *ctx);
@@ -32,7 +34,6 @@ static void start_waiting(struct decoder *d);
 
 static void job_free(struct decode_job *job)
 {
-	group_release(job->home);
 	buf_fini(&job->message);
 	v1_response_fini(&job->response);
 	free(job);
@@ -43,7 +44,7 @@ static void work(uv_work_t *request)
 {
 	struct decode_job *job = request->data;
 
-	job->protocol->decode(&job->response, &job->message);
+	v1_response_decode(&job->response, &job->message);
 }
 
 static void after_work(uv_work_t *request, int status)
@@ -62,12 +63,12 @@ static void after_work(uv_work_t *request, int status)
 	start_waiting(d);
 }
 
-static bool id_is_busy(const struct decoder *d, const struct group *home)
+static bool id_is_busy(const struct decoder *d, const char *id)
 {
 	const struct decode_job *job;
 
 	TAILQ_FOREACH (job, &d->running, link) {
-		if (job->home == home)
+		if (strcmp(job->id, id) == 0)
 			return true;
 	}
 	return false;
@@ -80,7 +81,7 @@ static void start_waiting(struct decoder *d)
 	for (job = TAILQ_FIRST(&d->waiting); job != NULL && d->running_count < RUNNING_MAX;
 	     job = next) {
 		next = TAILQ_NEXT(job, link);
-		if (id_is_busy(d, job->home))
+		if (id_is_busy(d, job->id))
 			continue;
 		TAILQ_REMOVE(&d->waiting, job, link);
 		TAILQ_INSERT_TAIL(&d->running, job, link);
@@ -96,14 +97,12 @@ struct decode_job *decoder_start(struct decoder *d, struct tunnel *t, struct buf
 
 	job->decoder = d;
 	job->work.data = job;
-	job->protocol = t->protocol;
 	job->tunnel = t;
-	job->home = t->home;
+	strcpy(job->id, tunnel_id(t));
 	job->message = *message;
 	*message = (struct buf){0};
 	job->done = done;
 	job->ctx = ctx;
-	group_hold(job->home);
 	tunnel_on_decoding(t, buf_bytes(&job->message));
 	TAILQ_INSERT_TAIL(&d->waiting, job, link);
 	start_waiting(d);

@@ -6,6 +6,7 @@
 #define PIPEGATE_DECODER_H
 
 #include "broker/core/tunnel.h"
+#include "common/buf.h"
 
 #include <uv.h>
 

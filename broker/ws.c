@@ -13,6 +13,7 @@
 #include <libwebsockets.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 enum {
@@ -50,7 +51,8 @@ struct ws_socket {
 	struct watched watched;
 	TAILQ_ENTRY(ws_socket) resting_link;
 	bool resting;
-	bool ping_due; /* it has not been sent yet */
+	bool over_budget; /* of its connection id: the tunnel must not be read */
+	bool ping_due;	  /* it has not been sent yet */
 	/* In its receive buffer, which holds data that is not needed any more. NULL: it does not. */
 	const void *used;
 	bool closing; /* say close_code at the next chance */
@@ -86,8 +88,7 @@ static int64_t now_ms_of(const struct ws *w)
 
 static bool wants_pause(const struct ws_socket *s)
 {
-	return !s->closing &&
-	       (s->resting || s->job != NULL || (s->tunnel != NULL && s->tunnel->paused));
+	return !s->closing && (s->resting || s->job != NULL || s->over_budget);
 }
 
 static void review_reading(struct ws_socket *s)
@@ -153,26 +154,29 @@ static void refuse(struct ws_socket *s, enum auth_result result)
 
 /* --- tunnel_io --- */
 
-static void io_close(void *socket)
+static void io_close(void *socket, int code, const char *reason, bool cut)
 {
 	struct ws_socket *s = socket;
 
 	if (s->job != NULL)
 		decoder_cancel(s->job);
 	s->job = NULL;
-	start_closing(s, s->tunnel->close_code, s->tunnel->close_reason);
-	if (s->tunnel->cut && (lws_partial_buffered(s->wsi) || say_close(s) == 0))
+	start_closing(s, code, reason);
+	if (cut && (lws_partial_buffered(s->wsi) || say_close(s) == 0))
 		watch_cut(&s->ws->watch, &s->watched);
 }
 
-static void io_reading(void *socket)
+static void io_pause(void *socket, bool paused)
 {
-	review_reading(socket);
+	struct ws_socket *s = socket;
+
+	s->over_budget = paused;
+	review_reading(s);
 }
 
 static int write_flags(const struct tunnel *t, bool first, bool final)
 {
-	return lws_write_ws_flags(t->protocol->text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first,
+	return lws_write_ws_flags(tunnel_is_text(t) ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first,
 				  final);
 }
 
@@ -206,8 +210,7 @@ static void io_flush(void *socket)
 		start_closing(s, 1011, "write failed");
 }
 
-static const struct tunnel_io tunnel_io = {
-	.flush = io_flush, .close = io_close, .reading = io_reading};
+static const struct tunnel_io tunnel_io = {.flush = io_flush, .close = io_close, .pause = io_pause};
 
 /* --- watch_calls --- */
 
@@ -295,13 +298,14 @@ static void on_established(struct ws_socket *s)
 
 	if (k->auth != AUTH_OK) {
 		refuse(s, k->auth);
-	} else if (h->draining) {
+	} else if (hub_is_draining(h)) {
 		start_closing(s, 1001, "shutting down");
 	} else {
 		tcp_set_options(lws_get_socket_fd(s->wsi));
 		watch_start(&s->ws->watch, &s->watched, now_ms_of(s->ws));
-		s->tunnel = tunnel_new(h, k->v2 ? &protocol_v2 : &protocol_v1, &k->grant,
-				       &tunnel_io, s);
+		s->tunnel =
+			hub_open_tunnel(h, k->v2 ? &protocol_v2 : &protocol_v1,
+					k->grant.connection_id, k->grant.life_ms, &tunnel_io, s);
 	}
 	free(s->handshake);
 	s->handshake = NULL;
@@ -318,7 +322,7 @@ static void on_decoded(void *socket)
 /* The message in s->in is whole. */
 static void on_whole_message(struct ws_socket *s)
 {
-	bool large = s->tunnel->protocol->decode != NULL && buf_bytes(&s->in) > DECODE_HERE_BYTES;
+	bool large = tunnel_decodes(s->tunnel) && buf_bytes(&s->in) > DECODE_HERE_BYTES;
 
 	if (large && s->job == NULL) {
 		s->job = decoder_start(s->ws->decoder, s->tunnel, &s->in, on_decoded, s);
@@ -338,9 +342,9 @@ static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 
 	if (s->closing || s->tunnel == NULL)
 		return 0;
-	if (budget_spend(s->tunnel, bytes))
+	if (tunnel_spend(s->tunnel, bytes))
 		rest(s);
-	if (buf_bytes(&s->in) + bytes > budget_message_bytes(s->tunnel))
+	if (buf_bytes(&s->in) + bytes > tunnel_message_max_bytes(s->tunnel))
 		tunnel_kill(s->tunnel, 1009, "message too big");
 	else if (final && buf_bytes(&s->in) == 0)
 		tunnel_on_message(s->tunnel, data, bytes);
@@ -417,7 +421,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
 		s->watched.heard_ms = now_ms_of(s->ws);
 		s->used = in;
-		if (s->tunnel != NULL && budget_spend(s->tunnel, bytes))
+		if (s->tunnel != NULL && tunnel_spend(s->tunnel, bytes))
 			rest(s);
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:

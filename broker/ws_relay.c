@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -160,11 +161,11 @@ static void end(struct ws_relay *x)
 	if (!x->finished)
 		hub_abandon(u->hub, x->request->corr, FAIL_CANCELLED);
 	x->finished = true;
-	group_socket_closed(u->hub, x->request->corr);
+	hub_socket_closed(u->hub, x->request->corr);
 	if (x->dirty)
 		TAILQ_REMOVE(&u->dirty, x, dirty_link);
 	TAILQ_REMOVE(&u->all, x, link);
-	u->hub->stats.websockets--;
+	hub_stats(u->hub)->websockets--;
 	uv_poll_stop(&x->poll);
 	uv_close((uv_handle_t *)&x->poll, closed);
 }
@@ -513,7 +514,7 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *request, con
 	x->read_ms = x->written_ms = now_ms(x);
 	buf_append(&x->in, data, bytes);
 	TAILQ_INSERT_TAIL(&u->all, x, link);
-	u->hub->stats.websockets++;
+	hub_stats(u->hub)->websockets++;
 	say(x, &m);
 	head_fini(&request->head); /* the hub has its own, for as long as it needs it */
 	touch(x);

@@ -8,8 +8,7 @@
  * then nothing would ever be read: so one tunnel at a time, the one with the largest unfinished message, is
  * read nevertheless. There is room for that behind `full`, unless many tunnels were read at once before they could be
  * paused. If nothing comes on it, it is closed, and the next one has its turn. */
-#include "broker/core/hub.h"
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 
 enum {
 	STALL_MS = 10000,
@@ -122,7 +121,7 @@ static void set_paused(struct tunnel *t, bool paused)
 	if (t->paused == paused || t->socket == NULL)
 		return;
 	t->paused = paused;
-	t->io->reading(t->socket);
+	t->io->pause(t->socket, paused);
 }
 
 /* There is credit again for those that got none. */

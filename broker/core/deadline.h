@@ -1,7 +1,9 @@
-/* broker/core/deadline.h - Deadlines, the soonest first: a binary heap of what other structs embed.
+/* broker/core/deadline.h - Deadlines, the soonest first: a binary heap of what other structs
+ * embed.
  *
- * Setting, moving and clearing cost O(log n), whatever lengths of time are mixed; the soonest is known at
- * once. Peers choose how many deadlines there are and how long (holds, silences, lives of tokens). */
+ * Setting, moving and clearing cost O(log n), whatever lengths of time are mixed; the soonest is
+ * known at once. Peers choose how many deadlines there are and how long (holds, silences, lives
+ * of tokens). */
 #ifndef PIPEGATE_DEADLINE_H
 #define PIPEGATE_DEADLINE_H
 

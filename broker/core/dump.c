@@ -1,8 +1,7 @@
 /* broker/core/dump.c - see dump.h. */
 #include "broker/core/dump.h"
 
-#include "broker/core/exchange_log.h"
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 #include "common/id.h"
 #include "common/log.h"
 

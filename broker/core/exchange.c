@@ -1,6 +1,5 @@
 /* broker/core/exchange.c - One request and its answer, from OPEN to its one end. See hub.h. */
-#include "broker/core/hub.h"
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 #include "broker/core/v1_request.h"
 #include "common/head.h"
 #include "common/id.h"

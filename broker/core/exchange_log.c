@@ -1,7 +1,7 @@
 /* broker/core/exchange_log.c - see exchange_log.h. */
 #include "broker/core/exchange_log.h"
 
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 #include "common/access_log.h"
 #include "common/head.h"
 #include "common/http.h"

@@ -5,8 +5,7 @@
  *
  * A request waits only while no tunnel that can carry it has room, and group_dispatch() sees to that
  * after each change. So one that finds room at once overtakes nobody who could have had it. */
-#include "broker/core/hub.h"
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 
 #include <stdlib.h>
 #include <string.h>

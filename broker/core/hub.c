@@ -1,7 +1,6 @@
 /* broker/core/hub.c - see hub.h. The turn of the loop, deadlines, liveness of responders, the drain. */
-#include "broker/core/hub.h"
+#include "broker/core/core.h"
 
-#include "broker/core/tunnel.h"
 #include "common/id.h"
 #include "common/log.h"
 
@@ -18,9 +17,13 @@ struct process {
 	int64_t heard_ms;
 };
 
-void hub_init(struct hub *h, const struct config *config, const struct hub_io *io, int64_t now_ms)
+struct hub *hub_new(const struct config *config, const struct hub_io *io, int64_t now_ms)
 {
-	*h = (struct hub){.config = config, .io = *io, .boot = id_random_u64()};
+	struct hub *h = xcalloc(1, sizeof *h);
+
+	h->config = config;
+	h->io = *io;
+	h->boot = id_random_u64();
 	h->now_ms = h->started_ms = now_ms;
 	TAILQ_INIT(&h->idle_groups);
 	TAILQ_INIT(&h->tunnels);
@@ -28,6 +31,7 @@ void hub_init(struct hub *h, const struct config *config, const struct hub_io *i
 	TAILQ_INIT(&h->dirty_tunnels);
 	TAILQ_INIT(&h->dead_tunnels);
 	TAILQ_INIT(&h->marked_groups);
+	return h;
 }
 
 static void forget_process(struct hub *h, struct process *p)
@@ -36,10 +40,14 @@ static void forget_process(struct hub *h, struct process *p)
 	free(p);
 }
 
-void hub_fini(struct hub *h)
+void hub_destroy(struct hub **hp)
 {
+	struct hub *h = *hp;
 	struct process *p, *next;
 
+	*hp = NULL;
+	if (h == NULL)
+		return;
 	hub_settle(h);
 	CHECK(TAILQ_EMPTY(&h->tunnels) && TAILQ_EMPTY(&h->dead_tunnels));
 	hub_end_all(h);
@@ -54,6 +62,7 @@ void hub_fini(struct hub *h)
 	deadlines_fini(&h->lives);
 	deadlines_fini(&h->messages);
 	deadlines_fini(&h->stalls);
+	free(h);
 }
 
 void hub_set_now(struct hub *h, int64_t now_ms)
@@ -139,6 +148,27 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
 		return;
 	x->unsent_bytes = bytes;
 	exchange_touch(x);
+}
+
+void hub_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
+{
+	group_socket_closed(h, corr);
+}
+
+struct tunnel *hub_open_tunnel(struct hub *h, const struct protocol *protocol, const char *id,
+			       int64_t life_ms, const struct tunnel_io *io, void *socket)
+{
+	return tunnel_new(h, protocol, id, life_ms, io, socket);
+}
+
+bool hub_is_draining(const struct hub *h)
+{
+	return h->draining;
+}
+
+struct stats *hub_stats(struct hub *h)
+{
+	return &h->stats;
 }
 
 void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f)

@@ -1,6 +1,5 @@
 /* broker/core/tunnel.c - see tunnel.h. What v1 and v2 tunnels have in common. */
-#include "broker/core/tunnel.h"
-
+#include "broker/core/core.h"
 #include "broker/core/v1_response.h"
 #include "common/log.h"
 
@@ -66,8 +65,8 @@ static void leave_greeting(struct tunnel *t)
 	t->home->greeting_count--;
 }
 
-struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol,
-			  const struct auth_grant *grant, const struct tunnel_io *io, void *socket)
+struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol, const char *id,
+			  int64_t life_ms, const struct tunnel_io *io, void *socket)
 {
 	struct tunnel *t = xcalloc(1, sizeof *t);
 
@@ -78,8 +77,9 @@ struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol,
 	t->state = TUNNEL_GREETING;
 	t->since_ms = h->now_ms;
 	t->number = ++h->stats.tunnels_total;
-	strcpy(t->id, grant->connection_id);
-	t->expires_ms = h->now_ms + grant->life_ms;
+	CHECK(strlen(id) < sizeof t->id);
+	strcpy(t->id, id);
+	t->expires_ms = h->now_ms + life_ms;
 	deadline_set(&h->lives, &t->life,
 		     t->expires_ms < h->now_ms + GREETING_MS ? t->expires_ms
 							     : h->now_ms + GREETING_MS);
@@ -222,10 +222,11 @@ void tunnel_detach(struct exchange *x)
 }
 
 /* A closing handshake takes seconds if the peer likes, and meanwhile a descriptor. */
-static void close_socket(struct tunnel *t)
+static void close_socket(struct tunnel *t, int ws_code, const char *reason)
 {
-	t->cut = ++t->home->closing_count > (size_t)t->hub->config->max_tunnels;
-	t->io->close(t->socket);
+	bool cut = ++t->home->closing_count > (size_t)t->hub->config->max_tunnels;
+
+	t->io->close(t->socket, ws_code, reason, cut);
 }
 
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
@@ -245,8 +246,6 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 		leave_greeting(t);
 	set_state(t, TUNNEL_DEAD);
 	deadline_clear(&h->lives, &t->life);
-	t->close_code = ws_code;
-	t->close_reason = reason;
 	if (r != NULL)
 		group_remove_tunnel(t);
 	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
@@ -273,7 +272,32 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	tunnel_recount(t);
 	budget_message(t, 0, false);
 	if (t->socket != NULL)
-		close_socket(t);
+		close_socket(t, ws_code, reason);
+}
+
+const char *tunnel_id(const struct tunnel *t)
+{
+	return t->id;
+}
+
+bool tunnel_is_text(const struct tunnel *t)
+{
+	return t->protocol->text;
+}
+
+bool tunnel_decodes(const struct tunnel *t)
+{
+	return t->protocol->decode != NULL;
+}
+
+size_t tunnel_message_max_bytes(const struct tunnel *t)
+{
+	return budget_message_bytes(t);
+}
+
+bool tunnel_spend(struct tunnel *t, size_t bytes)
+{
+	return budget_spend(t, bytes);
 }
 
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)

@@ -1,153 +1,69 @@
-/* broker/core/tunnel.h - One tunnel: the WebSocket of one client, as the hub sees it.
+/* broker/core/tunnel.h - One tunnel as the owner of its socket sees it (ws.c).
  *
- *   GREETING --HELLO--> OPEN --GOAWAY--> LEAVING --tunnel_kill() or the socket closed--> DEAD
- *   (v1 starts in OPEN)
- *
- * ws.c drives it through tunnel_on_*() and tunnel_pull(), and lends it a struct tunnel_io. A DEAD tunnel
- * has left its group and its exchanges; it is freed in hub_settle() once its socket is gone too. */
+ * The owner calls tunnel_on_*() with what the client sent, and tunnel_pull() for what to send;
+ * the tunnel calls back through struct tunnel_io. It lives until tunnel_on_closed() and the
+ * hub_settle() after that. */
 #ifndef PIPEGATE_TUNNEL_H
 #define PIPEGATE_TUNNEL_H
 
-#include "broker/auth.h"
-#include "broker/core/hub.h"
+#include "common/check.h"
 
-#define TUNNEL_STATES(X) X(GREETING) X(OPEN) X(LEAVING) X(DEAD)
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-enum tunnel_state {
-#define X(name) TUNNEL_##name,
-	TUNNEL_STATES(X)
-#undef X
-};
-
+struct protocol;
+struct tunnel;
 struct v1_response;
-
-struct tunnel_io {
-	void (*flush)(void *socket);   /* write now what tunnel_pull() gives, as far as it goes */
-	void (*close)(void *socket);   /* close with tunnel->close_code and ->close_reason */
-	void (*reading)(void *socket); /* tunnel->paused has changed */
-};
-
-struct protocol {
-	const char *name;		 /* "v1", "v2" */
-	void (*start)(struct tunnel *t); /* greets, or opens it at once */
-	/* FAIL_NONE, or why this tunnel cannot carry that request at all. */
-	enum fail (*refuses)(const struct tunnel *t, const struct exchange *x);
-	/* There is more of the request, or it has just been given to this tunnel. May fail it. */
-	void (*more)(struct tunnel *t, struct exchange *x);
-	/* How many more request body bytes are welcome. */
-	int64_t (*credit)(const struct tunnel *t, const struct exchange *x);
-	/* The responder took so many response body bytes. */
-	void (*consumed)(struct tunnel *t, struct exchange *x, size_t bytes);
-	/* The exchange leaves before its end; `f` says why. */
-	void (*cancel)(struct tunnel *t, struct exchange *x, enum fail f);
-	/* It leaves for any reason: forget what belongs to it. */
-	void (*detach)(struct tunnel *t, struct exchange *x);
-	/* One piece for the wire, see tunnel_pull(). */
-	size_t (*pull)(struct tunnel *t, uint8_t *out, bool *first, bool *final);
-	/* The broker will stop: tell the client, if the protocol can. */
-	void (*goodbye)(struct tunnel *t);
-	/* A complete message from the client. Where receive() is NULL it is taken in two steps: decode() takes
-	 * the message's memory, may run on any thread and needs no tunnel; on_decoded() has the effect. */
-	void (*receive)(struct tunnel *t, const uint8_t *data, size_t bytes);
-	void (*decode)(struct v1_response *r, struct buf *message);
-	void (*on_decoded)(struct tunnel *t, struct v1_response *r);
-	size_t max_message_bytes;
-	bool text;
-};
 
 extern const struct protocol protocol_v1, protocol_v2;
 
-enum { TUNNEL_PULL_BYTES = 192 * 1024 }; /* room that tunnel_pull() needs */
+/* The buffer that tunnel_pull() needs. */
+enum { TUNNEL_PULL_BYTES = 192 * 1024 };
 
-struct tunnel {
-	struct hub *hub;
-	struct group *home;  /* its connection id */
-	struct group *group; /* the same while it is open, NULL otherwise */
-	const struct protocol *protocol;
-	const struct tunnel_io *io;
-	void *socket; /* NULL: closed */
-	enum tunnel_state state;
-	uint64_t number; /* for the log */
-	int64_t since_ms;
-	char id[CONNECTION_ID_MAX_BYTES + 1];
-	int64_t expires_ms;   /* of its token; monotonic */
-	struct deadline life; /* HELLO has to come until then, afterwards `expires_ms` */
-
-	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
-	TAILQ_ENTRY(tunnel) siblings; /* home->tunnels, or home->greeting */
-	TAILQ_ENTRY(tunnel) dirty_link;
-	bool dirty;
-	const char *doom; /* static text: hub_settle() closes it with that reason, and doom_code */
-	int doom_code;
-
-	struct exchange_list running;
-	size_t running_count;	/* requests */
-	size_t websocket_count; /* callers' WebSockets: the rest of `running` */
-	size_t max_running;
-	struct exchange_list ready; /* of `running`: something to go down, in turn */
-
-	int close_code;
-	const char *close_reason; /* static text */
-	bool cut;		  /* the end of the connection follows the Close at once */
-
-	/* budget.c */
-	size_t out_charge;    /* what `home` is charged for `out` and `out_body` */
-	size_t message_bytes; /* and for the message that comes in */
-	bool unfinished;      /* more of that has to come */
-	bool paused;	      /* its socket is not to be read */
-	struct deadline message, stall;
-
-	/* v1: the message under way up to its body, the body not yet encoded, whether its tail is still to go,
-	 * and whether some of it went. v2: whole frames that go first. */
-	struct buf out;
-	struct buf out_body;
-	bool out_tail;
-	bool out_begun;
-	/* v2 */
-	struct exchange *streams;
-	uint32_t last_stream;
-	int64_t peer_window_bytes;
-	char instance[33];
+struct tunnel_io {
+	/* Write what tunnel_pull() returns, as far as the socket takes it. */
+	void (*flush)(void *socket);
+	/* Close with that code and reason (static text). `cut`: end the connection right after
+	 * the Close. */
+	void (*close)(void *socket, int ws_code, const char *reason, bool cut);
+	/* Stop or resume reading the socket. */
+	void (*pause)(void *socket, bool paused);
 };
 
-/* The owner is the hub; it lives until its socket closed and hub_settle() ran. */
-struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol,
-			  const struct auth_grant *grant, const struct tunnel_io *io, void *socket);
+const char *tunnel_id(const struct tunnel *t);
 
-/* Gives the exchange to this tunnel: it counts as running there. */
-void tunnel_take(struct tunnel *t, struct exchange *x);
-void tunnel_answered(struct exchange *x); /* its stream is over, it keeps its place */
-void tunnel_detach(struct exchange *x);	  /* the exchange leaves; both live on */
-void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
-void tunnel_unready(struct tunnel *t, struct exchange *x);
-void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
-void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
-void tunnel_leaving(struct tunnel *t);	   /* the client wants nothing new */
-void tunnel_life_over(struct tunnel *t);   /* `life` was due: its token, or no HELLO came */
-void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
-void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
+/* True: messages are text, not binary. */
+bool tunnel_is_text(const struct tunnel *t);
 
-/* Idempotent; the first reason wins. Exchanges that had not begun go back to their group, the others
- * fail as tunnel-lost. Frees nothing. `reason` is static text, shown to the peer. */
-void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
+/* True: messages may be decoded on another thread, by v1_response_decode() and
+ * tunnel_on_decoded(). */
+bool tunnel_decodes(const struct tunnel *t);
 
-/* The same at the next hub_settle(): for where the tunnel is still in use. */
-void tunnel_doom(struct tunnel *t, int ws_code, const char *reason);
+/* The largest message that its client may send. */
+size_t tunnel_message_max_bytes(const struct tunnel *t);
 
-/* Writes the next piece for the wire to `out` (TUNNEL_PULL_BYTES) and says whether it is the first
- * and the last of its WebSocket message. 0: nothing to send. */
+/* Writes the next piece for the wire to `out` (TUNNEL_PULL_BYTES) and sets whether it is the
+ * first and the last of its WebSocket message. 0: nothing to send. */
 size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final) MUST_CHECK;
-void tunnel_recount(struct tunnel *t); /* after `out` has changed */
 
-/* A message comes in pieces: so many bytes of it are gathered by now. */
+/* Charges a message or a piece of one to the share of the turn that all tunnels of this id have.
+ * True: the share is spent, and the socket must not be read before the next turn. */
+bool tunnel_spend(struct tunnel *t, size_t bytes) MUST_CHECK;
+
+/* A message is incomplete; message_bytes of it have been gathered. */
 void tunnel_on_piece(struct tunnel *t, size_t message_bytes);
-void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes); /* it is whole */
-
-/* Or, where the protocol has a decode(): that has begun, elsewhere; and its result, which the caller ends. */
+/* A message is complete. */
+void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes);
+/* A complete message is being decoded elsewhere; then its result, which the caller ends. */
 void tunnel_on_decoding(struct tunnel *t, size_t message_bytes);
 void tunnel_on_decoded(struct tunnel *t, struct v1_response *r);
-void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason); /* its socket is gone */
+/* The socket is gone. */
+void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason);
 
-const char *tunnel_state_name(enum tunnel_state s);
+/* Closes the tunnel; the first reason wins. Exchanges that have not been sent return to the
+ * queue of their id, the others fail as tunnel-lost. Frees nothing. `reason` is static text,
+ * shown to the peer. */
+void tunnel_kill(struct tunnel *t, int ws_code, const char *reason);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in
  * one. */
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 #include "broker/core/v1_request.h"
 #include "broker/core/v1_response.h"
 #include "common/b64.h"

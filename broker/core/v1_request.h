@@ -1,7 +1,9 @@
-/* broker/core/v1_request.h - Writes a request as the message of protocol v1 (common/PROTOCOL.md, "Tunnel v1").
+/* broker/core/v1_request.h - Writes a request as the message of protocol v1 (common/PROTOCOL.md,
+ * "Tunnel v1").
  *
- * The cost is linear in the head, and the number of query pairs has a limit, since each becomes a few JSON
- * values. The body is not written here: base64 of any part of it can be made when it is sent. */
+ * The cost is linear in the head, and the number of query pairs has a limit, since each becomes
+ * a few JSON values. The body is not written here: base64 of any part of it can be made when it
+ * is sent. */
 #ifndef PIPEGATE_V1_REQUEST_H
 #define PIPEGATE_V1_REQUEST_H
 
@@ -27,7 +29,8 @@ struct v1_request {
  * FAIL_OVERLOADED: no memory. After a failure, *out may hold a part of the message. */
 enum fail v1_request_write(const struct v1_request *r, struct buf *out) MUST_CHECK;
 
-/* FAIL_UNSUPPORTED: protocol v1 has no such method, or cannot carry a WebSocket. Costs a look at the head. */
+/* FAIL_UNSUPPORTED: protocol v1 has no such method, or cannot carry a WebSocket. Costs a look at
+ * the head. */
 enum fail v1_request_refusal(const void *head, size_t bytes);
 
 #endif

@@ -1,7 +1,7 @@
 /* broker/core/v1_scan.h - Reads the raw text of a v1 response before, or without, a JSON parser.
  *
- * Owns the limits on nesting and values, the search for the body, and its base64. Safe on any bytes; the cost
- * is linear. */
+ * Owns the limits on nesting and values, the search for the body, and its base64. Safe on any
+ * bytes; the cost is linear. */
 #ifndef PIPEGATE_V1_SCAN_H
 #define PIPEGATE_V1_SCAN_H
 
@@ -28,7 +28,8 @@ struct v1_outline {
 
 void v1_outline(const uint8_t *text, size_t bytes, struct v1_outline *o);
 
-/* False: nesting of more than 16, or more than 4096 values. A JSON parser must not read the text. */
+/* False: nesting of more than 16, or more than 4096 values. A JSON parser must not read the
+ * text. */
 bool v1_is_simple(const struct v1_outline *o);
 
 /* True if the span holds complete base64 and nothing else. Sets *padding to the number of '='. */

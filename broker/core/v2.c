@@ -1,6 +1,6 @@
 /* broker/core/v2.c - The protocol of tunnel protocol v2 (common/PROTOCOL.md, "Tunnel v2"),
  * broker's side. */
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 #include "common/bytes.h"
 #include "common/frame.h"
 #include "common/head.h"

@@ -110,9 +110,9 @@ static void socket_step(struct world *w, uint8_t step)
 static void clock_step(struct world *w, uint8_t step)
 {
 	if (step == 0xff)
-		hub_drain(&w->hub);
+		hub_drain(w->hub);
 	else if (step == 0xfe)
-		hub_end_all(&w->hub);
+		hub_end_all(w->hub);
 	else if (step == 0xfc)
 		world_close_websocket(w);
 	else if (step == 0xfd)

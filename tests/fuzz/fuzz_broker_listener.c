@@ -19,8 +19,7 @@ static const struct config config = {
 	.jwt_audience = "pipegate",
 };
 
-static struct hub hub;
-static struct admission front = {.hub = &hub};
+static struct admission front = {.config = &config};
 static uv_loop_t loop;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
@@ -117,6 +116,7 @@ static void remove_directory(void)
 
 static void start(void)
 {
+	const struct hub_io io = {0};
 	char spec[64];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -124,7 +124,7 @@ static void start(void)
 	CHECK(snprintf(address.sun_path, 50, "%s/socket", directory) < 50);
 	CHECK(snprintf(spec, sizeof spec, "unix:%s/socket", directory) < (int)sizeof spec);
 	atexit(remove_directory);
-	hub.config = &config;
+	front.hub = hub_new(&config, &io, 0);
 	CHECK(listener_new(&loop, spec, "listener", NULL, on_request, &front) != NULL);
 }
 
@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	size_t first_bytes = input_byte(&in), some;
 	char answer[2048];
 
-	if (hub.config == NULL)
+	if (front.hub == NULL)
 		start();
 	handled = adopted = 0;
 	int peer = socket(AF_UNIX, SOCK_STREAM, 0);

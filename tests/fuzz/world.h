@@ -4,8 +4,7 @@
 #ifndef PIPEGATE_FUZZ_WORLD_H
 #define PIPEGATE_FUZZ_WORLD_H
 
-#include "broker/core/hub.h"
-#include "broker/core/tunnel.h"
+#include "broker/core/core.h"
 #include "common/head.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -20,16 +19,18 @@ struct world_peer {
 struct world_socket {
 	struct world *world;
 	struct tunnel *tunnel; /* NULL: not connected */
-	bool closing;	       /* the broker has closed it */
-	bool blocked;	       /* takes nothing now */
-	bool paused;	       /* the broker does not read it */
-	struct buf sent;       /* v2: frames; v1: one message after the other, NUL in between */
+	bool closing;	       /* the broker has closed it, with: */
+	int close_code;
+	const char *close_reason;
+	bool blocked;	 /* takes nothing now */
+	bool paused;	 /* the broker does not read it */
+	struct buf sent; /* v2: frames; v1: one message after the other, NUL in between */
 	bool in_message;
 };
 
 struct world {
 	struct config config;
-	struct hub hub;
+	struct hub *hub;
 	struct world_peer peers[WORLD_PEERS];
 	struct world_socket sockets[WORLD_SOCKETS];
 	int64_t life_ms; /* of the tokens of tunnels to come; 0: without an end */
@@ -45,7 +46,7 @@ static inline bool world_reply(void *ctx, const struct gate_peer *peer, const st
 
 	CHECK(p->waiting);
 	CHECK(m->kind == GATE_PONG || m->kind == GATE_REPLY);
-	CHECK(m->boot == w->hub.boot && gate_msg_bytes(m) <= GATE_MAX_MESSAGE_BYTES);
+	CHECK(m->boot == w->hub->boot && gate_msg_bytes(m) <= GATE_MAX_MESSAGE_BYTES);
 	p->waiting = false;
 	p->last = *m;
 	buf_fini(&p->head);
@@ -67,26 +68,29 @@ static inline void world_flush(void *socket)
 	while (!s->blocked && (bytes = tunnel_pull(s->tunnel, piece, &first, &final)) > 0) {
 		CHECK(bytes <= sizeof piece && first == !s->in_message);
 		buf_append(&s->sent, piece, bytes);
-		if (final && s->tunnel->protocol->text)
+		if (final && tunnel_is_text(s->tunnel))
 			buf_append(&s->sent, "", 1);
 		s->in_message = !final;
 	}
 }
 
-static inline void world_close(void *socket)
+static inline void world_close(void *socket, int ws_code, const char *reason, bool cut)
 {
 	struct world_socket *s = socket;
 
-	CHECK(!s->closing && s->tunnel->close_code >= 1000);
+	(void)cut;
+	CHECK(!s->closing && ws_code >= 1000);
+	s->close_code = ws_code;
+	s->close_reason = reason;
 	s->closing = true;
 }
 
-static inline void world_reading(void *socket)
+static inline void world_pause(void *socket, bool paused)
 {
 	struct world_socket *s = socket;
 
-	CHECK(!s->closing && s->tunnel->paused != s->paused);
-	s->paused = s->tunnel->paused;
+	CHECK(!s->closing && paused != s->paused);
+	s->paused = paused;
 }
 
 static inline void world_init(struct world *w)
@@ -103,8 +107,8 @@ static inline void world_init(struct world *w)
 				       .response_timeout_ms = 20000,
 				       .idle_timeout_ms = 15000,
 				       .offline_wait_ms = 5000}};
-	hub_init(&w->hub, &w->config, &io, 1000);
-	w->hub.boot = 7;
+	w->hub = hub_new(&w->config, &io, 1000);
+	w->hub->boot = 7;
 }
 
 /* The responder process that `peer` belongs to. */
@@ -122,7 +126,7 @@ static inline void world_send(struct world *w, size_t peer, const struct gate_ms
 		return;
 	w->peers[peer].waiting = m->kind != GATE_ALIVE;
 	w->gate_news = true;
-	hub_on_gate(&w->hub, &from, m);
+	hub_on_gate(w->hub, &from, m);
 }
 
 /* A request waits only for tunnels that have no room for it, or cannot carry it. */
@@ -139,7 +143,7 @@ static inline void world_check_wait(const struct exchange *x)
 
 static inline void world_count(const struct world *w)
 {
-	const struct hub *h = &w->hub;
+	const struct hub *h = w->hub;
 	const struct exchange *x;
 	const struct group *r;
 	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0, held = 0, full = 0,
@@ -165,7 +169,8 @@ static inline void world_count(const struct world *w)
 		held += t != NULL ? t->out_charge + t->message_bytes : 0;
 		CHECK(t == NULL || t->out_charge == t->out.end + t->out_body.end);
 		CHECK(t == NULL || t->state == TUNNEL_DEAD ||
-		      t->paused == (t->home->full && t != t->home->reader && t->group != NULL));
+		      (t->paused == w->sockets[i].paused &&
+		       t->paused == (t->home->full && t != t->home->reader && t->group != NULL)));
 	}
 	for (r = h->groups; r != NULL; r = r->hh.next) {
 		full += r->full;
@@ -192,14 +197,14 @@ static inline void world_disconnect(struct world *w, size_t slot)
 /* The end of a turn of the loop; then the sockets that the broker has closed are gone. */
 static inline void world_settle(struct world *w)
 {
-	hub_settle(&w->hub);
+	hub_settle(w->hub);
 	w->gate_news = false;
 	world_count(w);
 	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
 		if (w->sockets[i].closing)
 			world_disconnect(w, i);
 	}
-	hub_settle(&w->hub);
+	hub_settle(w->hub);
 }
 
 /* The caller's WebSocket is gone: its exchange, and its socket. */
@@ -210,8 +215,8 @@ static inline void world_close_websocket(struct world *w)
 	memset(corr, WORLD_PEERS - 1, sizeof corr);
 	if (!w->websockets)
 		return;
-	hub_abandon(&w->hub, corr, FAIL_CANCELLED);
-	group_socket_closed(&w->hub, corr);
+	hub_abandon(w->hub, corr, FAIL_CANCELLED);
+	hub_socket_closed(w->hub, corr);
 	w->peers[WORLD_PEERS - 1].waiting = false;
 	world_settle(w); /* it says nothing more until that is through */
 }
@@ -223,10 +228,10 @@ static inline void world_later(struct world *w, int64_t ms)
 
 	if (w->gate_news)
 		world_settle(w);
-	hub_set_now(&w->hub, w->hub.now_ms + ms);
+	hub_set_now(w->hub, w->hub->now_ms + ms);
 	for (alive.process = 1; alive.process <= 2; alive.process++)
-		hub_on_gate(&w->hub, NULL, &alive);
-	hub_tick(&w->hub);
+		hub_on_gate(w->hub, NULL, &alive);
+	hub_tick(w->hub);
 	world_settle(w);
 }
 
@@ -236,8 +241,8 @@ static inline void world_lose_responders(struct world *w)
 	if (w->gate_news)
 		world_settle(w);
 	world_close_websocket(w); /* which is none of theirs, but its peer is */
-	hub_set_now(&w->hub, w->hub.now_ms + 10001);
-	hub_tick(&w->hub);
+	hub_set_now(w->hub, w->hub->now_ms + 10001);
+	hub_tick(w->hub);
 	world_settle(w);
 	for (size_t i = 0; i < WORLD_PEERS; i++)
 		w->peers[i].waiting = false;
@@ -246,15 +251,14 @@ static inline void world_lose_responders(struct world *w)
 static inline void world_connect(struct world *w, size_t slot, const struct protocol *protocol,
 				 const char *id)
 {
-	static const struct tunnel_io io = {world_flush, world_close, world_reading};
+	static const struct tunnel_io io = {world_flush, world_close, world_pause};
 	struct world_socket *s = &w->sockets[slot];
-	struct auth_grant grant = {.life_ms = w->life_ms ? w->life_ms : INT64_MAX / 2};
 
 	if (s->tunnel != NULL)
 		return;
-	strcpy(grant.connection_id, id);
 	s->world = w;
-	s->tunnel = tunnel_new(&w->hub, protocol, &grant, &io, s);
+	s->tunnel = hub_open_tunnel(w->hub, protocol, id, w->life_ms ? w->life_ms : INT64_MAX / 2,
+				    &io, s);
 }
 
 /* The client of that socket sends a message. */
@@ -345,7 +349,7 @@ static inline void world_step(struct world *w, size_t peer, uint8_t kind, uint8_
 			     .flags = flags,
 			     .number = number,
 			     .process = world_process(w, peer),
-			     .boot = w->hub.boot,
+			     .boot = w->hub->boot,
 			     .body = body,
 			     .body_bytes = body_bytes};
 
@@ -379,8 +383,9 @@ static inline void world_fini(struct world *w)
 	}
 	for (int i = 0; i < 4; i++) /* what nobody fetches is forgotten */
 		world_later(w, 15000);
-	CHECK(!hub_busy(&w->hub) && !hub_has_tunnels(&w->hub));
-	hub_fini(&w->hub);
+	CHECK(!hub_busy(w->hub) && !hub_has_tunnels(w->hub));
+	CHECK(w->hub->stats.held_bytes == 0 && w->hub->stats.full_ids == 0);
+	hub_destroy(&w->hub);
 }
 
 #endif

@@ -1,0 +1,31 @@
+/* broker/core/budget.h - PIPEGATE_MAX_BUFFER_BYTES_PER_ID: bytes held for one connection id.
+ * Private to broker/core/. */
+#ifndef PIPEGATE_BUDGET_H
+#define PIPEGATE_BUDGET_H
+
+#include "broker/core/group.h"
+
+enum {
+	/* The largest message of any client. */
+	BUDGET_MESSAGE_BYTES = 16 * 1024 * 1024,
+};
+
+bool budget_is_full(const struct group *r);  /* nothing new is taken for it */
+bool budget_is_tight(const struct group *r); /* windows shall not grow */
+bool budget_admits(const struct group *r, size_t bytes);
+size_t budget_message_bytes(const struct tunnel *t); /* the largest message from its client */
+
+/* *charged is what `r` was charged before, and becomes `bytes`. */
+void budget_charge(struct group *r, size_t *charged, size_t bytes);
+/* So many bytes of a message from the client are here; unfinished: more of it has to come. */
+void budget_message(struct tunnel *t, size_t bytes, bool unfinished);
+void budget_new_tunnel(struct tunnel *t);
+
+/* What a message or a piece of one costs the loop: all tunnels of an id share so much in each
+ * turn. True: it is spent, and the tunnel is not to be read before the next turn. */
+bool budget_spend(struct tunnel *t, size_t bytes) MUST_CHECK;
+void budget_unmark(struct group *r);
+void budget_settle(struct hub *h); /* pauses and resumes reading */
+void budget_tick(struct hub *h);
+
+#endif

@@ -1,0 +1,41 @@
+/* broker/core/core.h - The innards of the hub, for the files of broker/core/ and their tests. */
+#ifndef PIPEGATE_CORE_H
+#define PIPEGATE_CORE_H
+
+#include "broker/core/budget.h"
+#include "broker/core/exchange.h"
+#include "broker/core/group.h"
+#include "broker/core/hub.h"
+#include "broker/core/protocol.h"
+#include "common/frame.h"
+
+struct process; /* hub.c */
+struct socket;	/* group.c */
+
+struct hub {
+	const struct config *config;
+	struct hub_io io;
+	struct stats stats;
+	uint64_t boot;
+	int64_t now_ms; /* set by the callers of hub_*() through hub_set_now() */
+	int64_t started_ms;
+	uint64_t turn; /* of the loop; counted by hub_settle() */
+	bool draining;
+
+	struct exchange *exchanges;
+	struct group *groups;
+	TAILQ_HEAD(, group) idle_groups; /* never seen ones first, then the longest idle */
+	size_t idle_group_count;
+	size_t unseen_queued; /* exchanges queued for ids never seen, all together */
+	struct tunnel_list tunnels;
+	struct exchange_list dirty;
+	struct tunnel_list dirty_tunnels;
+	struct tunnel_list dead_tunnels;
+	struct process *processes;
+	struct socket *sockets;		   /* by corr */
+	TAILQ_HEAD(, group) marked_groups; /* budget_settle() must look at them */
+	struct deadlines holds, response_waits, idle_waits, offline_waits;
+	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
+};
+
+#endif

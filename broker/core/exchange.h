@@ -1,0 +1,117 @@
+/* broker/core/exchange.h - One request and its response, from OPEN to its one end. Private to
+ * broker/core/.
+ *   gate OPEN -> [queued at its group] -> [on a tunnel] -> head, body -> ended -> reply fetched, freed
+ *                      ^    (tunnel lost before a byte went) |
+ *                      `-------------------------------------' */
+#ifndef PIPEGATE_EXCHANGE_H
+#define PIPEGATE_EXCHANGE_H
+
+#include "broker/core/deadline.h"
+#include "broker/core/exchange_log.h"
+#include "broker/core/hub.h"
+#include "common/buf.h"
+#include "common/flow.h"
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+struct group;
+
+enum {
+	/* Leaves room in a frame. */
+	FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024,
+};
+
+struct exchange {
+	UT_hash_handle hh; /* hub->exchanges, by corr */
+	uint8_t corr[CORR_BYTES];
+	struct hub *hub;
+	uint64_t process; /* of the responder; 0: ours, see ws_relay.h */
+	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
+	int64_t opened_ms;
+	struct exchange_log log;
+
+	/* Request. */
+	struct buf head;	  /* emptied once it went down the tunnel */
+	enum fail v1_refusal;	  /* judged once: a queue is looked through again and again */
+	bool is_head;		  /* v1, once it is gone: its method was HEAD */
+	struct buf up;		  /* body bytes not yet gone down */
+	size_t granted_bytes;	  /* the last reply allowed so many more, and they are charged */
+	bool up_end;		  /* `up` holds the last of it */
+	bool up_end_sent;	  /* and that went down too */
+	int64_t up_bytes;	  /* came so far */
+	int64_t body_total_bytes; /* declared; -1: unknown */
+
+	/* Response. */
+	struct buf answer_head; /* not yet given to the responder */
+	struct buf down;	/* body bytes not yet given */
+	bool head_came, head_given;
+	bool down_end; /* `down` holds the last of it */
+
+	/* The end, if it is a bad one. */
+	bool failed;
+	enum fail fail;
+	bool sent;	      /* a byte of it went down a tunnel */
+	bool surely_unserved; /* the client said that the app never saw it */
+	bool refused;	      /* never accepted: neither queued nor given to a tunnel */
+	bool gone;	      /* nobody will ask for it: hub_settle() frees it */
+
+	/* Where it is. */
+	struct group *home;    /* its connection id */
+	size_t held_bytes;     /* what `home` is charged for it */
+	size_t unsent_bytes;   /* the responder holds so much of the response: see ws_relay.h */
+	struct group *group;   /* while queued */
+	struct tunnel *tunnel; /* NULL: queued, or over on the tunnel side */
+	bool answered;	       /* over on the stream; counts as running until the caller has it */
+	TAILQ_ENTRY(exchange) place; /* group->queue or tunnel->running */
+	bool queued;
+	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
+	bool ready;
+	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
+	bool dirty;
+
+	/* v2 stream. */
+	UT_hash_handle stream_hh; /* tunnel->streams */
+	uint32_t stream;
+	struct flow flow;
+
+	/* The waiting responder. */
+	bool reply_due;
+	bool wants_credit;   /* the reply goes out as soon as there is credit */
+	bool gave_no_credit; /* the last reply said 0 */
+	bool hold_over;
+	struct gate_peer peer;
+	struct deadline hold;		 /* reply_due: an empty reply goes out then */
+	struct deadline progress;	 /* response time-out, then idle time-out */
+	struct deadlines *progress_list; /* the one that `progress` is on */
+	struct deadline offline;	 /* queued without a tunnel */
+};
+
+TAILQ_HEAD(exchange_list, exchange);
+
+struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
+void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
+void exchange_step(struct exchange *x, const struct gate_peer *peer, const struct gate_msg *m);
+void exchange_touch(struct exchange *x);    /* something changed: hub_settle() shall look at it */
+void exchange_settle(struct exchange *x);   /* replies if there is something to say; may free it */
+void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
+int64_t exchange_credit_bytes(const struct exchange *x);
+
+/* Ends it badly; the first reason wins. Takes it off its group or tunnel; on the tunnel the stream
+ * is reset when it had begun. Frees nothing. */
+void exchange_fail(struct exchange *x, enum fail f);
+/* Its responder is gone: fails, then hub_settle() frees. */
+void exchange_abandon(struct exchange *x);
+void exchange_idle(struct exchange *x); /* its idle deadline has come */
+void exchange_free_all(struct hub *h);
+
+/* The tunnel side: what the protocols report. All mark the exchange dirty and free nothing.
+ * False: there was no memory, and the exchange has failed. */
+bool exchange_on_head(struct exchange *x, const void *head, size_t bytes) MUST_CHECK;
+bool exchange_on_data(struct exchange *x, const void *data, size_t bytes) MUST_CHECK;
+void exchange_on_body(struct exchange *x, struct buf *body); /* the whole one: takes its memory */
+void exchange_on_end(struct exchange *x);		     /* complete: its stream is over */
+void exchange_recount(struct exchange *x);		     /* after its buffers have changed */
+bool exchange_on_stream(const struct exchange *x);	     /* a tunnel has to do with it still */
+
+#endif

@@ -1,0 +1,63 @@
+/* broker/core/group.h - One connection id: its tunnels and the requests that wait for one of
+ * them. Private to broker/core/. */
+#ifndef PIPEGATE_GROUP_H
+#define PIPEGATE_GROUP_H
+
+#include "broker/core/protocol.h"
+
+struct group {
+	UT_hash_handle hh;
+	struct hub *hub;
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	struct tunnel_list tunnels; /* in the order of their next turn */
+	size_t tunnel_count;
+	struct tunnel_list greeting; /* those that are not open yet, the oldest first */
+	size_t greeting_count;
+	size_t closing_count; /* closed ones whose socket is still there */
+	struct exchange_list queue;
+	size_t queued, queued_websockets; /* the latter among the former */
+	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
+	bool seen;	/* had a tunnel once: worth waiting for */
+	bool dispatching;
+	TAILQ_ENTRY(group) idle_link; /* hub->idle_groups: nothing refers to it */
+	bool idle;
+	size_t users;	   /* exchanges and tunnels whose home it is */
+	size_t websockets; /* callers' ones, among them */
+
+	/* budget.c */
+	size_t held_bytes;
+	uint64_t turn;	  /* of the loop, in which `turn_cost` was spent */
+	size_t turn_cost; /* see budget_spend() */
+	bool full;
+	struct tunnel *reader; /* the one that is read although the budget is full */
+	TAILQ_ENTRY(group) marked_link;
+	bool marked;
+};
+
+struct group *group_find(struct hub *h, const char *id, size_t bytes);
+struct group *group_get(struct hub *h, const char *id, size_t bytes); /* makes it if need be */
+
+/* A new exchange: to a tunnel, or into the queue. Otherwise says why not, and nothing has
+ * changed. */
+enum fail group_accept(struct group *r, struct exchange *x) MUST_CHECK;
+void group_requeue(struct group *r, struct exchange *x); /* at the front: its tunnel was lost */
+void group_dequeue(struct exchange *x);
+void group_dispatch(struct group *r);
+void group_expect_tunnel(struct group *r); /* its token is good, its greeting is still to come */
+void group_add_tunnel(struct group *r, struct tunnel *t);
+void group_remove_tunnel(struct tunnel *t);
+/* One takes nothing new: those that wait may be alone now. */
+void group_tunnel_left(struct group *r);
+void group_hold(struct group *r); /* an exchange or a tunnel has it as its home */
+void group_release(struct group *r);
+bool group_may_open_tunnel(const struct group *r); /* PIPEGATE_MAX_TUNNELS */
+void group_free_all(struct hub *h);
+
+/* A caller's WebSocket counts for the limit of its id from the time that a tunnel takes it until
+ * its socket is closed, which may be long after the end of the exchange: a caller need not read. */
+void group_socket_opened(struct group *r, const struct exchange *x);
+void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
+void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
+void group_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
+
+#endif

@@ -1,0 +1,122 @@
+/* broker/core/protocol.h - One tunnel as the core and its protocols (v1.c, v2.c) see it. Private
+ * to broker/core/.
+ *   GREETING --HELLO--> OPEN --GOAWAY--> LEAVING --tunnel_kill() or the socket closed--> DEAD
+ *   (v1 starts in OPEN)
+ *
+ * A DEAD tunnel has left its group and its exchanges; it is freed in hub_settle() once its
+ * socket is gone too. */
+#ifndef PIPEGATE_PROTOCOL_H
+#define PIPEGATE_PROTOCOL_H
+
+#include "broker/core/exchange.h"
+#include "broker/core/tunnel.h"
+
+#define TUNNEL_STATES(X) X(GREETING) X(OPEN) X(LEAVING) X(DEAD)
+
+enum tunnel_state {
+#define X(name) TUNNEL_##name,
+	TUNNEL_STATES(X)
+#undef X
+};
+
+struct protocol {
+	const char *name;		 /* "v1", "v2" */
+	void (*start)(struct tunnel *t); /* greets, or opens it at once */
+	/* FAIL_NONE, or why this tunnel cannot carry that request at all. */
+	enum fail (*refuses)(const struct tunnel *t, const struct exchange *x);
+	/* There is more of the request, or it has just been given to this tunnel. May fail it. */
+	void (*more)(struct tunnel *t, struct exchange *x);
+	/* How many more request body bytes are welcome. */
+	int64_t (*credit)(const struct tunnel *t, const struct exchange *x);
+	/* The responder took so many response body bytes. */
+	void (*consumed)(struct tunnel *t, struct exchange *x, size_t bytes);
+	/* The exchange leaves before its end; `f` says why. */
+	void (*cancel)(struct tunnel *t, struct exchange *x, enum fail f);
+	/* It leaves for any reason: forget what belongs to it. */
+	void (*detach)(struct tunnel *t, struct exchange *x);
+	/* One piece for the wire, see tunnel_pull(). */
+	size_t (*pull)(struct tunnel *t, uint8_t *out, bool *first, bool *final);
+	/* The broker will stop: tell the client, if the protocol can. */
+	void (*goodbye)(struct tunnel *t);
+	/* A complete message from the client. Where receive() is NULL it is taken in two steps:
+	 * decode() takes the message's memory, may run on any thread and needs no tunnel;
+	 * on_decoded() has the effect. */
+	void (*receive)(struct tunnel *t, const uint8_t *data, size_t bytes);
+	void (*decode)(struct v1_response *r, struct buf *message);
+	void (*on_decoded)(struct tunnel *t, struct v1_response *r);
+	size_t max_message_bytes;
+	bool text;
+};
+
+struct tunnel {
+	struct hub *hub;
+	struct group *home;  /* its connection id */
+	struct group *group; /* the same while it is open, NULL otherwise */
+	const struct protocol *protocol;
+	const struct tunnel_io *io;
+	void *socket; /* NULL: closed */
+	enum tunnel_state state;
+	uint64_t number; /* for the log */
+	int64_t since_ms;
+	char id[CONNECTION_ID_MAX_BYTES + 1];
+	int64_t expires_ms;   /* of its token; monotonic */
+	struct deadline life; /* HELLO has to come until then, afterwards `expires_ms` */
+
+	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
+	TAILQ_ENTRY(tunnel) siblings; /* home->tunnels, or home->greeting */
+	TAILQ_ENTRY(tunnel) dirty_link;
+	bool dirty;
+	const char *doom; /* static text: hub_settle() closes it with that reason, and doom_code */
+	int doom_code;
+
+	struct exchange_list running;
+	size_t running_count;	/* requests */
+	size_t websocket_count; /* callers' WebSockets: the rest of `running` */
+	size_t max_running;
+	struct exchange_list ready; /* of `running`: something to go down, in turn */
+
+	/* budget.c */
+	size_t out_charge;    /* what `home` is charged for `out` and `out_body` */
+	size_t message_bytes; /* and for the message that comes in */
+	bool unfinished;      /* more of that has to come */
+	bool paused;	      /* its socket is not to be read */
+	struct deadline message, stall;
+
+	/* v1: the message under way up to its body, the body not yet encoded, whether its tail
+	 * is still to go, and whether some of it went. v2: whole frames that go first. */
+	struct buf out;
+	struct buf out_body;
+	bool out_tail;
+	bool out_begun;
+	/* v2 */
+	struct exchange *streams;
+	uint32_t last_stream;
+	int64_t peer_window_bytes;
+	char instance[33];
+};
+
+TAILQ_HEAD(tunnel_list, tunnel);
+
+struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol, const char *id,
+			  int64_t life_ms, const struct tunnel_io *io, void *socket);
+
+/* Gives the exchange to this tunnel: it counts as running there. */
+void tunnel_take(struct tunnel *t, struct exchange *x);
+void tunnel_answered(struct exchange *x); /* its stream is over, it keeps its place */
+void tunnel_detach(struct exchange *x);	  /* the exchange leaves; both live on */
+void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
+void tunnel_unready(struct tunnel *t, struct exchange *x);
+void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
+void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
+void tunnel_leaving(struct tunnel *t);	   /* the client wants nothing new */
+void tunnel_life_over(struct tunnel *t);   /* `life` was due: its token, or no HELLO came */
+void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
+void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
+
+/* tunnel_kill() at the next hub_settle(): for where the tunnel is still in use. */
+void tunnel_doom(struct tunnel *t, int ws_code, const char *reason);
+void tunnel_recount(struct tunnel *t); /* after `out` has changed */
+
+const char *tunnel_state_name(enum tunnel_state s);
+
+#endif
