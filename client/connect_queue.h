@@ -37,9 +37,8 @@ struct connect_entry {
 };
 
 struct connect_queue *connect_queue_new(uv_loop_t *loop);
-void connect_queue_destroy(
-	struct connect_queue *
-		*qp); /* after the last entry left; then the loop has to run once more */
+/* Call after the last entry has left; the loop must run once more after it. */
+void connect_queue_destroy(struct connect_queue **qp);
 
 /* The first events come at the next turn of the loop. */
 void connect_queue_join(struct connect_queue *q, struct connect_entry *e,

@@ -1,7 +1,7 @@
 /* client/request_writer.c - see request_writer.h. */
 #include "client/request_writer.h"
 
-#include "client/response_parser.h"
+#include "client/response_head.h"
 #include "client/base.h"
 #include "common/destination.h"
 #include "common/head.h"
@@ -170,7 +170,7 @@ static void note_field(struct request_writer *r, const struct head_field *f)
 		r->expects = r->expects || (f->value_bytes == 12 &&
 					    strncasecmp(f->value, "100-continue", 12) == 0);
 	else if (field_is(f, "authorization"))
-		r->is_last = r->is_last || response_parser_binds_connection(f);
+		r->is_last = r->is_last || response_head_binds_connection(f);
 }
 
 /* The end-to-end fields, Host first; without Content-Length. */

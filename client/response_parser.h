@@ -55,7 +55,4 @@ bool response_parser_continues(const struct response_parser *a); /* 100 has come
  * more than it should (HEAD, 204, 304), for HTTP/1.0, and where a login belongs to the connection (NTLM, Negotiate). */
 bool response_parser_keeps_open(const struct response_parser *a);
 
-/* Does this value of WWW-Authenticate or Authorization name a scheme that logs in the connection, not the request? */
-bool response_parser_binds_connection(const struct head_field *f);
-
 #endif
