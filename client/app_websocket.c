@@ -4,6 +4,7 @@
  * piece waits here for each direction; the owner's windows bound the rest. */
 #include "client/app_websocket.h"
 
+#include "client/request_log.h"
 #include "client/response_parser.h"
 #include "client/request_writer.h"
 #include "client/conn.h"
@@ -22,7 +23,8 @@ struct app_websocket {
 	struct connect_entry place; /* until it is connected */
 	struct conn *conn;	    /* NULL: it waits in the queue */
 	bool connected;
-	bool sent; /* a byte of the request has gone */
+	char corr[REQUEST_LOG_CORR_BYTES]; /* for the log */
+	bool sent;			   /* a byte of the request has gone */
 
 	struct buf up; /* to the app */
 	bool up_waits; /* the owner has nothing more now */
@@ -141,7 +143,7 @@ static void upgrade_free(struct app_websocket *u)
 static void finish(struct app_websocket *u, enum fail f)
 {
 	if (f != FAIL_NONE && u->connected)
-		log_limited_info("", "target.failed upgrade=1 head=%d",
+		log_limited_info("", "target.failed corr=%s upgrade=1 head=%d", u->corr,
 				 response_parser_status(u->parser));
 	u->events->end(u->ctx, f, u->sent);
 	upgrade_free(u);
@@ -171,12 +173,17 @@ static void on_connected(void *ctx)
 
 	connect_queue_leave(&u->place);
 	u->connected = true;
+	u->events->connected(u->ctx);
 	work(u);
 }
 
 static void on_failed(void *ctx)
 {
-	finish(ctx, FAIL_TARGET_UNREACHABLE);
+	struct app_websocket *u = ctx;
+
+	log_limited_info("", "target.failed corr=%s upgrade=1 why=\"%s\"", u->corr,
+			 conn_why(u->conn));
+	finish(u, FAIL_TARGET_UNREACHABLE);
 }
 
 static void on_ready(void *ctx)
@@ -197,9 +204,13 @@ static void open_conn(void *ctx)
 
 static void on_expired(void *ctx)
 {
-	log_limited_info("", "target.failed upgrade=1 "
-			     "why=\"too many connections wait for the app\"");
-	finish(ctx, FAIL_TARGET_UNREACHABLE);
+	struct app_websocket *u = ctx;
+
+	log_limited_info("",
+			 "target.failed corr=%s upgrade=1 "
+			 "why=\"too many connections wait for the app\"",
+			 u->corr);
+	finish(u, FAIL_TARGET_UNREACHABLE);
 }
 
 struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *head,
@@ -212,6 +223,7 @@ struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *he
 
 	u->events = events;
 	u->ctx = ctx;
+	request_log_corr(head, head_bytes, u->corr);
 	*why = request_writer_write_upgrade(&u->up, fetch_engine_settings(o), head, head_bytes);
 	if (*why != FAIL_NONE) {
 		upgrade_free(u);

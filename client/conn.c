@@ -351,8 +351,6 @@ static void connected(struct conn *w, CURLcode result)
 		return;
 	}
 	explain(w, result);
-	if (!w->all->to_server)
-		log_limited_info("", "target.failed result=%d why=\"%s\"", (int)result, w->why);
 	w->events->failed(w->ctx);
 }
 

@@ -18,6 +18,7 @@
 #include "client/response_parser.h"
 #include "client/conn_pool.h"
 #include "client/connect_queue.h"
+#include "client/request_log.h"
 #include "client/request_writer.h"
 #include "client/conn.h"
 #include "common/buf.h"
@@ -67,6 +68,7 @@ struct fetch {
 	bool connected;
 	bool has_read; /* a byte from the app */
 	unsigned uses; /* requests that the connection has carried before */
+	char corr[REQUEST_LOG_CORR_BYTES];
 
 	struct request_writer request;
 	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
@@ -158,7 +160,7 @@ static void finish(struct fetch *f, enum fail why)
 
 static void fail(struct fetch *f, enum fail why, const char *text)
 {
-	log_limited_info(text, "target.failed why=\"%s\" head=%d", text,
+	log_limited_info(text, "target.failed corr=%s why=\"%s\" head=%d", f->corr, text,
 			 response_parser_status(f->parser));
 	finish(f, why);
 }
@@ -375,6 +377,7 @@ static void on_connected(void *ctx)
 
 	connect_queue_leave(&f->place);
 	f->connected = true;
+	f->events->connected(f->ctx);
 	if (f->body == BODY_HELD && !f->is_expecting)
 		expect(f);
 	work(f);
@@ -382,7 +385,10 @@ static void on_connected(void *ctx)
 
 static void on_failed(void *ctx)
 {
-	finish(ctx, FAIL_TARGET_UNREACHABLE);
+	struct fetch *f = ctx;
+
+	log_limited_info("", "target.failed corr=%s why=\"%s\"", f->corr, conn_why(f->conn));
+	finish(f, FAIL_TARGET_UNREACHABLE);
 }
 
 static void on_ready(void *ctx)
@@ -452,6 +458,7 @@ struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_
 	f->engine = o;
 	f->events = events;
 	f->ctx = ctx;
+	request_log_corr(head, head_bytes, f->corr);
 	*why = request_writer_write(&f->out, r, o->settings, head, head_bytes, body == FETCH_BODY,
 				    conn_pool_keeps(o->pool));
 	if (*why != FAIL_NONE) {

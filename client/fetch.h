@@ -25,6 +25,8 @@ struct connect_queue;
 enum { FETCH_WAIT = 0, FETCH_END = -1, FETCH_PIECE_BYTES = 64 * 1024 };
 
 struct fetch_events {
+	/* There is a connection to the app, a new or a kept one. Perhaps again, if that one was closed. */
+	void (*connected)(void *ctx);
 	/* The response head, ":status" and ":origin" first (PROTOCOL.md, "Heads"). Once. Borrowed. */
 	void (*head)(void *ctx, const struct head *h);
 	/* A piece of the response body, at most FETCH_PIECE_BYTES. False: no more after it now. */

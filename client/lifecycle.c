@@ -3,6 +3,18 @@
 
 #include <string.h>
 
+const char *lifecycle_state_name(enum lifecycle_state s)
+{
+	static const char *const names[] = {
+		[LIFECYCLE_WAITING] = "WAITING", [LIFECYCLE_CONNECTING] = "CONNECTING",
+		[LIFECYCLE_SHAKING] = "SHAKING", [LIFECYCLE_GREETING] = "GREETING",
+		[LIFECYCLE_OPEN] = "OPEN",	 [LIFECYCLE_CLOSING] = "CLOSING",
+		[LIFECYCLE_OVER] = "OVER",
+	};
+
+	return names[s];
+}
+
 void lifecycle_init(struct lifecycle *l, int64_t now_ms)
 {
 	*l = (struct lifecycle){

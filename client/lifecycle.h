@@ -71,6 +71,8 @@ enum lifecycle_step {
 	LIFECYCLE_STOP,	  /* drop everything: the state is OVER */
 };
 
+const char *lifecycle_state_name(enum lifecycle_state s); /* "WAITING" */
+
 void lifecycle_init(struct lifecycle *l, int64_t now_ms); /* the first attempt is due at once */
 /* When lifecycle_tick() is due; INT64_MAX: never. */
 int64_t lifecycle_next_ms(const struct lifecycle *l);

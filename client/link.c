@@ -36,6 +36,7 @@ struct link {
 	void *ctx;
 
 	struct lifecycle life;
+	enum lifecycle_state logged; /* the last that was */
 	uv_timer_t timer;
 	uv_prepare_t turn;
 	uv_idle_t again; /* active: another turn without waiting */
@@ -83,8 +84,19 @@ static int64_t suspended_ms(void)
 	       (with.tv_nsec - without.tv_nsec) / 1000000;
 }
 
+static void log_state(struct link *l)
+{
+	if (l->logged == l->life.state)
+		return;
+	log_debug("tunnel.state from=%s to=%s", lifecycle_state_name(l->logged),
+		  lifecycle_state_name(l->life.state));
+	l->logged = l->life.state;
+}
+
+/* Called after whatever may have changed the state. */
 static void arm(struct link *l)
 {
+	log_state(l);
 	int64_t now = now_ms(l), wait_ms = lifecycle_next_ms(&l->life) - now;
 
 	if (l->life.state == LIFECYCLE_OVER) {
@@ -539,6 +551,20 @@ void link_stop(struct link *l, int64_t most_ms)
 		return;
 	}
 	arm(l);
+}
+
+void link_dump(const struct link *l)
+{
+	const char *conn = l->settings->connection_id;
+
+	log_info("dump.tunnel conn=%s server=%s state=%s protocol=%s address=%s",
+		 conn != NULL ? conn : "-", l->settings->server.shown,
+		 lifecycle_state_name(l->life.state), l->session != NULL ? l->kind->name : "-",
+		 l->conn != NULL ? conn_address(l->conn) : "-");
+	if (l->session != NULL)
+		l->kind->dump(l->session);
+	else
+		log_info("dump.end requests=0 requests_left_out=0");
 }
 
 static void handle_closed(uv_handle_t *handle)

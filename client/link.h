@@ -17,6 +17,8 @@ struct link *link_new(uv_loop_t *loop, const struct settings *settings, struct f
 
 /* Accepts no new request and ends once the running ones have ended, after `most_ms` at the latest; 0: at once. */
 void link_stop(struct link *l, int64_t most_ms);
+/* SIGUSR1: writes the tunnel and what runs on it to the log. */
+void link_dump(const struct link *l);
 void link_destroy(struct link **lp); /* after on_over(); then the loop has to run once more */
 
 #endif

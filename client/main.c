@@ -41,7 +41,7 @@ static const char usage[] =
 
 struct client {
 	uv_loop_t loop;
-	uv_signal_t term, interrupt;
+	uv_signal_t term, interrupt, dump;
 	struct fetch_engine *engine;
 	struct link *link;
 	bool told_to_stop;
@@ -145,11 +145,19 @@ static void on_signal(uv_signal_t *handle, int number)
 	c->told_to_stop = true;
 }
 
-static void watch_signal(struct client *c, uv_signal_t *handle, int number)
+static void on_dump_signal(uv_signal_t *handle, int number)
+{
+	struct client *c = handle->data;
+
+	(void)number;
+	link_dump(c->link);
+}
+
+static void watch_signal(struct client *c, uv_signal_t *handle, uv_signal_cb callback, int number)
 {
 	uv_signal_init(&c->loop, handle);
 	handle->data = c;
-	uv_signal_start(handle, on_signal, number);
+	uv_signal_start(handle, callback, number);
 }
 
 static void block_signals(void)
@@ -171,13 +179,15 @@ static int run(const struct settings *settings)
 	CHECK(uv_loop_init(&c.loop) == 0);
 	c.engine = fetch_engine_new(&c.loop, settings);
 	c.link = link_new(&c.loop, settings, c.engine, on_over, &c);
-	watch_signal(&c, &c.term, SIGTERM);
-	watch_signal(&c, &c.interrupt, SIGINT);
+	watch_signal(&c, &c.term, on_signal, SIGTERM);
+	watch_signal(&c, &c.interrupt, on_signal, SIGINT);
+	watch_signal(&c, &c.dump, on_dump_signal, SIGUSR1);
 	if (c.link != NULL)
 		uv_run(&c.loop, UV_RUN_DEFAULT);
 	block_signals(); /* without their handlers, a second one would end us by its number */
 	uv_close((uv_handle_t *)&c.term, NULL);
 	uv_close((uv_handle_t *)&c.interrupt, NULL);
+	uv_close((uv_handle_t *)&c.dump, NULL);
 	link_destroy(&c.link);
 	fetch_engine_destroy(&c.engine);
 	for (int i = 0; i < 3; i++)
@@ -207,6 +217,9 @@ int main(int argc, char **argv)
 	cli_program = "pipegate-client";
 	int result = parse_arguments(argc, argv, &arguments);
 	if (result >= 0)
+		return result;
+	result = cli_log_variable();
+	if (result != 0)
 		return result;
 	result = settings_read(&settings, &arguments);
 	if (result == 0) {

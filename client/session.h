@@ -32,6 +32,8 @@ struct session_kind {
 	bool (*is_idle)(void *session); /* nothing runs and nothing is left to send */
 	/* After drain(): the server has not yet said that it sends no further request. */
 	bool (*expects_more)(void *session);
+	/* SIGUSR1: writes what runs to the log, at most REQUEST_LOG_DUMP_MAX rows. */
+	void (*dump)(void *session);
 	void (*free)(void *session); /* the socket is gone: ends what runs */
 };
 

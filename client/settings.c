@@ -296,7 +296,11 @@ static void leave_out_id(struct settings *s)
 	while (end > 1 && path[end - 1] == '/')
 		end--;
 	size_t id_bytes = id != NULL ? strlen(id) : 0;
-	if (id_bytes > 0 && id_connection_valid(id, id_bytes) && id_bytes < end &&
+	if (!id_connection_valid(id, id_bytes))
+		id_bytes = 0;
+	if (id_bytes > 0)
+		s->connection_id = xstrdup(id);
+	if (id_bytes > 0 && id_bytes < end &&
 	    path[end - id_bytes - 1] == '/' && memcmp(path + end - id_bytes, id, id_bytes) == 0) {
 		memmove(path + end - id_bytes, path + bytes, strlen(path + bytes) + 1);
 		s->server.lost_id = true;
@@ -374,5 +378,6 @@ void settings_fini(struct settings *s)
 	target_fini(&s->target);
 	url_fini(&s->server.url);
 	free(s->server.shown);
+	free(s->connection_id);
 	free(s->token);
 }

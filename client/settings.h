@@ -33,6 +33,7 @@ enum host_header { HOST_KEEP, HOST_TARGET, HOST_NAME };
 struct settings {
 	struct target target;
 	struct server_url server;
+	char *connection_id; /* of the token; NULL: it cannot be read */
 	char *token; /* for the Authorization header; NULL: it stands in the URL */
 	enum host_header host_header;
 	const char *host_name;	    /* HOST_NAME */

@@ -2,6 +2,7 @@
  * messages with whole bodies in base64 (v1_message.c). */
 #include "client/v1.h"
 
+#include "client/request_log.h"
 #include "client/session.h"
 #include "common/http.h"
 #include "common/log.h"
@@ -27,6 +28,7 @@ struct call {
 	struct v1 *v1;
 	struct fetch *fetch; /* NULL: over */
 	struct v1_request request;
+	struct request_log log;
 	size_t body_sent_bytes;
 	struct head head;
 	struct buf body;
@@ -101,6 +103,13 @@ static bool has_body(const struct call *c)
 	return !is_head && status != 204 && status != 304;
 }
 
+static void on_connected(void *ctx)
+{
+	struct call *c = ctx;
+
+	request_log_connected(&c->log);
+}
+
 static void on_head(void *ctx, const struct head *h)
 {
 	struct call *c = ctx;
@@ -108,6 +117,7 @@ static void on_head(void *ctx, const struct head *h)
 	long long length;
 
 	head_append(&c->head, h);
+	request_log_head(&c->log, head_status(c));
 	if (has_body(c) && head_find(h->data, h->bytes, "content-length", &f) &&
 	    http_length_parse(f.value, f.value_bytes, &length) && length > RESPONSE_BODY_MAX_BYTES)
 		refuse_response(c);
@@ -123,6 +133,7 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 		return false;
 	}
 	c->v1->held_bytes += bytes;
+	c->log.down_bytes += (int64_t)bytes;
 	set_waits(c, !may_go_on(c));
 	return !c->waits;
 }
@@ -138,6 +149,7 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 		bytes = left;
 	memcpy(out, c->request.body + c->body_sent_bytes, bytes);
 	c->body_sent_bytes += bytes;
+	c->log.up_bytes += (int64_t)bytes;
 	return (ssize_t)bytes;
 }
 
@@ -163,10 +175,16 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 	TAILQ_INSERT_TAIL(&c->v1->done, c, link);
 }
 
-static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+static const struct fetch_events events = {on_connected, on_head, on_data, on_body, on_end};
 
-static void call_free(struct call *c, struct call_list *list)
+/* `why`: of a call that has not failed by itself. */
+static void call_free(struct call *c, struct call_list *list, enum fail why)
 {
+	request_log_end(&c->log,
+			c->too_large	       ? FAIL_BAD_RESPONSE
+			: c->fail != FAIL_NONE ? c->fail
+					       : why,
+			c->log.connected_ms != 0);
 	fetch_cancel(&c->fetch);
 	TAILQ_REMOVE(list, c, link);
 	c->v1->call_count--;
@@ -198,6 +216,8 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 		free(c);
 		return;
 	}
+	request_log_begin(&c->log, fetch_engine_settings(v->engine), c->request.head.data,
+			  c->request.head.bytes, c->request.correlation_id);
 	c->v1 = v;
 	v->call_count++;
 	v->held_bytes += c->request.body_bytes;
@@ -208,7 +228,8 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 				       &events, c, &refusal);
 	}
 	if (refusal == FAIL_BAD_REQUEST || refusal == FAIL_BAD_PATH)
-		log_limited_warn("", "request.refused why=\"it cannot be made\"");
+		log_limited_warn("", "request.refused corr=%s why=\"it cannot be made\"",
+				 c->log.corr);
 	if (refusal != FAIL_NONE)
 		on_end(c, refusal, false);
 }
@@ -272,7 +293,9 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 		else
 			put_answer(&v->out, c);
 		v->out_begun = false;
-		call_free(c, &v->done);
+		c->log.status = c->too_large ? fail_status(FAIL_BAD_RESPONSE, false)
+					     : response_parser_status(c);
+		call_free(c, &v->done, FAIL_NONE);
 	}
 	size_t bytes = buf_bytes(&v->out);
 	if (bytes > FRAGMENT_BYTES)
@@ -351,11 +374,33 @@ static void free_session(void *session)
 	struct v1 *v = session;
 
 	while (!TAILQ_EMPTY(&v->running))
-		call_free(TAILQ_FIRST(&v->running), &v->running);
+		call_free(TAILQ_FIRST(&v->running), &v->running, FAIL_TUNNEL_LOST);
 	while (!TAILQ_EMPTY(&v->done))
-		call_free(TAILQ_FIRST(&v->done), &v->done);
+		call_free(TAILQ_FIRST(&v->done), &v->done, FAIL_TUNNEL_LOST);
 	buf_fini(&v->out);
 	free(v);
+}
+
+static size_t dump_calls(const struct call_list *list, size_t shown)
+{
+	const struct call *c;
+
+	TAILQ_FOREACH (c, list, link) {
+		if (shown == REQUEST_LOG_DUMP_MAX)
+			break;
+		request_log_dump(&c->log, 0, c->request.body_bytes + buf_bytes(&c->body));
+		shown++;
+	}
+	return shown;
+}
+
+static void dump(void *session)
+{
+	const struct v1 *v = session;
+	size_t shown = dump_calls(&v->done, dump_calls(&v->running, 0));
+
+	log_info("dump.end requests=%zu requests_left_out=%zu", v->call_count,
+		 v->call_count - shown);
 }
 
 const struct session_kind session_v1 = {
@@ -369,6 +414,7 @@ const struct session_kind session_v1 = {
 	.is_unsettled = is_unsettled,
 	.drain = drain,
 	.is_idle = is_idle,
+	.dump = dump,
 	.expects_more = expects_more,
 	.free = free_session,
 };

@@ -5,6 +5,7 @@
  * of fetches and frames only mark streams; settle() resumes fetches and pull() writes frames and frees. */
 #include "client/request_writer.h"
 #include "client/session.h"
+#include "client/request_log.h"
 #include "client/app_websocket.h"
 #include "common/buf.h"
 #include "common/bytes.h"
@@ -38,6 +39,7 @@ struct stream {
 	struct v2 *v2;
 	struct fetch *fetch;	       /* one of the two; both NULL: over */
 	struct app_websocket *upgrade; /* a caller's WebSocket */
+	struct request_log log;
 
 	struct buf up; /* request body: came, not yet sent to the app */
 	bool up_end;
@@ -80,10 +82,25 @@ static void give_up(struct v2 *v, int code, const char *reason)
 	v->closed = true;
 }
 
+/* -v: each frame of the tunnel. */
+static void log_frame(const struct v2 *v, const char *event, const struct frame *f)
+{
+	const struct stream *s = NULL;
+
+	if (!log_verbose)
+		return;
+	HASH_FIND(hh, v->streams, &f->stream, sizeof f->stream, s);
+	log_debug("%s stream=%u corr=%s kind=%s bytes=%zu end=%d", event, f->stream,
+		  s != NULL ? s->log.corr : "-", frame_type_name(f->type), f->payload_bytes,
+		  f->flags & FRAME_END);
+}
+
 static void put_frame(struct v2 *v, uint8_t type, uint32_t stream, const void *payload,
 		      size_t bytes)
 {
 	frame_append(&v->control, type, stream, payload, bytes);
+	log_frame(v, "frame.out",
+		  &(struct frame){.type = type, .stream = stream, .payload_bytes = bytes});
 	if (buf_bytes(&v->control) > CONTROL_MAX_BYTES)
 		give_up(v, 1008, "too much is waiting to be read");
 }
@@ -120,10 +137,12 @@ static void resume(struct stream *s)
 	s->resuming = true;
 }
 
-static void stream_free(struct stream *s)
+/* `why`: of a stream that has not failed by itself. */
+static void stream_free(struct stream *s, enum fail why)
 {
 	struct v2 *v = s->v2;
 
+	request_log_end(&s->log, s->failed ? s->fail : why, !s->failed || s->maybe_delivered);
 	fetch_cancel(&s->fetch);
 	app_websocket_cancel(&s->upgrade);
 	unready(s);
@@ -148,9 +167,30 @@ static bool has_news(const struct stream *s)
 
 /* --- events of the fetch: they only mark --- */
 
+static void on_connected(void *ctx)
+{
+	struct stream *s = ctx;
+
+	request_log_connected(&s->log);
+}
+
+/* ":status" is checked by the parser of responses. */
+static int status_of(const struct head *h)
+{
+	struct head_field f;
+	long long status;
+
+	return head_find(h->data, h->bytes, ":status", &f) &&
+			       http_length_parse(f.value, f.value_bytes, &status)
+		       ? (int)status
+		       : 0;
+}
+
 static void on_head(void *ctx, const struct head *h)
 {
 	struct stream *s = ctx;
+
+	request_log_head(&s->log, status_of(h));
 
 	head_append(&s->head, h);
 	s->head_came = true;
@@ -162,6 +202,7 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 	struct stream *s = ctx;
 
 	buf_append(&s->down, data, bytes);
+	s->log.down_bytes += (int64_t)bytes;
 	if (has_news(s))
 		make_ready(s);
 	s->data_waits = buf_bytes(&s->down) >= DOWN_BUFFER_BYTES;
@@ -193,6 +234,7 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 	}
 	if (bytes > have)
 		bytes = have;
+	s->log.up_bytes += (int64_t)bytes;
 	memcpy(out, buf_first(&s->up), bytes);
 	buf_consume(&s->up, bytes);
 	s->v2->up_bytes -= bytes;
@@ -215,7 +257,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 	make_ready(s);
 }
 
-static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+static const struct fetch_events events = {on_connected, on_head, on_data, on_body, on_end};
 
 /* --- to the broker --- */
 
@@ -235,6 +277,11 @@ static size_t put_stream_frame(struct stream *s, uint8_t *out, bool *over)
 		.body_bytes = bytes,
 	};
 	size_t frame_bytes = frame_put_piece(out, &piece);
+	log_frame(s->v2, "frame.out",
+		  &(struct frame){.type = piece.type,
+				  .flags = piece.flags,
+				  .stream = s->id,
+				  .payload_bytes = frame_bytes - FRAME_HEADER_BYTES});
 	if (!s->head_sent)
 		head_fini(&s->head);
 	s->head_sent = true;
@@ -248,6 +295,8 @@ static size_t put_stream_frame(struct stream *s, uint8_t *out, bool *over)
 
 static size_t put_failure(struct stream *s, uint8_t *out)
 {
+	log_frame(s->v2, "frame.out",
+		  &(struct frame){.type = FRAME_RESET, .stream = s->id, .payload_bytes = 2});
 	frame_put_header(out, FRAME_RESET, 0, s->id, 2);
 	out[FRAME_HEADER_BYTES] = (uint8_t)s->fail;
 	out[FRAME_HEADER_BYTES + 1] = s->maybe_delivered;
@@ -272,7 +321,7 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 		else
 			used += put_stream_frame(s, out + used, &over);
 		if (over)
-			stream_free(s);
+			stream_free(s, FAIL_NONE);
 		else if (has_news(s))
 			make_ready(s);
 	}
@@ -376,6 +425,10 @@ static void on_open(struct v2 *v, const struct frame *f)
 		return;
 	}
 	if (HASH_COUNT(v->streams) >= STREAMS_MAX) {
+		struct request_log refused = {0};
+		request_log_begin(&refused, fetch_engine_settings(v->engine), head, head_bytes,
+				  NULL);
+		request_log_end(&refused, FAIL_OVERLOADED, false);
 		put_reset(v, f->stream, FAIL_OVERLOADED, false);
 		return;
 	}
@@ -384,6 +437,7 @@ static void on_open(struct v2 *v, const struct frame *f)
 	s->v2 = v;
 	flow_init(&s->flow, v->peer_window_bytes, FRAME_WINDOW_BYTES);
 	HASH_ADD(hh, v->streams, id, sizeof s->id, s);
+	request_log_begin(&s->log, fetch_engine_settings(v->engine), head, head_bytes, NULL);
 	take_up(s, f, body, body_bytes);
 	if (v->closed || s->failed)
 		return;
@@ -408,6 +462,15 @@ static void on_window(struct stream *s, const struct frame *f)
 		make_ready(s);
 }
 
+/* Why the broker gives a stream up. */
+static enum fail reset_reason(const struct frame *f)
+{
+	bool known =
+		f->payload_bytes > 0 && f->payload[0] > FAIL_NONE && f->payload[0] < FAIL_COUNT;
+
+	return known ? (enum fail)f->payload[0] : FAIL_CANCELLED;
+}
+
 static void on_stream_frame(struct v2 *v, const struct frame *f)
 {
 	struct stream *s;
@@ -423,7 +486,7 @@ static void on_stream_frame(struct v2 *v, const struct frame *f)
 		on_window(s, f);
 		break;
 	case FRAME_RESET:
-		stream_free(s);
+		stream_free(s, reset_reason(f));
 		break;
 	default: /* of a later version */
 		break;
@@ -441,6 +504,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 			give_up(v, 1002, "malformed frame");
 			return;
 		}
+		log_frame(v, "frame.in", &f);
 		if (!v->greeted && f.type != FRAME_HELLO)
 			give_up(v, 1002, "HELLO expected");
 		else if (!v->greeted)
@@ -524,9 +588,20 @@ static void free_session(void *session)
 	struct stream *s, *next;
 
 	HASH_ITER (hh, v->streams, s, next)
-		stream_free(s);
+		stream_free(s, FAIL_TUNNEL_LOST);
 	buf_fini(&v->control);
 	free(v);
+}
+
+static void dump(void *session)
+{
+	const struct v2 *v = session;
+	const struct stream *s = v->streams;
+	size_t shown = 0, all = HASH_COUNT(v->streams);
+
+	for (; s != NULL && shown < REQUEST_LOG_DUMP_MAX; s = s->hh.next, shown++)
+		request_log_dump(&s->log, s->id, buf_bytes(&s->up) + buf_bytes(&s->down));
+	log_info("dump.end requests=%zu requests_left_out=%zu", all, all - shown);
 }
 
 const struct session_kind session_v2 = {
@@ -539,6 +614,7 @@ const struct session_kind session_v2 = {
 	.is_unsettled = is_unsettled,
 	.drain = drain,
 	.is_idle = is_idle,
+	.dump = dump,
 	.expects_more = expects_more,
 	.free = free_session,
 };

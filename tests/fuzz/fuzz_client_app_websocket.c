@@ -108,11 +108,22 @@ bool conn_end_writing(struct conn *w)
 	return how & 16;
 }
 
+const char *conn_why(struct conn *w)
+{
+	(void)w;
+	return "";
+}
+
 void conn_close(struct conn **wp)
 {
 	free(*wp);
 	*wp = NULL;
 	closed = true;
+}
+
+static void on_connected(void *ctx)
+{
+	(void)ctx;
 }
 
 static void on_head(void *ctx, const struct head *h)
@@ -162,7 +173,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+	static const struct fetch_events events = {on_connected, on_head, on_data, on_body, on_end};
 	struct input in = {data, bytes};
 	struct head head = {0};
 

@@ -107,6 +107,11 @@ struct taken {
 	size_t asked;
 };
 
+static void on_connected(void *ctx)
+{
+	(void)ctx;
+}
+
 static void on_head(void *ctx, const struct head *h)
 {
 	struct taken *t = ctx;
@@ -241,7 +246,7 @@ static void add_request(struct head *head, uint8_t how)
 
 static void exchange(struct taken *t, struct app *a)
 {
-	static const struct fetch_events events = {on_head, on_data, on_body, on_end};
+	static const struct fetch_events events = {on_connected, on_head, on_data, on_body, on_end};
 	struct head head = {0};
 	enum fail why;
 
