@@ -3,7 +3,6 @@
 
 #include "common/endpoint.h"
 #include "common/id.h"
-#include "common/log.h"
 
 #include <grp.h>
 #include <jansson.h>
@@ -11,85 +10,78 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int64_t YEAR_SECONDS = 366 * 24 * 3600;
+#define YEAR_SECONDS (366 * 24 * 3600)
+#define AT(member)   .offset = offsetof(struct config, member)
 
-struct number_key {
-	const char *name;
-	unsigned readers; /* of enum config_for */
-	int64_t standard, least, most;
-	int64_t unit; /* what one of the variable is in the struct */
-	size_t offset;
-};
-
-struct text_key {
-	const char *name;
-	unsigned readers;
-	const char *standard;
-	size_t offset;
-};
-
-#define AT(member) offsetof(struct config, member)
-
-static int load_numbers(struct config *c, enum config_for program)
+static const char *id_fault(const char *text)
 {
-	const struct number_key keys[] = {
-		{"PIPEGATE_JWT_TTL_DAYS", CONFIG_TOKEN, 21, 1, 36500, 1, AT(jwt_ttl_days)},
-		{"PIPEGATE_MAX_BODY_BYTES", CONFIG_BROKER, 10485760, 0, INT64_MAX, 1,
-		 AT(max_body_bytes)},
-		{"PIPEGATE_MAX_QUEUE_DEPTH", CONFIG_BROKER, 100, 0, 1000000, 1,
-		 AT(max_queue_depth)},
-		{"PIPEGATE_MAX_CONCURRENT", CONFIG_BROKER, 256, 1, 65535, 1, AT(max_concurrent)},
-		{"PIPEGATE_MAX_WEBSOCKETS", CONFIG_BROKER, 1024, 0, 65535, 1, AT(max_websockets)},
-		{"PIPEGATE_MAX_TUNNELS", CONFIG_BROKER, 64, 1, 65535, 1, AT(max_tunnels)},
-		{"PIPEGATE_MAX_BUFFER_BYTES_PER_ID", CONFIG_BROKER, 64 << 20, 1 << 20,
-		 INT64_C(1) << 40, 1, AT(max_buffer_bytes_per_id)},
-		{"PIPEGATE_V1_MESSAGE_BYTES", CONFIG_BROKER, 1048576, 1024, 64 << 20, 1,
-		 AT(v1_message_bytes)},
-		{"PIPEGATE_RESPONSE_TIMEOUT", CONFIG_BROKER, 300, 1, YEAR_SECONDS, 1000,
-		 AT(response_timeout_ms)},
-		{"PIPEGATE_IDLE_TIMEOUT", CONFIG_BROKER, 300, 1, YEAR_SECONDS, 1000,
-		 AT(idle_timeout_ms)},
-		{"PIPEGATE_OFFLINE_WAIT", CONFIG_BROKER, 5, 0, YEAR_SECONDS, 1000,
-		 AT(offline_wait_ms)},
-		{"PIPEGATE_DRAIN_SECONDS", CONFIG_BROKER, 10, 0, YEAR_SECONDS, 1000, AT(drain_ms)},
-		{"PIPEGATE_WEBSOCKET_PING", CONFIG_BROKER, 60, 1, YEAR_SECONDS, 1000,
-		 AT(websocket_ping_ms)},
-	};
-
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-		const struct number_key *k = &keys[i];
-		int64_t value = k->standard;
-		if ((k->readers & program) &&
-		    cli_number_variable(k->name, k->standard, k->least, k->most, &value) != 0)
-			return EXIT_CONFIG;
-		*(int64_t *)((char *)c + k->offset) = value * k->unit;
-	}
-	return 0;
+	return id_connection_valid(text, strlen(text)) ? NULL : "not 1 to 64 of A-Z a-z 0-9 _ -";
 }
 
-static int load_texts(struct config *c, enum config_for program)
-{
-	const unsigned both = CONFIG_BROKER | CONFIG_TOKEN;
-	const struct text_key keys[] = {
-		{"PIPEGATE_JWT_ISSUER", both, "pipegate", AT(jwt_issuer)},
-		{"PIPEGATE_JWT_AUDIENCE", both, "pipegate", AT(jwt_audience)},
-		{"PIPEGATE_CONNECTION_ID", CONFIG_TOKEN, NULL, AT(connection_id)},
-		{"PIPEGATE_LISTEN", CONFIG_BROKER, "127.0.0.1:8000", AT(listen)},
-		{"PIPEGATE_GATE", CONFIG_BROKER, "ipc:///run/pipegate/gate.sock", AT(gate)},
-		{"PIPEGATE_ADMIN", CONFIG_BROKER, NULL, AT(admin)},
-	};
-
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-		const struct text_key *k = &keys[i];
-		const char *text = (k->readers & program) ? getenv(k->name) : NULL;
-		if (text != NULL && *text == '\0' && k->standard == NULL)
-			text = NULL; /* an empty optional variable is an absent one */
-		if (text != NULL && *text == '\0')
-			return cli_complain(k->name, "empty", text);
-		*(const char **)((char *)c + k->offset) = text ? text : k->standard;
+#define TOKEN_SETTINGS                                                                             \
+	{SETTING_RAW, .variable = "PIPEGATE_JWT_SECRET", AT(jwt_secret),                           \
+	 .help = "signs and checks tokens (required)"},                                            \
+		{SETTING_RAW, .variable = "PIPEGATE_JWT_ALGORITHMS", AT(jwt_algorithms_json),      \
+		 .help = "JSON list of HS256, HS384, HS512; the first one signs (required)"},      \
+		{SETTING_TEXT, .variable = "PIPEGATE_JWT_ISSUER", .standard = "pipegate",          \
+		 AT(jwt_issuer), .help = "the claim iss"},                                         \
+	{                                                                                          \
+		SETTING_TEXT, .variable = "PIPEGATE_JWT_AUDIENCE", .standard = "pipegate",         \
+			      AT(jwt_audience), .help = "the claim aud"                            \
 	}
-	return 0;
-}
+
+/* clang-format off */
+const struct setting config_broker_settings[] = {
+	{SETTING_RAW, .flag = "listen", .argument = "ADDR:PORT|unix:PATH", .variable = "PIPEGATE_LISTEN",
+	 AT(listen), .help = "where tunnels connect (default: the socket that systemd hands over, or else "
+	 CONFIG_LISTEN ")"},
+	{SETTING_TEXT, .flag = "gate", .argument = "ENDPOINT", .variable = "PIPEGATE_GATE",
+	 .standard = "ipc:///run/pipegate/gate.sock", AT(gate), .help = "ZeroMQ endpoint for responders"},
+	{SETTING_TEXT, .flag = "socket-group", .argument = "NAME", AT(socket_group),
+	 .help = "group of the unix sockets made (mode 0660)"},
+	{SETTING_SWITCH, .flag = "check", AT(check_only), .help = "check the configuration and exit"},
+	TOKEN_SETTINGS,
+	{SETTING_TEXT, .variable = "PIPEGATE_ADMIN", AT(admin),
+	 .help = "ADDR:PORT or unix:PATH of GET /metrics; off by default"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BODY_BYTES", .standard = "10485760", 0, INT64_MAX,
+	 AT(max_body_bytes), .help = "a larger request body gets 413; 0: no limit"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_QUEUE_DEPTH", .standard = "100", 0, 1000000,
+	 AT(max_queue_depth), .help = "requests that may wait for one connection id"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_CONCURRENT", .standard = "256", 1, 65535,
+	 AT(max_concurrent), .help = "requests that may run on one tunnel"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_WEBSOCKETS", .standard = "1024", 0, 65535,
+	 AT(max_websockets), .help = "callers' WebSockets on one tunnel"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_TUNNELS", .standard = "64", 1, 65535,
+	 AT(max_tunnels), .help = "tunnels of one connection id"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BUFFER_BYTES_PER_ID", .standard = "67108864", 1 << 20,
+	 INT64_C(1) << 40, AT(max_buffer_bytes_per_id), .help = "bytes held for one connection id"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_V1_MESSAGE_BYTES", .standard = "1048576", 1024, 64 << 20,
+	 AT(v1_message_bytes), .help = "largest message to a client of protocol v1"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_RESPONSE_TIMEOUT", .standard = "300", 1, YEAR_SECONDS, 1000,
+	 AT(response_timeout_ms), .help = "seconds to the response head"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_IDLE_TIMEOUT", .standard = "300", 1, YEAR_SECONDS, 1000,
+	 AT(idle_timeout_ms), .help = "seconds without a byte after the head"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_OFFLINE_WAIT", .standard = "5", 0, YEAR_SECONDS, 1000,
+	 AT(offline_wait_ms), .help = "seconds that a request waits for a tunnel that is away"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_DRAIN_SECONDS", .standard = "10", 0, YEAR_SECONDS, 1000,
+	 AT(drain_ms), .help = "seconds for running requests when the broker stops"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_WEBSOCKET_PING", .standard = "60", 1, YEAR_SECONDS, 1000,
+	 AT(websocket_ping_ms), .help = "seconds of silence before a caller's WebSocket is pinged"},
+	SETTINGS_LOG,
+	{SETTING_END},
+};
+
+const struct setting config_token_settings[] = {
+	{SETTING_TEXT, .letter = 'c', .flag = "connection-id", .argument = "ID",
+	 .variable = "PIPEGATE_CONNECTION_ID", .fault = id_fault, AT(connection_id),
+	 .help = "name of the tunnel: 1 to 64 of A-Z a-z 0-9 _ -; a random one by default"},
+	{SETTING_NUMBER, .flag = "ttl-days", .argument = "N", .variable = "PIPEGATE_JWT_TTL_DAYS",
+	 .standard = "21", 1, 36500, AT(jwt_ttl_days), .help = "days for which the token is good"},
+	{SETTING_SWITCH, .flag = "json", AT(json), .help = "print one JSON object instead of two lines"},
+	TOKEN_SETTINGS,
+	{SETTING_END},
+};
+/* clang-format on */
 
 static bool algorithm_by_name(const char *name, enum jwt_hmac *out)
 {
@@ -104,10 +96,10 @@ static bool algorithm_by_name(const char *name, enum jwt_hmac *out)
 	return false;
 }
 
-static int load_algorithms(struct config *c)
+static int read_algorithms(struct config *c)
 {
 	const char *name = "PIPEGATE_JWT_ALGORITHMS";
-	const char *text = getenv(name);
+	const char *text = c->jwt_algorithms_json;
 
 	if (text == NULL)
 		return cli_complain(name, "not set; for example [\"HS256\"]", NULL);
@@ -134,22 +126,17 @@ static int load_algorithms(struct config *c)
 	return result;
 }
 
-int config_from_environment(struct config *c, enum config_for program)
+int config_read(struct config *c, const struct program *p, int argc, char **argv)
 {
-	*c = (struct config){.jwt_secret = getenv("PIPEGATE_JWT_SECRET")};
+	*c = (struct config){0};
 
+	int result = options_read(p, argc, argv, c);
+	if (result >= 0)
+		return result;
 	if (c->jwt_secret == NULL || *c->jwt_secret == '\0')
 		return cli_complain("PIPEGATE_JWT_SECRET", "not set", NULL);
-	int result = load_algorithms(c);
-	if (result == 0)
-		result = load_numbers(c, program);
-	if (result == 0)
-		result = load_texts(c, program);
-	if (result == 0 && c->connection_id != NULL &&
-	    !id_connection_valid(c->connection_id, strlen(c->connection_id)))
-		result = cli_complain("PIPEGATE_CONNECTION_ID", "not 1 to 64 of A-Z a-z 0-9 _ -",
-				      c->connection_id);
-	return result;
+	result = read_algorithms(c);
+	return result == 0 ? -1 : result;
 }
 
 int config_check_endpoints(const struct config *c)
@@ -158,7 +145,7 @@ int config_check_endpoints(const struct config *c)
 
 	if (fault != NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", fault, c->gate);
-	if (!endpoint_valid(c->listen))
+	if (c->listen != NULL && !endpoint_valid(c->listen))
 		return cli_complain("--listen (PIPEGATE_LISTEN)", "neither ADDR:PORT nor unix:PATH",
 				    c->listen);
 	if (c->admin != NULL && !endpoint_valid(c->admin))

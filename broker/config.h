@@ -1,26 +1,30 @@
-/* broker/config.h - Settings of pipegate-broker and pipegate-token: contract section 2.
- *
- * Two tables in config.c name each variable, who reads it, its bounds and default. A flag wins over its
- * variable, which wins over the default. */
+/* broker/config.h - Settings of pipegate-broker and pipegate-token (contract section 2). The tables in
+ * config.c name each flag and variable, its bounds and default. */
 #ifndef PIPEGATE_CONFIG_H
 #define PIPEGATE_CONFIG_H
 
 #include "common/cli.h"
+#include "common/options.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/* The listener where none is configured or inherited. */
+#define CONFIG_LISTEN "127.0.0.1:8000"
+
 enum jwt_hmac { JWT_HS256, JWT_HS384, JWT_HS512 };
 
 struct config {
 	const char *jwt_secret;
+	const char *jwt_algorithms_json; /* as the variable has it */
 	enum jwt_hmac jwt_algorithms[3]; /* allowed; the first one signs */
 	size_t jwt_algorithm_count;
 	const char *jwt_issuer;
 	const char *jwt_audience;
 	int64_t jwt_ttl_days;
 	const char *connection_id; /* NULL: a random one */
+	bool json;		   /* pipegate-token: print a JSON object */
 
 	int64_t max_body_bytes; /* 0: no limit */
 	int64_t max_queue_depth;
@@ -35,21 +39,22 @@ struct config {
 	int64_t drain_ms;
 	int64_t websocket_ping_ms;
 
-	const char *listen;	  /* ADDR:PORT or unix:PATH */
+	const char *listen;	  /* ADDR:PORT or unix:PATH; NULL: not configured */
 	const char *gate;	  /* ZeroMQ endpoint */
 	const char *admin;	  /* NULL: off */
 	const char *socket_group; /* NULL: the process's own group */
 	bool check_only;
 };
 
-enum config_for { CONFIG_BROKER = 1, CONFIG_TOKEN = 2 };
+extern const struct setting config_broker_settings[], config_token_settings[];
 
-/* Reads the environment into *c, whose strings then borrow from it. 0, or EXIT_CONFIG after one
- * line on stderr that names the variable and quotes the value (never the secret). */
-int config_from_environment(struct config *c, enum config_for program);
+/* Reads flags and variables into *c, whose strings then borrow from them. -1: go on. Otherwise the
+ * exit code, after one line on stderr that names the flag or variable and quotes the value (never
+ * the secret). */
+int config_read(struct config *c, const struct program *p, int argc, char **argv) MUST_CHECK;
 
-/* Looks whether --listen, --gate, PIPEGATE_ADMIN and --socket-group can be what they must be, without
- * taking anything. 0 or EXIT_CONFIG. For --check, and before anything is started. */
+/* Checks --listen, --gate, PIPEGATE_ADMIN and --socket-group, and opens nothing. 0 or EXIT_CONFIG. For
+ * --check, and before anything is started. */
 int config_check_endpoints(const struct config *c);
 
 #endif

@@ -16,29 +16,6 @@
 
 enum { DRAIN_MS = 10000 };
 
-static const char usage[] =
-	"usage: pipegate-client [options] TARGET_URL SERVER_URL\n"
-	"Makes a local app reachable through a PipeGate server.\n"
-	"\n"
-	"  TARGET_URL  http://HOST[:PORT][/BASE], https://..., unix:/PATH, HOST:PORT, or a port\n"
-	"  SERVER_URL  wss://HOST[:PORT][/PATH], ws://..., https://..., http://..., or without\n"
-	"              a scheme (wss); perhaps with ?token=TOKEN\n"
-	"\n"
-	"      --token-file PATH    the token is in this file\n"
-	"      --host-header WHICH  Host for the local app: keep (the public one, default),\n"
-	"                           target, or a name\n"
-	"      --keep-alive on|off  keep connections to the local app for further requests;\n"
-	"                           default on\n"
-	"      --ca-file PATH       certificates to trust for the server, not the system's\n"
-	"      --insecure           do not check the server's certificate\n"
-	"      --target-ca-file PATH, --target-insecure   the same for an https:// app\n"
-	"  -v, --verbose            log more\n"
-	"  -h, --help               this text\n"
-	"      --version            versions of the program and its libraries\n"
-	"\n"
-	"Environment: PIPEGATE_TOKEN; http_proxy, https_proxy, all_proxy and no_proxy for the\n"
-	"server. Exit code 77: the server refused the token.\n";
-
 struct client {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt, dump;
@@ -54,79 +31,16 @@ static void print_version(void)
 	       conn_library_version(), uv_version_string(), v1_library_version());
 }
 
-/* -1: go on. Otherwise the exit code. */
-static int parse_arguments(int argc, char **argv, struct arguments *a)
-{
-	enum {
-		OPT_TOKEN = 1000,
-		OPT_HOST,
-		OPT_KEEP,
-		OPT_CA,
-		OPT_INSECURE,
-		OPT_TARGET_CA,
-		OPT_TARGET_INSECURE,
-		OPT_VERSION
-	};
-	static const struct option options[] = {
-		{"token-file", required_argument, NULL, OPT_TOKEN},
-		{"host-header", required_argument, NULL, OPT_HOST},
-		{"keep-alive", required_argument, NULL, OPT_KEEP},
-		{"ca-file", required_argument, NULL, OPT_CA},
-		{"insecure", no_argument, NULL, OPT_INSECURE},
-		{"target-ca-file", required_argument, NULL, OPT_TARGET_CA},
-		{"target-insecure", no_argument, NULL, OPT_TARGET_INSECURE},
-		{"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, OPT_VERSION},
-		{NULL, 0, NULL, 0},
-	};
-	int option;
-
-	while ((option = cli_option(argc, argv, "vh", options)) != -1) {
-		switch (option) {
-		case OPT_TOKEN:
-			a->token_file = optarg;
-			break;
-		case OPT_HOST:
-			a->host_header = optarg;
-			break;
-		case OPT_KEEP:
-			a->keep_alive = optarg;
-			break;
-		case OPT_CA:
-			a->ca_file = optarg;
-			break;
-		case OPT_INSECURE:
-			a->insecure = true;
-			break;
-		case OPT_TARGET_CA:
-			a->target_ca_file = optarg;
-			break;
-		case OPT_TARGET_INSECURE:
-			a->target_insecure = true;
-			break;
-		case 'v':
-			log_verbose = true;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		case OPT_VERSION:
-			print_version();
-			return 0;
-		default:
-			return EXIT_USAGE;
-		}
-	}
-	if (argc - optind != 2) {
-		fprintf(stderr,
-			"pipegate-client: TARGET_URL and SERVER_URL are needed, see --help\n");
-		return EXIT_USAGE;
-	}
-	a->target = argv[optind];
-	a->server = argv[optind + 1];
-	return -1;
-}
+static const struct program program = {
+	.name = "pipegate-client",
+	.summary = "Makes a local app reachable through a PipeGate server.",
+	.settings = settings_table,
+	.operands = settings_operands,
+	.notes = "http_proxy, https_proxy, all_proxy and no_proxy are for the server, as for curl. "
+		 "Exit code\n"
+		 "77: the server refused the token.",
+	.print_version = print_version,
+};
 
 static void on_over(void *ctx, int exit_code)
 {
@@ -214,8 +128,7 @@ int main(int argc, char **argv)
 	struct arguments arguments = {0};
 	struct settings settings;
 
-	cli_program = "pipegate-client";
-	int result = parse_arguments(argc, argv, &arguments);
+	int result = options_read(&program, argc, argv, &arguments);
 	if (result >= 0)
 		return result;
 	result = cli_log_variable();

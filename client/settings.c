@@ -21,6 +21,34 @@ enum {
 	LABEL_MAX_BYTES = 63, /* of a host name (RFC 1035 2.3.4) */
 };
 
+#define AT(member) .offset = offsetof(struct arguments, member)
+/* clang-format off */
+const struct setting settings_table[] = {
+	{SETTING_TEXT, .flag = "token-file", .argument = "PATH", AT(token_file), .help = "the token is in this file"},
+	{SETTING_RAW, .flag = "host-header", .argument = "keep|target|NAME", .standard = "keep", AT(host_header),
+	 .help = "Host for the local app: the public one, that of TARGET_URL, or NAME"},
+	{SETTING_RAW, .flag = "keep-alive", .argument = "on|off", .standard = "on", AT(keep_alive),
+	 .help = "keep connections to the local app for further requests"},
+	{SETTING_TEXT, .flag = "ca-file", .argument = "PATH", AT(ca_file),
+	 .help = "certificates to trust for the server, not the system's"},
+	{SETTING_SWITCH, .flag = "insecure", AT(insecure), .help = "do not check the server's certificate"},
+	{SETTING_TEXT, .flag = "target-ca-file", .argument = "PATH", AT(target_ca_file),
+	 .help = "certificates to trust for an https:// app"},
+	{SETTING_SWITCH, .flag = "target-insecure", AT(target_insecure),
+	 .help = "do not check the certificate of an https:// app"},
+	{SETTING_RAW, .variable = "PIPEGATE_TOKEN", AT(token), .help = "the token, unless --token-file is given"},
+	SETTINGS_LOG,
+	{SETTING_END},
+};
+
+const struct operand settings_operands[] = {
+	{"TARGET_URL", "http://HOST[:PORT][/BASE], https://..., unix:/PATH, HOST:PORT, or a port", offsetof(struct arguments, target)},
+	{"SERVER_URL", "wss://HOST[:PORT][/PATH], ws://..., https://..., http://..., or without a scheme (wss); "
+	 "perhaps with ?token=TOKEN", offsetof(struct arguments, server)},
+	{0},
+};
+/* clang-format on */
+
 /* A name that was meant to be one: not a token, nor a port that stands in the wrong place. Without it a token would be
  * looked up as a host. */
 static bool host_is_plausible(const char *host)
@@ -263,8 +291,7 @@ static int read_token_file(struct settings *s, const char *path)
 
 static int read_token(struct settings *s, const struct arguments *a)
 {
-	const char *variable = getenv("PIPEGATE_TOKEN");
-	const char *fault, *in_url;
+	const char *variable = a->token, *fault, *in_url;
 	size_t bytes;
 
 	if (a->token_file != NULL)

@@ -4,6 +4,7 @@
 
 #include "client/url.h"
 #include "common/cli.h"
+#include "common/options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,10 +47,14 @@ struct settings {
 
 /* What the command line said; NULL where it said nothing. */
 struct arguments {
-	const char *target, *server, *token_file, *host_header, *ca_file, *target_ca_file,
+	const char *target, *server, *token, *token_file, *host_header, *ca_file, *target_ca_file,
 		*keep_alive;
 	bool insecure, target_insecure;
 };
+
+/* The flags, variables and words of struct arguments. */
+extern const struct setting settings_table[];
+extern const struct operand settings_operands[];
 
 /* 0, or EXIT_USAGE or EXIT_CONFIG after one line on stderr. Borrows the arguments. */
 int settings_read(struct settings *s, const struct arguments *a) MUST_CHECK;

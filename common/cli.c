@@ -105,58 +105,7 @@ int cli_complain(const char *name, const char *why, const char *value)
 	return EXIT_CONFIG;
 }
 
-/* --- flags --- */
-
-/* The flag at `word`, without a value that stands in it. */
-static void refuse_flag(const char *why, const char *word)
-{
-	char *flag = strndup(word, strcspn(word, "="));
-
-	CHECK(flag != NULL);
-	cli_misuse(why, flag);
-	free(flag);
-}
-
-/* Says what getopt_long() did not take. */
-static void refuse_option(char **argv, const char *letters)
-{
-	const char *word = argv[optind - 1];
-	char letter[3] = {'-', (char)optopt, '\0'};
-
-	if (optopt == 0)
-		refuse_flag("unknown flag", word);
-	else if (strncmp(word, "--", 2) == 0)
-		refuse_flag(strchr(word, '=') ? "takes no argument" : "needs an argument", word);
-	else
-		cli_misuse(strchr(letters, optopt) ? "needs an argument" : "unknown flag", letter);
-}
-
-int cli_option(int argc, char **argv, const char *letters, const struct option *options)
-{
-	int index = -1;
-
-	opterr = 0; /* it would show the value */
-	int option = getopt_long(argc, argv, letters, options, &index);
-	if (option == '?') {
-		refuse_option(argv, letters);
-	} else if (index >= 0) {
-		bool apart = optarg != NULL && optarg == argv[optind - 1];
-		const char *word = argv[optind - (apart ? 2 : 1)];
-		if (strcspn(word + 2, "=") != strlen(options[index].name)) {
-			refuse_flag("unknown flag", word);
-			return '?';
-		}
-	}
-	return option;
-}
-
 /* --- values --- */
-
-void cli_flag_wins(const char *value, const char *variable)
-{
-	if (value != NULL)
-		unsetenv(variable);
-}
 
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out)
 {
@@ -174,29 +123,6 @@ bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *ou
 		return false;
 	*out = value;
 	return true;
-}
-
-int cli_number_variable(const char *name, int64_t standard, int64_t least, int64_t most,
-			int64_t *out)
-{
-	const char *text = getenv(name);
-	char why[96];
-
-	*out = standard;
-	if (text == NULL || cli_parse_number(text, least, most, out))
-		return 0;
-	snprintf(why, sizeof why, "not a whole number from %lld to %lld", (long long)least,
-		 (long long)most);
-	return cli_complain(name, why, text);
-}
-
-int cli_log_variable(void)
-{
-	const char *text = getenv("PIPEGATE_LOG");
-
-	if (text == NULL || log_mode_from_text(text))
-		return 0;
-	return cli_complain("PIPEGATE_LOG", "neither text nor json nor quiet", text);
 }
 
 static bool is_loopback_tcp(const char *endpoint)

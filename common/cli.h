@@ -6,7 +6,6 @@
 
 #include "common/check.h"
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,10 +24,6 @@ extern const char *cli_program; /* "pipegate-broker", at the start of each such 
  * PIPEGATE_TOKEN or PIPEGATE_JWT_SECRET is set to. Returns out. */
 const char *cli_show(char *out, size_t out_bytes, const char *value);
 
-/* getopt_long(3), but a long flag counts only when it is written out: "--token T" is not
- * "--token-file T". '?' after one line on stderr. */
-int cli_option(int argc, char **argv, const char *letters, const struct option *options);
-
 /* One line on stderr, `PROGRAM: why: "value"`. Returns EXIT_USAGE. */
 int cli_misuse(const char *why, const char *value);
 
@@ -36,20 +31,8 @@ int cli_misuse(const char *why, const char *value);
  * EXIT_CONFIG. */
 int cli_complain(const char *name, const char *why, const char *value);
 
-/* A flag that was given wins over its variable, whatever stands in that. `value` NULL: it was
- * not given. */
-void cli_flag_wins(const char *value, const char *variable);
-
 /* Whole decimal numbers between the bounds only. */
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out);
-
-/* The number in a variable, `standard` where it is not set. 0, or EXIT_CONFIG after
- * cli_complain(). */
-int cli_number_variable(const char *name, int64_t standard, int64_t least, int64_t most,
-			int64_t *out) MUST_CHECK;
-
-/* PIPEGATE_LOG, for log.h. 0, or EXIT_CONFIG after cli_complain(). */
-int cli_log_variable(void) MUST_CHECK;
 
 /* Why a ZeroMQ endpoint cannot be the gate; NULL: it can. Whoever reaches the gate can send
  * requests and it has no other lock than the place where it is: a unix socket, or TCP on this

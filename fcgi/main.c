@@ -3,6 +3,7 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/notify.h"
+#include "common/options.h"
 #include "fcgi/cgi.h"
 #include "fcgi/server.h"
 #include "fcgi/gate_link.h"
@@ -18,8 +19,6 @@
 #include <unistd.h>
 
 enum {
-	THREADS_STANDARD = 1024,
-	THREADS_MAX = 4096,
 	DRAIN_MS = 10000,
 	REQUEST_DESCRIPTORS = 3, /* a REQ socket, a connection, and one that is kept idle */
 	OTHER_DESCRIPTORS = 32,
@@ -27,25 +26,7 @@ enum {
 	BACKLOG = 1024,
 };
 
-static const char usage[] =
-	"usage: pipegate-fcgi [--listen unix:PATH|ADDR:PORT] [--gate ENDPOINT]\n"
-	"                     [--socket-group NAME] [--threads N]\n"
-	"FastCGI responder: brings public requests from the web server to pipegate-broker.\n"
-	"\n"
-	"      --listen SPEC        where the web server connects (default: the socket on\n"
-	"                           descriptor 0, or the one that systemd hands over)\n"
-	"      --gate ENDPOINT      ZeroMQ endpoint of the broker\n"
-	"                           (default: ipc:///run/pipegate/gate.sock)\n"
-	"      --socket-group NAME  group of the unix socket made (mode 0660)\n"
-	"      --threads N          most requests at one time (default: 1024)\n"
-	"  -v, --verbose            log more\n"
-	"  -h, --help               this text\n"
-	"      --version            versions of the program and its libraries\n"
-	"\n"
-	"Environment: PIPEGATE_GATE, PIPEGATE_MAX_BODY_BYTES. Without a socket, and with\n"
-	"GATEWAY_INTERFACE set, it serves the one request of a CGI program.\n";
-
-struct settings {
+struct responder_settings {
 	const char *listen; /* NULL: a descriptor that we were given */
 	const char *gate;
 	const char *socket_group;
@@ -53,77 +34,54 @@ struct settings {
 	int64_t max_body_bytes;
 };
 
-/* -1: go on. Otherwise the exit code. */
-static int parse_arguments(int argc, char **argv, struct settings *s)
-{
-	enum { OPT_LISTEN = 1000, OPT_GATE, OPT_GROUP, OPT_THREADS, OPT_VERSION };
-	static const struct option options[] = {
-		{"listen", required_argument, NULL, OPT_LISTEN},
-		{"gate", required_argument, NULL, OPT_GATE},
-		{"socket-group", required_argument, NULL, OPT_GROUP},
-		{"threads", required_argument, NULL, OPT_THREADS},
-		{"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, OPT_VERSION},
-		{NULL, 0, NULL, 0},
-	};
-	int option;
+#define AT(member) .offset = offsetof(struct responder_settings, member)
+/* clang-format off */
+static const struct setting settings[] = {
+	{SETTING_TEXT, .flag = "listen", .argument = "unix:PATH|ADDR:PORT", AT(listen),
+	 .help = "where the web server connects; without it, the socket that systemd hands over, or the one on "
+	 "descriptor 0"},
+	{SETTING_RAW, .flag = "gate", .argument = "ENDPOINT", .variable = "PIPEGATE_GATE",
+	 .standard = "ipc:///run/pipegate/gate.sock", AT(gate), .help = "ZeroMQ endpoint of the broker"},
+	{SETTING_TEXT, .flag = "socket-group", .argument = "NAME", AT(socket_group),
+	 .help = "group of the unix socket made (mode 0660)"},
+	{SETTING_NUMBER, .flag = "threads", .argument = "N", .standard = "1024", 1, 4096, AT(threads),
+	 .help = "most concurrent requests, 1 to 4096"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BODY_BYTES", .standard = "10485760", 0, INT64_MAX,
+	 AT(max_body_bytes), .help = "a larger request body gets 413; 0: no limit"},
+	SETTINGS_LOG,
+	{SETTING_END},
+};
+/* clang-format on */
 
-	while ((option = cli_option(argc, argv, "vh", options)) != -1) {
-		switch (option) {
-		case OPT_LISTEN:
-			s->listen = optarg;
-			break;
-		case OPT_GATE:
-			s->gate = optarg;
-			break;
-		case OPT_GROUP:
-			s->socket_group = optarg;
-			break;
-		case OPT_THREADS:
-			if (!cli_parse_number(optarg, 1, THREADS_MAX, &s->threads)) {
-				cli_complain("--threads", "not a whole number from 1 to 4096",
-					     optarg);
-				return EXIT_USAGE;
-			}
-			break;
-		case 'v':
-			log_verbose = true;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		case OPT_VERSION:
-			printf("pipegate-fcgi %s (libfcgi, libzmq %s)\n", PIPEGATE_VERSION,
-			       gate_link_library_version());
-			return 0;
-		default:
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc)
-		return cli_misuse("unexpected argument", argv[optind]);
-	return -1;
+static void print_version(void)
+{
+	printf("pipegate-fcgi %s (libfcgi, libzmq %s)\n", PIPEGATE_VERSION,
+	       gate_link_library_version());
 }
 
-/* 0 or EXIT_CONFIG. */
-static int check(struct settings *s)
-{
-	const char *fault;
+static const struct program program = {
+	.name = "pipegate-fcgi",
+	.summary =
+		"FastCGI responder: brings public requests from the web server to pipegate-broker.",
+	.settings = settings,
+	.notes = "Without a socket, and with GATEWAY_INTERFACE set, it serves the one request of a "
+		 "CGI\n"
+		 "program, and logs it only where PIPEGATE_LOG is set.",
+	.print_version = print_version,
+};
 
-	if (s->gate == NULL)
-		s->gate = getenv("PIPEGATE_GATE");
-	if (s->gate == NULL)
-		s->gate = "ipc:///run/pipegate/gate.sock";
-	fault = cli_gate_fault(s->gate);
+/* 0 or EXIT_CONFIG. */
+static int check(const struct responder_settings *s)
+{
+	const char *fault = cli_gate_fault(s->gate);
+
 	if (fault != NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", fault, s->gate);
 	if (s->listen != NULL && !endpoint_valid(s->listen))
 		return cli_complain("--listen", "neither unix:PATH nor ADDR:PORT", s->listen);
 	if (s->socket_group != NULL && getgrnam(s->socket_group) == NULL)
 		return cli_complain("--socket-group", "no such group", s->socket_group);
-	return cli_number_variable("PIPEGATE_MAX_BODY_BYTES", 10485760, 0, INT64_MAX,
-				   &s->max_body_bytes);
+	return 0;
 }
 
 static bool is_listening(int fd)
@@ -135,7 +93,7 @@ static bool is_listening(int fd)
 }
 
 /* The listening socket; -1 after one line on stderr. */
-static int take_socket(const struct settings *s)
+static int take_socket(const struct responder_settings *s)
 {
 	char why[160];
 
@@ -153,7 +111,7 @@ static int take_socket(const struct settings *s)
 	return -1;
 }
 
-static void show_start(const struct settings *s, int listen_fd)
+static void show_start(const struct responder_settings *s, int listen_fd)
 {
 	char where[ENDPOINT_TEXT_BYTES] = "inherited";
 
@@ -183,7 +141,7 @@ static int watch_signals(void)
 /* New connections are refused from now on, and none is lost that was not. What waits at a TCP
  * socket is reset when that is shut down, so it is taken before; at a unix socket it can be
  * taken after. */
-static void leave_socket(const struct settings *s, struct server *server, int listen_fd)
+static void leave_socket(const struct responder_settings *s, struct server *server, int listen_fd)
 {
 	if (strncmp(s->listen, "unix:", 5) == 0) {
 		unlink(s->listen + 5);
@@ -195,7 +153,8 @@ static void leave_socket(const struct settings *s, struct server *server, int li
 	}
 }
 
-static int serve_until_told(const struct settings *s, struct server *server, int listen_fd)
+static int serve_until_told(const struct responder_settings *s, struct server *server,
+			    int listen_fd)
 {
 	show_start(s, listen_fd);
 	server_run(server, listen_fd);
@@ -221,7 +180,7 @@ static int64_t descriptors(void)
 /* A request that cannot have its descriptors had better wait for another to end. Web servers
  * that keep connections have one in each of their threads or processes, whatever --threads is;
  * each costs a descriptor and little else. */
-static void bound(struct settings *s, struct server_settings *server)
+static void bound(struct responder_settings *s, struct server_settings *server)
 {
 	int64_t left = descriptors() - OTHER_DESCRIPTORS;
 	int64_t most = left <= REQUEST_DESCRIPTORS ? 1 : left / REQUEST_DESCRIPTORS;
@@ -241,17 +200,14 @@ static void bound(struct settings *s, struct server_settings *server)
 
 int main(int argc, char **argv)
 {
-	struct settings s = {.threads = THREADS_STANDARD};
+	struct responder_settings s = {0};
 	char why[160];
 	int listen_fd = -1;
 
-	cli_program = "pipegate-fcgi";
-	int result = parse_arguments(argc, argv, &s);
+	int result = options_read(&program, argc, argv, &s);
 	if (result >= 0)
 		return result;
-	result = cli_log_variable();
-	if (result == 0)
-		result = check(&s);
+	result = check(&s);
 	if (result != 0)
 		return result;
 	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does
@@ -272,15 +228,15 @@ int main(int argc, char **argv)
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGUSR1, SIG_DFL);
 	}
-	struct server_settings settings = {
+	struct server_settings server_settings = {
 		.gate = s.gate,
 		.max_body_bytes = s.max_body_bytes,
 		.signal_fd = plain ? -1 : watch_signals(),
 	};
 	if (plain)
 		s.threads = 1;
-	bound(&s, &settings);
-	struct server *server = server_new(&settings, why, sizeof why);
+	bound(&s, &server_settings);
+	struct server *server = server_new(&server_settings, why, sizeof why);
 	if (server == NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);
 	if (!plain)

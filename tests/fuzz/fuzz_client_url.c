@@ -36,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct input in = {data, bytes};
 	char *target = input_line(&in), *server = input_line(&in), *host = input_line(&in);
 	char *token = input_line(&in);
-	struct arguments a = {.target = target, .server = server, .host_header = host};
+	struct arguments a = {
+		.target = target, .server = server, .token = token, .host_header = host};
 	struct settings s;
 
 	if (target != NULL) {

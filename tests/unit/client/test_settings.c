@@ -152,7 +152,8 @@ static void test_targets(void **state)
 static int read_settings(struct settings *s, const char *server, const char *token,
 			 const char *host)
 {
-	const struct arguments a = {.target = "3000", .server = server, .host_header = host};
+	const struct arguments a = {
+		.target = "3000", .server = server, .token = token, .host_header = host};
 
 	if (token != NULL)
 		setenv("PIPEGATE_TOKEN", token, 1);
@@ -298,8 +299,10 @@ static void test_keep_alive(void **state)
 	(void)state;
 	setenv("PIPEGATE_TOKEN", "abc", 1);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const struct arguments a = {
-			.target = "3000", .server = "ws://h", .keep_alive = rows[i].text};
+		const struct arguments a = {.target = "3000",
+					    .server = "ws://h",
+					    .token = "abc",
+					    .keep_alive = rows[i].text};
 		struct settings s;
 		assert_int_equal(settings_read(&s, &a), rows[i].result);
 		assert_int_equal(s.keep_alive, rows[i].keep_alive);
