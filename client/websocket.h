@@ -1,9 +1,10 @@
-/* client/websocket.h - The receiving half of a WebSocket client (RFC 6455 5): bytes in, messages and control frames out.
- * The sending half is message.h. Pure: no sockets.
+/* client/websocket.h - The receiving half of a WebSocket client (RFC 6455 5): bytes in, messages
+ * and control frames out. The sending half is message.h. Pure: no sockets.
  *
- * A frame costs what its header costs: payloads are copied only where a message does not lie in one piece in the input.
- * libwslay was considered: it reads through 4 KiB of its own, so that every message has to be put together again,
- * queues a Pong for each Ping, and closes without a code where a frame is malformed. */
+ * A frame costs what its header costs: payloads are copied only where a message does not lie in
+ * one piece in the input. libwslay was considered: it reads through 4 KiB of its own, so that
+ * every message has to be put together again, queues a Pong for each Ping, and closes without a
+ * code where a frame is malformed. */
 #ifndef PIPEGATE_WEBSOCKET_H
 #define PIPEGATE_WEBSOCKET_H
 
@@ -50,7 +51,8 @@ void websocket_init(struct websocket *w, size_t max_message_bytes,
 		    const struct websocket_events *events, void *ctx);
 void websocket_fini(struct websocket *w);
 
-/* Takes all of the input, or what comes before a fault: then the result is the code to close with (1002, 1007, 1009) and
+/* Takes all of the input, or what comes before a fault: then the result is the code to close with
+ * (1002, 1007, 1009) and
  * *why a literal that says what is wrong. 0: none; the input behind a Close is ignored. */
 int websocket_receive(struct websocket *w, const uint8_t *data, size_t bytes,
 		      const char **why) MUST_CHECK;

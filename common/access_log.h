@@ -1,7 +1,8 @@
 /* common/access_log.h - One line per finished request, alike in the three programs, so that the
  * correlation id finds one request in all of them:
  *
- *   info request.done conn=my-app corr=0123...cdef method="GET" path="/x" status=200 up_bytes=0 down_bytes=12 ms=5
+ *   info request.done conn=my-app corr=0123...cdef method="GET" path="/x" status=200 up_bytes=0
+ *   down_bytes=12 ms=5
  *
  * Bytes are those of the bodies that passed this program, up to the app and down to the caller.
  * A request that failed has code=CODE too, and delivered=no|maybe where the program knows it.

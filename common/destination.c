@@ -33,7 +33,8 @@ static void put_url(struct buf *out, const struct destination_map *m, const char
 		buf_append(out, url, bytes);
 		return;
 	}
-	/* A path that goes on with a second slash behind the prefix would become "//host", so it gets an origin. */
+	/* A path that goes on with a second slash behind the prefix would become "//host", so it
+	 * gets an origin. */
 	bool doubled = *m->to_prefix == '\0' && path_bytes > skipped + 1 && path[skipped] == '/' &&
 		       !place_is_path(path + skipped, path_bytes - skipped);
 	if (doubled && !whole && *m->to_origin == '\0') {

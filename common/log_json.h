@@ -1,6 +1,7 @@
 /* common/log_json.h - A line of the log as a JSON object (PIPEGATE_LOG=json):
  *
- *   {"time": "2026-11-25T10:00:00.123Z", "level": "info", "program": "pipegate-broker", "event": "tunnel.open",
+ *   {"time": "2026-11-25T10:00:00.123Z", "level": "info", "program": "pipegate-broker", "event":
+ *   "tunnel.open",
  *    "conn": "my-app", "tunnel": 1, ...}
  *
  * A member for each key=value, in their order: an integer where the value is one and does not

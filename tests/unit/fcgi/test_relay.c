@@ -1,5 +1,5 @@
-/* One public request: what it asks the broker, what the web server gets, how it ends. The web server
- * (fcgi/cgi.h) is a script. */
+/* One public request: what it asks the broker, what the web server gets, how it ends. The web
+ * server (fcgi/cgi.h) is a script. */
 #include "fcgi/relay.h"
 
 #include "common/check.h"
