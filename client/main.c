@@ -131,9 +131,6 @@ int main(int argc, char **argv)
 	int result = options_read(&program, argc, argv, &arguments);
 	if (result >= 0)
 		return result;
-	result = cli_log_variable();
-	if (result != 0)
-		return result;
 	result = settings_read(&settings, &arguments);
 	if (result == 0) {
 		warn(&settings);
