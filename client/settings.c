@@ -327,8 +327,8 @@ static void leave_out_id(struct settings *s)
 		id_bytes = 0;
 	if (id_bytes > 0)
 		s->connection_id = xstrdup(id);
-	if (id_bytes > 0 && id_bytes < end &&
-	    path[end - id_bytes - 1] == '/' && memcmp(path + end - id_bytes, id, id_bytes) == 0) {
+	if (id_bytes > 0 && id_bytes < end && path[end - id_bytes - 1] == '/' &&
+	    memcmp(path + end - id_bytes, id, id_bytes) == 0) {
 		memmove(path + end - id_bytes, path + bytes, strlen(path + bytes) + 1);
 		s->server.lost_id = true;
 		free(s->server.shown);

@@ -35,7 +35,7 @@ struct settings {
 	struct target target;
 	struct server_url server;
 	char *connection_id; /* of the token; NULL: it cannot be read */
-	char *token; /* for the Authorization header; NULL: it stands in the URL */
+	char *token;	     /* for the Authorization header; NULL: it stands in the URL */
 	enum host_header host_header;
 	const char *host_name;	    /* HOST_NAME */
 	const char *ca_file;	    /* for the server; NULL: the system's */

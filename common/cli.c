@@ -11,7 +11,9 @@
 #include <sys/resource.h>
 
 enum {
-	WORD_MAX_BYTES = 80, /* a connection id has 64, and one that is too long is shown */
+	/* Longer words may be tokens. A connection id has up to 64, and one that is too long is
+	 * shown. */
+	WORD_MAX_BYTES = 80,
 	SHOWN_BYTES = 256,
 };
 

@@ -12,10 +12,11 @@
 
 /* Borrowed. */
 struct destination_map {
-	struct place from;	 /* the origin as the caller knows it; all 0: none */
-	const char *from_prefix; /* taken off the path; a URL that is not below it stays as it is */
-	const char *to_origin;	 /* "scheme://host" as the next one is asked */
-	const char *to_prefix;	 /* put in front of the path */
+	struct place from; /* the origin as the caller knows it; all 0: none */
+	/* Removed from the path; a URL that is not below it stays as it is. */
+	const char *from_prefix;
+	const char *to_origin; /* "scheme://host" as the next one is asked */
+	const char *to_prefix; /* put in front of the path */
 };
 
 bool destination_is_in(const struct head_field *f); /* is it one of these fields? */

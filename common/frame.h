@@ -24,12 +24,12 @@ enum {
 };
 
 enum frame_type {
-	FRAME_HELLO = 1,  /* stream 0, first frame each way: a head (head.h) of fields, see below */
+	FRAME_HELLO = 1,  /* stream 0, first frame each way: a head (head.h), see below */
 	FRAME_OPEN = 2,	  /* broker to client: u32 head length, request head, first body piece */
 	FRAME_HEAD = 3,	  /* client to broker: u32 head length, response head, first body piece */
 	FRAME_DATA = 4,	  /* body piece */
 	FRAME_WINDOW = 5, /* u32: the sender of this frame takes so many more body bytes */
-	FRAME_RESET = 6,  /* u8 enum fail, u8 delivered (0 no, 1 maybe), text for the log */
+	FRAME_RESET = 6,  /* u8 enum fail, u8 delivered (0 no, 1 maybe), log text */
 	FRAME_GOAWAY = 7, /* stream 0: "open nothing new; I close when what runs has ended" */
 };
 

@@ -26,7 +26,7 @@ enum {
 enum gate_kind {
 	/* responder to broker */
 	GATE_OPEN = 1,	 /* a new exchange: connection id, request head, first body piece */
-	GATE_STEP = 2,	 /* a further body piece (or none) up; asks for what there is down */
+	GATE_STEP = 2,	 /* a further body piece (or none) up; fetches what is down */
 	GATE_CANCEL = 3, /* give the exchange up; `fail` says why. Answered by an END reply */
 	GATE_PING = 4,	 /* is the broker there? Answered by PONG */
 	GATE_ALIVE = 5,	 /* "process `process` still lives"; not answered */
@@ -53,7 +53,8 @@ struct gate_msg {
 	 * REPLY: how many more request body bytes it takes now. */
 	uint32_t number;
 	uint8_t corr[CORR_BYTES];
-	uint64_t boot; /* the broker's random boot id: in REPLY and PONG; echoed in STEP, CANCEL */
+	/* The broker's random boot id: in REPLY and PONG; echoed in STEP and CANCEL. */
+	uint64_t boot;
 	uint64_t process; /* the responder process's random id: OPEN, STEP, CANCEL, ALIVE */
 	uint64_t body_total_bytes;
 	/* These point into the decoded message, or at what is to be encoded. */

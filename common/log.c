@@ -118,9 +118,12 @@ DEFINE_LEVEL(debug, log_verbose)
 /* --- limits --- */
 
 enum {
-	COUNTERS = 1024, /* of kinds and peers at one time; the oldest of PROBES makes room */
+	/* Limit on pairs of kind and peer that are counted; the oldest of PROBES makes room. */
+	COUNTERS = 1024,
 	PROBES = 8,
-	TELL_AFTER_MS = 10000, /* without a line of its own that would say how many were left out */
+	/* A line log.suppressed is written where no further line of the kind arrives for so
+	 * long. */
+	TELL_AFTER_MS = 10000,
 	SWEEP_EVERY_MS = 1000,
 };
 

@@ -22,7 +22,8 @@ extern char **environ;
 
 enum {
 	DRAIN_BYTES = 1024 * 1024,
-	QUIET_S = 5, /* so long libfcgi waits for the next byte of what has begun to come */
+	/* How long libfcgi waits for the next byte of a request that has begun to arrive. */
+	QUIET_S = 5,
 };
 
 struct cgi {

@@ -19,10 +19,11 @@
 struct relay;
 
 enum relay_state {
-	RELAY_ASK,   /* relay_message() is to be asked, and the reply to be taken */
-	RELAY_BODY,  /* it needs more of the request body, and may not block */
-	RELAY_STUCK, /* the caller takes no more of the answer now, and it may not block */
-	RELAY_OVER,  /* at the broker and here: see relay_end() */
+	RELAY_ASK,  /* relay_message() is to be asked, and the reply to be taken */
+	RELAY_BODY, /* it needs more of the request body, and may not block */
+	/* The caller accepts no more of the response now, and this must not block. */
+	RELAY_STUCK,
+	RELAY_OVER, /* at the broker and here: see relay_end() */
 };
 
 /* Borrows all. `max_body_bytes` 0: no limit. */

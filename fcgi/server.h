@@ -23,8 +23,9 @@ struct server;
 
 struct server_settings {
 	const char *gate;
-	size_t slots;	    /* requests at one time */
-	size_t connections; /* at one time: so many more than slots can be idle, or wait */
+	size_t slots; /* requests at one time */
+	/* Limit on open connections. Those beyond `slots` are idle, or wait for a slot. */
+	size_t connections;
 	int64_t max_body_bytes;
 	int signal_fd; /* signalfd(2): SIGUSR1 dumps the requests, any other one stops; -1: none */
 };

@@ -81,9 +81,9 @@ void exchange_log_end(struct exchange *x)
 		.up_bytes = x->up_bytes,
 		.down_bytes = l->down_bytes,
 		.numbers = {{"queued_ms", l->tunnel != 0 ? l->taken_ms - x->opened_ms : -1},
-			 {"head_ms", l->head_ms != 0 ? l->head_ms - x->opened_ms : -1},
-			 {"ms", x->hub->now_ms - x->opened_ms},
-			 {"tunnel", l->tunnel != 0 ? (int64_t)l->tunnel : -1}},
+			    {"head_ms", l->head_ms != 0 ? l->head_ms - x->opened_ms : -1},
+			    {"ms", x->hub->now_ms - x->opened_ms},
+			    {"tunnel", l->tunnel != 0 ? (int64_t)l->tunnel : -1}},
 	};
 	access_log_put(&line);
 	free(x->log.request);

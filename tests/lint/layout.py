@@ -4,7 +4,7 @@ import re
 from tree import ROOT, comments, line_of, program_of, table, without_comments
 
 COLUMNS, TAB = 100, 8
-TRAILING_WORDS = 10
+TRAILING_WORDS = 12
 FILE_AIM, FILE_MAX = 500, 600
 FUNCTION_AIM, FUNCTION_MAX = 60, 80
 HEADER_AIM = 120

@@ -120,7 +120,7 @@ class Layout(unittest.TestCase):
         long = "\t/* " + "x" * 90 + " */\n"
         self.assertEqual(list(layout.wide("int x;\n" + long + f'char *s = "{long.strip()}{"y" * 30}";\n')), [2])
         self.assertEqual(list(layout.wide("\t/* " + "x" * 86 + " */\n")), [])
-        self.assertEqual(list(layout.trailing("int x; /* a few words about it */\n/* " + "word " * 20 + "*/\nint y; /* " + "word " * 11 + "*/\n")), [3])
+        self.assertEqual(list(layout.trailing("int x; /* a few words about it */\n/* " + "word " * 20 + "*/\nint y; /* " + "word " * 13 + "*/\n")), [3])
 
     def test_torn(self):
         for text in ("int x; /* torn\n        * apart */\n", "void f(\n\tint a); /* what it does */\n", "\tchar *\n\t\tname; /* of it */\n"):
@@ -130,7 +130,7 @@ class Layout(unittest.TestCase):
             self.assertEqual(list(layout.torn(text)), [], text)
 
     def test_limits(self):
-        files = {"fcgi/a.c": "int y; /* " + "word " * 11 + "*/\n"}
+        files = {"fcgi/a.c": "int y; /* " + "word " * 13 + "*/\n"}
         self.assertEqual(layout.comment_faults(files, {("trailing", "fcgi"): 1}), ([], []))
         self.assertEqual(len(layout.comment_faults(files, {})[0]), 2)
         self.assertEqual(len(layout.comment_faults(files, {("trailing", "fcgi"): 2})[1]), 1)
