@@ -301,6 +301,7 @@ static void open_session(struct link *l)
 	websocket_init(&l->websocket, l->kind->max_message_bytes, &websocket_events, l);
 	l->session = l->kind->open(l->engine, &socket);
 	lifecycle_greeted(&l->life, now_ms(l), !v2);
+	log_state(l);
 }
 
 static void receive_frames(struct link *l, const uint8_t *data, size_t bytes)

@@ -754,7 +754,7 @@ class Stack:
         path = "/" if direct else self.mount + "/"
         argv = [program("client"), *arguments, target, f"ws://127.0.0.1:{port}{path}"]
         p = Process(self.directory, f"client-{len(self.processes)}", argv,
-                    environment(PIPEGATE_TOKEN=tok or token(sub)))
+                    environment(PIPEGATE_TOKEN=tok or token(sub), PIPEGATE_LOG=self.variables.get("PIPEGATE_LOG")))
         self.processes.append(p)
         if wait:
             p.wait_log("tunnel.open")
