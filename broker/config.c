@@ -68,7 +68,7 @@ const struct setting config_broker_settings[] = {
 	{SETTING_NUMBER, .variable = "PIPEGATE_WEBSOCKET_PING", .standard = "60", 1, YEAR_SECONDS, 1000,
 	 AT(websocket_ping_ms), .help = "seconds of silence before a caller's WebSocket is pinged"},
 	SETTINGS_LOG,
-	{SETTING_END},
+	{.type = SETTING_END},
 };
 
 const struct setting config_token_settings[] = {
@@ -79,7 +79,7 @@ const struct setting config_token_settings[] = {
 	 .standard = "21", 1, 36500, AT(jwt_ttl_days), .help = "days for which the token is good"},
 	{SETTING_SWITCH, .flag = "json", AT(json), .help = "print one JSON object instead of two lines"},
 	TOKEN_SETTINGS,
-	{SETTING_END},
+	{.type = SETTING_END},
 };
 /* clang-format on */
 

@@ -38,7 +38,7 @@ const struct setting settings_table[] = {
 	 .help = "do not check the certificate of an https:// app"},
 	{SETTING_RAW, .variable = "PIPEGATE_TOKEN", AT(token), .help = "the token, unless --token-file is given"},
 	SETTINGS_LOG,
-	{SETTING_END},
+	{.type = SETTING_END},
 };
 
 const struct operand settings_operands[] = {

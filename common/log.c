@@ -152,6 +152,7 @@ static struct {
 	bool tells_at_exit;
 } limits = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+PRINTF_LIKE(2, 3)
 static void put_text(const char *level, const char *fmt, ...)
 {
 	va_list args;
@@ -202,8 +203,8 @@ static size_t hash(const char *fmt, const char *who)
 {
 	uint64_t h = (uint64_t)(uintptr_t)fmt * 0x9e3779b97f4a7c15u;
 
-	for (size_t i = 0; i < LOG_WHO_MAX_BYTES && who[i] != '\0'; i++)
-		h = (h ^ (unsigned char)who[i]) * 0x100000001b3u; /* FNV-1a */
+	for (const char *at = who; *at != '\0' && at < who + LOG_WHO_MAX_BYTES; at++)
+		h = (h ^ (unsigned char)*at) * 0x100000001b3u; /* FNV-1a */
 	return (size_t)(h >> 20);
 }
 

@@ -208,8 +208,9 @@ static size_t row_of_letter(const struct reader *r, int letter)
 {
 	size_t i = 0;
 
-	while (r->rows[i]->letter != letter)
+	while (i < r->count && r->rows[i]->letter != letter)
 		i++;
+	CHECK(i < r->count);
 	return i;
 }
 

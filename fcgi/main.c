@@ -49,7 +49,7 @@ static const struct setting settings[] = {
 	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BODY_BYTES", .standard = "10485760", 0, INT64_MAX,
 	 AT(max_body_bytes), .help = "a larger request body gets 413; 0: no limit"},
 	SETTINGS_LOG,
-	{SETTING_END},
+	{.type = SETTING_END},
 };
 /* clang-format on */
 

@@ -34,7 +34,7 @@ static const struct setting settings[] = {
 	 60, 1000, AT(wait_ms), .help = "wait"},
 	{SETTING_SWITCH, .flag = "on", AT(on), .help = "on"},
 	SETTINGS_LOG,
-	{SETTING_END},
+	{.type = SETTING_END},
 };
 static const struct operand operands[] = {{"WORD", "a word", offsetof(struct values, word)}, {0}};
 static const struct program plain = {.name = "test", .settings = settings};
