@@ -224,12 +224,12 @@ struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *he
 	u->events = events;
 	u->ctx = ctx;
 	request_log_corr(head, head_bytes, u->corr);
-	*why = request_writer_write_upgrade(&u->up, fetch_engine_settings(o), head, head_bytes);
+	*why = request_writer_write_upgrade(&u->up, fetch_engine_target(o), head, head_bytes);
 	if (*why != FAIL_NONE) {
 		upgrade_free(u);
 		return NULL;
 	}
-	u->parser = response_parser_new(fetch_engine_settings(o));
+	u->parser = response_parser_new(fetch_engine_target(o), fetch_engine_host_hint(o));
 	response_parser_begin(u->parser, RESPONSE_TO_HANDSHAKE,
 			      &(struct response_events){events->head, events->data}, ctx);
 	u->conns = fetch_engine_conns(o);

@@ -508,7 +508,6 @@ static struct conns *make_wires(uv_loop_t *loop, const char *scheme, const char 
 	struct conns *all = xcalloc(1, sizeof *all);
 	size_t url_bytes = strlen(scheme) + strlen(authority) + 5;
 
-	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 	all->loop = loop;
 	all->tls = strcmp(scheme, "https") == 0;
 	all->url = xmalloc(url_bytes);
@@ -524,28 +523,26 @@ static struct conns *make_wires(uv_loop_t *loop, const char *scheme, const char 
 	return all;
 }
 
-struct conns *conns_new(uv_loop_t *loop, const struct settings *settings)
+struct conns *conns_new(uv_loop_t *loop, const struct target *target)
 {
-	const struct target *t = &settings->target;
-	bool tls = strncmp(t->origin, "https:", 6) == 0;
-	struct conns *all = make_wires(loop, tls ? "https" : "http", t->authority);
+	bool tls = strncmp(target->origin, "https:", 6) == 0;
+	struct conns *all = make_wires(loop, tls ? "https" : "http", target->authority);
 
-	all->unix_path = t->unix_path;
-	all->ca_file = settings->target_ca_file;
-	all->insecure = settings->target_insecure;
+	all->unix_path = target->unix_path;
+	all->ca_file = target->ca_file;
+	all->insecure = target->insecure;
 	all->direct = true;
 	return all;
 }
 
-struct conns *conns_new_to_server(uv_loop_t *loop, const struct settings *settings)
+struct conns *conns_new_to_server(uv_loop_t *loop, const struct tunnel_server *server)
 {
-	const struct server_url *s = &settings->server;
-	struct conns *all = make_wires(loop, s->tls ? "https" : "http", s->url.authority);
+	struct conns *all = make_wires(loop, server->tls ? "https" : "http", server->url.authority);
 
 	all->to_server = true;
-	all->ca_file = settings->ca_file;
-	all->insecure = settings->insecure;
-	all->direct = s->is_loopback;
+	all->ca_file = server->ca_file;
+	all->insecure = server->insecure;
+	all->direct = server->is_loopback;
 	return all;
 }
 
@@ -565,7 +562,6 @@ void conns_destroy(struct conns **wp)
 	if (all == NULL)
 		return;
 	curl_multi_cleanup(all->multi);
-	curl_global_cleanup();
 	uv_close((uv_handle_t *)&all->timer, timer_closed);
 }
 
@@ -586,6 +582,16 @@ const char *conn_address(const struct conn *w)
 bool conn_is_proxied(const struct conn *w)
 {
 	return w->proxied;
+}
+
+void conn_library_start(void)
+{
+	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+}
+
+void conn_library_stop(void)
+{
+	curl_global_cleanup();
 }
 
 const char *conn_library_version(void)

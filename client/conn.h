@@ -26,10 +26,10 @@ struct conn_events {
 
 enum { CONN_WAIT = 0, CONN_END = -1, CONN_BROKEN = -2 };
 
-struct conns *conns_new(uv_loop_t *loop, const struct settings *settings); /* to the local app */
+struct conns *conns_new(uv_loop_t *loop, const struct target *target); /* to the local app */
 
 /* To the server: through the proxy that the environment names, if it names one for it. */
-struct conns *conns_new_to_server(uv_loop_t *loop, const struct settings *settings);
+struct conns *conns_new_to_server(uv_loop_t *loop, const struct tunnel_server *server);
 /* After the last connection; then the loop has to run once more. */
 void conns_destroy(struct conns **wp);
 
@@ -51,6 +51,9 @@ const char *conn_why(struct conn *w);
 const char *conn_address(const struct conn *w);
 bool conn_is_proxied(const struct conn *w); /* an HTTP proxy made the connection */
 
+/* libcurl, once in the program: around all conns. */
+void conn_library_start(void);
+void conn_library_stop(void);
 const char *conn_library_version(void);
 
 #endif

@@ -42,7 +42,8 @@ TAILQ_HEAD(fetch_list, fetch);
 
 struct fetch_engine {
 	uv_loop_t *loop;
-	const struct settings *settings;
+	const struct target *target;
+	struct host_hint hint;
 	struct conns *conns;
 	struct conn_pool *pool;
 	struct connect_queue *queue; /* of fetches without a connection, and of WebSockets */
@@ -459,14 +460,14 @@ struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_
 	f->events = events;
 	f->ctx = ctx;
 	request_log_corr(head, head_bytes, f->corr);
-	*why = request_writer_write(&f->out, r, o->settings, head, head_bytes, body == FETCH_BODY,
+	*why = request_writer_write(&f->out, r, o->target, head, head_bytes, body == FETCH_BODY,
 				    conn_pool_keeps(o->pool));
 	if (*why != FAIL_NONE) {
 		fetch_free(f);
 		return NULL;
 	}
 	f->body = !r->has_body ? BODY_OVER : r->expects ? BODY_HELD : BODY_GOING;
-	f->parser = response_parser_new(o->settings);
+	f->parser = response_parser_new(o->target, &o->hint);
 	response_parser_begin(f->parser, r->is_head ? RESPONSE_TO_HEAD : RESPONSE_TO_REQUEST,
 			      &(struct response_events){events->head, events->data}, ctx);
 	join_queue(f);
@@ -493,14 +494,14 @@ void fetch_cancel(struct fetch **fp)
 
 /* --- start and end --- */
 
-struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct settings *settings)
+struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *target)
 {
 	struct fetch_engine *o = xcalloc(1, sizeof *o);
 
 	o->loop = loop;
-	o->settings = settings;
-	o->conns = conns_new(loop, settings);
-	o->pool = conn_pool_new(loop, settings->keep_alive);
+	o->target = target;
+	o->conns = conns_new(loop, target);
+	o->pool = conn_pool_new(loop, target->keep_alive);
 	o->queue = connect_queue_new(loop);
 	TAILQ_INIT(&o->again);
 	TAILQ_INIT(&o->expecting);
@@ -532,9 +533,14 @@ void fetch_engine_destroy(struct fetch_engine **op)
 	uv_close((uv_handle_t *)&o->patience, handle_closed);
 }
 
-const struct settings *fetch_engine_settings(const struct fetch_engine *o)
+const struct target *fetch_engine_target(const struct fetch_engine *o)
 {
-	return o->settings;
+	return o->target;
+}
+
+struct host_hint *fetch_engine_host_hint(struct fetch_engine *o)
+{
+	return &o->hint;
 }
 
 struct conns *fetch_engine_conns(struct fetch_engine *o)

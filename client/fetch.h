@@ -20,6 +20,7 @@
 struct fetch_engine;
 struct fetch;
 struct conns;
+struct host_hint;
 struct connect_queue;
 
 enum { FETCH_WAIT = 0, FETCH_END = -1, FETCH_PIECE_BYTES = 64 * 1024 };
@@ -38,11 +39,12 @@ struct fetch_events {
 	void (*end)(void *ctx, enum fail f, bool maybe_delivered);
 };
 
-struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct settings *settings);
+struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *target);
 /* After the last fetch; then the loop has to run once more. */
 void fetch_engine_destroy(struct fetch_engine **op);
 
-const struct settings *fetch_engine_settings(const struct fetch_engine *o);
+const struct target *fetch_engine_target(const struct fetch_engine *o);
+struct host_hint *fetch_engine_host_hint(struct fetch_engine *o);
 struct conns *fetch_engine_conns(struct fetch_engine *o);
 struct connect_queue *fetch_engine_queue(struct fetch_engine *o);
 

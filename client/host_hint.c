@@ -3,7 +3,6 @@
 
 #include "common/log.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 /* By its status, and by the words with which such pages begin. */
@@ -23,13 +22,12 @@ static bool refuses_host(int status, const char *data, size_t bytes)
 	return status == 421;
 }
 
-void host_hint_on_body(const struct settings *s, int status, const char *data, size_t bytes)
+void host_hint_on_body(struct host_hint *h, const struct target *t, int status, const char *data,
+		       size_t bytes)
 {
-	static bool said;
-
-	if (said || bytes == 0 || s->host_header != HOST_KEEP ||
+	if (h->given || bytes == 0 || t->host_header != HOST_KEEP ||
 	    (status != 400 && status != 403 && status != 421) || !refuses_host(status, data, bytes))
 		return;
-	said = true;
+	h->given = true;
 	log_warn("target.refuses_host status=%d hint=\"--host-header target\"", status);
 }

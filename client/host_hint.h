@@ -5,9 +5,16 @@
 
 #include "client/settings.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
+/* Zero-initialise, one for each target. */
+struct host_hint {
+	bool given;
+};
+
 /* `data`: the first piece of a response's body. */
-void host_hint_on_body(const struct settings *s, int status, const char *data, size_t bytes);
+void host_hint_on_body(struct host_hint *h, const struct target *t, int status, const char *data,
+		       size_t bytes);
 
 #endif

@@ -30,7 +30,7 @@ enum {
 
 struct link {
 	uv_loop_t *loop;
-	const struct settings *settings;
+	const struct tunnel_server *server;
 	struct fetch_engine *engine;
 	void (*on_over)(void *ctx, int exit_code);
 	void *ctx;
@@ -48,6 +48,7 @@ struct link {
 	struct link_handshake *handshake;
 	struct websocket websocket;
 	const struct session_kind *kind;
+	char instance[33];
 	void *session; /* from the end of the handshake on */
 
 	uint8_t *in; /* READ_BYTES */
@@ -162,7 +163,7 @@ static void drop_connection(struct link *l)
 /* The connection, or the attempt, is over; `l->end` says how. */
 static void end_connection(struct link *l)
 {
-	const char *server = l->settings->server.shown;
+	const char *server = l->server->shown;
 	char address[96];
 	uint16_t chance;
 	int64_t delay_ms;
@@ -251,8 +252,8 @@ static void flush(struct link *l)
 
 static void on_accepted(struct link *l)
 {
-	log_info("tunnel.open server=%s protocol=%s address=%s", l->settings->server.shown,
-		 l->kind->name, conn_address(l->conn));
+	log_info("tunnel.open server=%s protocol=%s address=%s", l->server->shown, l->kind->name,
+		 conn_address(l->conn));
 }
 
 static void on_message(void *ctx, const uint8_t *data, size_t bytes)
@@ -293,7 +294,10 @@ static const struct websocket_events websocket_events = {on_message, on_ping, on
 
 static void open_session(struct link *l)
 {
-	struct session_socket socket = {.ctx = l, .close = session_wants_close};
+	struct session_socket socket = {.ctx = l,
+					.close = session_wants_close,
+					.instance = l->instance,
+					.connection_id = l->server->connection_id};
 	bool v2 = link_handshake_is_v2(l->handshake);
 
 	link_handshake_destroy(&l->handshake);
@@ -372,10 +376,10 @@ static void on_connected(void *ctx)
 	struct link *l = ctx;
 
 	lifecycle_connected(&l->life);
-	if (conn_is_proxied(l->conn) && !l->settings->server.tls)
+	if (conn_is_proxied(l->conn) && !l->server->tls)
 		log_warn("tunnel.clear server=%s: without TLS the proxy can read the token",
-			 l->settings->server.shown);
-	l->handshake = link_handshake_new(l->settings);
+			 l->server->shown);
+	l->handshake = link_handshake_new(l->server);
 	link_handshake_write(l->handshake, &l->request);
 	outgoing_start(&l->outgoing, buf_first(&l->request), buf_bytes(&l->request));
 	flush(l);
@@ -403,7 +407,7 @@ static const struct conn_events conn_events = {on_connected, on_failed, on_ready
 
 static void connect_now(struct link *l)
 {
-	log_debug("tunnel.connect server=%s", l->settings->server.shown);
+	log_debug("tunnel.connect server=%s", l->server->shown);
 	l->ended = l->more = l->broken = false;
 	outgoing_reset(&l->outgoing);
 	l->conn = conn_open(l->conns, &conn_events, l);
@@ -517,19 +521,29 @@ static void on_timer(uv_timer_t *timer)
 
 /* --- start and end --- */
 
-struct link *link_new(uv_loop_t *loop, const struct settings *settings, struct fetch_engine *engine,
-		      void (*on_over)(void *ctx, int exit_code), void *ctx)
+static void name_instance(struct link *l)
+{
+	uint8_t random[16];
+
+	id_random(random, sizeof random);
+	id_to_hex(random, sizeof random, l->instance);
+}
+
+struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
+		      struct fetch_engine *engine, void (*on_over)(void *ctx, int exit_code),
+		      void *ctx)
 {
 	struct link *l = xcalloc(1, sizeof *l);
 
 	l->loop = loop;
-	l->settings = settings;
+	l->server = server;
 	l->engine = engine;
 	l->on_over = on_over;
 	l->ctx = ctx;
 	l->in = xmalloc(READ_BYTES);
+	name_instance(l);
 	outgoing_init(&l->outgoing);
-	l->conns = conns_new_to_server(loop, settings);
+	l->conns = conns_new_to_server(loop, server);
 	l->suspended_ms = suspended_ms();
 	CHECK(uv_timer_init(loop, &l->timer) == 0 && uv_prepare_init(loop, &l->turn) == 0 &&
 	      uv_idle_init(loop, &l->again) == 0);
@@ -556,11 +570,11 @@ void link_stop(struct link *l, int64_t most_ms)
 
 void link_dump(const struct link *l)
 {
-	const char *conn = l->settings->connection_id;
+	const char *conn = l->server->connection_id;
 
 	log_info("dump.tunnel conn=%s server=%s state=%s protocol=%s address=%s",
-		 conn != NULL ? conn : "-", l->settings->server.shown,
-		 lifecycle_state_name(l->life.state), l->session != NULL ? l->kind->name : "-",
+		 conn != NULL ? conn : "-", l->server->shown, lifecycle_state_name(l->life.state),
+		 l->session != NULL ? l->kind->name : "-",
 		 l->conn != NULL ? conn_address(l->conn) : "-");
 	if (l->session != NULL)
 		l->kind->dump(l->session);

@@ -12,8 +12,9 @@ struct link;
 
 /* Starts connecting at the next turn of the loop. `on_over` is called once: with EXIT_REFUSED after a refused token,
  * with 0 after link_stop(). */
-struct link *link_new(uv_loop_t *loop, const struct settings *settings, struct fetch_engine *engine,
-		      void (*on_over)(void *ctx, int exit_code), void *ctx);
+struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
+		      struct fetch_engine *engine, void (*on_over)(void *ctx, int exit_code),
+		      void *ctx);
 
 /* Accepts no new request and ends once the running ones have ended, after `most_ms` at the latest; 0: at once. */
 void link_stop(struct link *l, int64_t most_ms);

@@ -23,7 +23,7 @@ enum {
 };
 
 struct link_handshake {
-	const struct settings *settings;
+	const struct tunnel_server *server;
 	char *key, *accept;
 	struct response_parser *parser;
 	size_t received_bytes;
@@ -57,7 +57,7 @@ static void put(struct buf *out, const char *text)
 
 void link_handshake_write(struct link_handshake *h, struct buf *out)
 {
-	const struct server_url *s = &h->settings->server;
+	const struct tunnel_server *s = h->server;
 
 	put(out, "GET ");
 	put(out, s->url.path);
@@ -68,9 +68,9 @@ void link_handshake_write(struct link_handshake *h, struct buf *out)
 	put(out, h->key);
 	put(out, "\r\nSec-WebSocket-Protocol: " PIPEGATE_V2_PROTOCOL
 		 "\r\nUser-Agent: pipegate-client/" PIPEGATE_VERSION "\r\n");
-	if (h->settings->token != NULL) {
+	if (h->server->token != NULL) {
 		put(out, "Authorization: Bearer ");
-		put(out, h->settings->token);
+		put(out, h->server->token);
 		put(out, "\r\n");
 	}
 	put(out, "\r\n");
@@ -87,7 +87,7 @@ static bool equals(const struct head_field *f, const char *text)
 static void show(const struct link_handshake *h, char *out, size_t out_bytes, const void *text,
 		 size_t bytes)
 {
-	const char *token = h->settings->token;
+	const char *token = h->server->token;
 	char *copy = xcalloc(1, bytes + 1);
 
 	memcpy(copy, text, bytes);
@@ -204,17 +204,17 @@ enum link_handshake_state link_handshake_end(struct link_handshake *h)
 
 /* --- begin and end --- */
 
-struct link_handshake *link_handshake_new(const struct settings *settings)
+struct link_handshake *link_handshake_new(const struct tunnel_server *server)
 {
 	struct link_handshake *h = xcalloc(1, sizeof *h);
 	uint8_t nonce[NONCE_BYTES];
 	size_t key_bytes;
 
 	id_random(nonce, sizeof nonce);
-	h->settings = settings;
+	h->server = server;
 	h->key = b64_encode(nonce, sizeof nonce, &key_bytes);
 	h->accept = expected_accept(h->key);
-	h->parser = response_parser_new(settings);
+	h->parser = response_parser_new(NULL, NULL);
 	response_parser_begin(h->parser, RESPONSE_TO_HANDSHAKE,
 			      &(struct response_events){on_head, on_data}, h);
 	return h;

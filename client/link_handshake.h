@@ -17,7 +17,7 @@ enum link_handshake_state {
 	HANDSHAKE_FAILED, /* link_handshake_why() says why */
 };
 
-struct link_handshake *link_handshake_new(const struct settings *settings);
+struct link_handshake *link_handshake_new(const struct tunnel_server *server);
 void link_handshake_destroy(struct link_handshake **hp);
 
 void link_handshake_write(struct link_handshake *h,

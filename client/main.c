@@ -1,29 +1,13 @@
-/* client/main.c - pipegate-client: options, then the loop with the link to the broker and the way to the
- * local app. A request comes in at link.c, is a stream in v2.c (or a message in v1.c), and goes to the
- * app by fetch.c. */
-#include "client/link.h"
-#include "client/fetch.h"
+/* client/main.c - pipegate-client: what the command line says; client.c runs it. */
+#include "client/client.h"
+#include "client/conn.h"
 #include "client/settings.h"
 #include "client/v1.h"
-#include "client/conn.h"
 #include "common/cli.h"
 #include "common/log.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <uv.h>
-
-enum { DRAIN_MS = 10000 };
-
-struct client {
-	uv_loop_t loop;
-	uv_signal_t term, interrupt, dump;
-	struct fetch_engine *engine;
-	struct link *link;
-	bool told_to_stop;
-	int exit_code;
-};
 
 static void print_version(void)
 {
@@ -42,80 +26,11 @@ static const struct program program = {
 	.print_version = print_version,
 };
 
-static void on_over(void *ctx, int exit_code)
-{
-	struct client *c = ctx;
-
-	c->exit_code = exit_code;
-	uv_stop(&c->loop);
-}
-
-static void on_signal(uv_signal_t *handle, int number)
-{
-	struct client *c = handle->data;
-
-	log_info("stopping signal=%d", number);
-	link_stop(c->link, c->told_to_stop ? 0 : DRAIN_MS); /* a second signal: no more waiting */
-	c->told_to_stop = true;
-}
-
-static void on_dump_signal(uv_signal_t *handle, int number)
-{
-	struct client *c = handle->data;
-
-	(void)number;
-	link_dump(c->link);
-}
-
-static void watch_signal(struct client *c, uv_signal_t *handle, uv_signal_cb callback, int number)
-{
-	uv_signal_init(&c->loop, handle);
-	handle->data = c;
-	uv_signal_start(handle, callback, number);
-}
-
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static int run(const struct settings *settings)
-{
-	struct client c = {.exit_code = EXIT_CONFIG};
-
-	signal(SIGPIPE, SIG_IGN);
-	cli_raise_descriptor_limit();
-	CHECK(uv_loop_init(&c.loop) == 0);
-	c.engine = fetch_engine_new(&c.loop, settings);
-	c.link = link_new(&c.loop, settings, c.engine, on_over, &c);
-	watch_signal(&c, &c.term, on_signal, SIGTERM);
-	watch_signal(&c, &c.interrupt, on_signal, SIGINT);
-	watch_signal(&c, &c.dump, on_dump_signal, SIGUSR1);
-	if (c.link != NULL)
-		uv_run(&c.loop, UV_RUN_DEFAULT);
-	block_signals(); /* without their handlers, a second one would end us by its number */
-	uv_close((uv_handle_t *)&c.term, NULL);
-	uv_close((uv_handle_t *)&c.interrupt, NULL);
-	uv_close((uv_handle_t *)&c.dump, NULL);
-	link_destroy(&c.link);
-	fetch_engine_destroy(&c.engine);
-	for (int i = 0; i < 3; i++)
-		uv_run(&c.loop, UV_RUN_NOWAIT);
-	if (uv_loop_close(&c.loop) != 0)
-		log_debug("loop.handles_left");
-	return c.exit_code;
-}
-
 static void warn(const struct settings *s)
 {
-	if (s->insecure)
+	if (s->server.insecure)
 		log_warn("tls.unchecked side=server: its certificate is not checked");
-	if (s->target_insecure)
+	if (s->target.insecure)
 		log_warn("tls.unchecked side=target: its certificate is not checked");
 	if (s->server.lost_id)
 		log_warn("server.url server=%s: SERVER_URL was the tunnel's public URL; the "
@@ -134,7 +49,7 @@ int main(int argc, char **argv)
 	result = settings_read(&settings, &arguments);
 	if (result == 0) {
 		warn(&settings);
-		result = run(&settings);
+		result = client_run(&settings);
 	}
 	settings_fini(&settings);
 	return result;

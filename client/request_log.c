@@ -53,10 +53,10 @@ static void log_state(const struct request_log *l)
 	log_debug("request.state corr=%s to=%s", l->corr, state_name(l));
 }
 
-void request_log_begin(struct request_log *l, const struct settings *settings, const void *head,
+void request_log_begin(struct request_log *l, const char *connection_id, const void *head,
 		       size_t head_bytes, const char *id)
 {
-	l->settings = settings;
+	l->connection_id = connection_id;
 	l->request = access_log_request_of(head, head_bytes);
 	request_log_corr(head, head_bytes, l->corr);
 	if (strcmp(l->corr, "-") == 0 && id != NULL)
@@ -78,15 +78,10 @@ void request_log_head(struct request_log *l, int status)
 	log_state(l);
 }
 
-static const char *conn_of(const struct request_log *l)
-{
-	return l->settings->connection_id;
-}
-
 void request_log_end(struct request_log *l, enum fail f, bool maybe_delivered)
 {
 	const struct access_log_line line = {
-		.conn = l->settings != NULL ? conn_of(l) : NULL,
+		.conn = l->connection_id,
 		.corr = l->corr,
 		.request = l->request,
 		.status = l->status,
@@ -113,7 +108,7 @@ void request_log_dump(const struct request_log *l, uint32_t stream, size_t held_
 {
 	log_info("dump.request conn=%s corr=%s state=%s age_ms=%lld stream=%u up_bytes=%lld "
 		 "down_bytes=%lld held_bytes=%zu",
-		 conn_of(l) != NULL ? conn_of(l) : "-", l->corr, state_name(l),
+		 l->connection_id != NULL ? l->connection_id : "-", l->corr, state_name(l),
 		 (long long)(clock_now_ms() - l->started_ms), stream, (long long)l->up_bytes,
 		 (long long)l->down_bytes, held_bytes);
 }

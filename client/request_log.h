@@ -3,7 +3,6 @@
 #ifndef PIPEGATE_REQUEST_LOG_H
 #define PIPEGATE_REQUEST_LOG_H
 
-#include "client/settings.h"
 #include "common/fail.h"
 
 #include <stdbool.h>
@@ -15,8 +14,8 @@ enum { REQUEST_LOG_CORR_BYTES = 65 };
 
 /* Embedded in what is one request. Zero-initialise. */
 struct request_log {
-	const struct settings *settings;
-	char *request; /* of access_log_request_of(); NULL: there will be no line */
+	const char *connection_id; /* NULL: it is unknown */
+	char *request;		   /* of access_log_request_of(); NULL: there will be no line */
 	char corr[REQUEST_LOG_CORR_BYTES];
 	bool over;
 	int status;
@@ -28,8 +27,8 @@ struct request_log {
 void request_log_corr(const void *head, size_t head_bytes, char corr[REQUEST_LOG_CORR_BYTES]);
 
 /* `id`: what protocol v1 names the request, for a head that names none; NULL: nothing. Borrows the
- * settings. */
-void request_log_begin(struct request_log *l, const struct settings *settings, const void *head,
+ * connection id. */
+void request_log_begin(struct request_log *l, const char *connection_id, const void *head,
 		       size_t head_bytes, const char *id);
 void request_log_connected(struct request_log *l);
 void request_log_head(struct request_log *l, int status);

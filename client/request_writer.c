@@ -33,18 +33,18 @@ static bool read_method(const void *head, size_t head_bytes, struct head_field *
 	       http_token_valid(method->value, method->value_bytes);
 }
 
-static enum fail put_line(struct buf *out, const struct settings *s, const void *head,
+static enum fail put_line(struct buf *out, const struct target *t, const void *head,
 			  size_t head_bytes, const char *method, size_t method_bytes)
 {
 	struct head_field target;
 
 	if (!line_part(head, head_bytes, ":target", &target) || *target.value != '/')
 		return FAIL_BAD_REQUEST;
-	if (!base_holds(s->target.base, target.value, target.value_bytes))
+	if (!base_holds(t->base, target.value, target.value_bytes))
 		return FAIL_BAD_PATH;
 	buf_append(out, method, method_bytes);
 	put(out, " ");
-	put(out, s->target.base);
+	put(out, t->base);
 	buf_append(out, target.value, target.value_bytes);
 	put(out, " HTTP/1.1\r\n");
 	return FAIL_NONE;
@@ -65,12 +65,12 @@ static void put_field(struct buf *out, const struct head_field *f)
 }
 
 /* What Host says to the app. */
-static struct head_field host_for_app(const struct settings *s, const void *head, size_t head_bytes)
+static struct head_field host_for_app(const struct target *t, const void *head, size_t head_bytes)
 {
-	const char *name = s->host_header == HOST_NAME ? s->host_name : s->target.authority;
+	const char *name = t->host_header == HOST_NAME ? t->host_name : t->authority;
 	struct head_field given, host = {"Host", 4, name, strlen(name)};
 
-	if (s->host_header == HOST_KEEP && head_find(head, head_bytes, "host", &given) &&
+	if (t->host_header == HOST_KEEP && head_find(head, head_bytes, "host", &given) &&
 	    given.value_bytes > 0) {
 		host.value = given.value;
 		host.value_bytes = given.value_bytes;
@@ -78,9 +78,9 @@ static struct head_field host_for_app(const struct settings *s, const void *head
 	return host;
 }
 
-static bool put_host(struct buf *out, const struct settings *s, const void *head, size_t head_bytes)
+static bool put_host(struct buf *out, const struct target *t, const void *head, size_t head_bytes)
 {
-	struct head_field host = host_for_app(s, head, head_bytes);
+	struct head_field host = host_for_app(t, head, head_bytes);
 
 	if (!http_value_valid(host.value, host.value_bytes))
 		return false;
@@ -96,18 +96,18 @@ struct naming {
 	bool ready;
 };
 
-static void naming_init(struct naming *n, const struct settings *s, const void *head,
+static void naming_init(struct naming *n, const struct target *t, const void *head,
 			size_t head_bytes)
 {
-	struct head_field host = host_for_app(s, head, head_bytes), public;
+	struct head_field host = host_for_app(t, head, head_bytes), public;
 
 	n->ready = true;
 	n->map.from_prefix = "";
-	n->map.to_prefix = s->target.base;
+	n->map.to_prefix = t->base;
 	if (!head_find(head, head_bytes, "host", &public) ||
 	    !place_read_host(&n->map.from, SCHEME_HTTP, public.value, public.value_bytes))
 		n->map.from = (struct place){0};
-	put(&n->origin, strncmp(s->target.origin, "https", 5) == 0 ? "https://" : "http://");
+	put(&n->origin, strncmp(t->origin, "https", 5) == 0 ? "https://" : "http://");
 	buf_append(&n->origin, host.value, host.value_bytes);
 	buf_append(&n->origin, "", 1);
 	n->map.to_origin = (const char *)buf_first(&n->origin);
@@ -115,7 +115,7 @@ static void naming_init(struct naming *n, const struct settings *s, const void *
 
 /* Does the app, asked below a base, find a Destination below it too? Nothing that names the app may leave the base, written
  * to the public host, to the target, or as a path. */
-static bool stays_in_base(const struct naming *n, const struct settings *s, const char *url,
+static bool stays_in_base(const struct naming *n, const struct target *t, const char *url,
 			  size_t bytes)
 {
 	const char *base = n->map.to_prefix;
@@ -126,8 +126,7 @@ static bool stays_in_base(const struct naming *n, const struct settings *s, cons
 	if (base_bytes == 0)
 		return true;
 	if (whole && !place_is_at(&at, &n->map.from) &&
-	    !(place_read(&target, s->target.origin, strlen(s->target.origin)) &&
-	      place_is_at(&at, &target)) &&
+	    !(place_read(&target, t->origin, strlen(t->origin)) && place_is_at(&at, &target)) &&
 	    !(place_read(&told, n->map.to_origin, strlen(n->map.to_origin)) &&
 	      place_is_at(&at, &told)))
 		/* Elsewhere. RFC 4918 8.3 knows no "//host/x"; apps take it for a path. */
@@ -140,7 +139,7 @@ static bool stays_in_base(const struct naming *n, const struct settings *s, cons
 }
 
 /* False: it would leave the base. */
-static bool put_named(struct buf *out, const struct naming *n, const struct settings *s,
+static bool put_named(struct buf *out, const struct naming *n, const struct target *t,
 		      const struct head_field *f)
 {
 	struct buf value = {0};
@@ -149,7 +148,7 @@ static bool put_named(struct buf *out, const struct naming *n, const struct sett
 	struct head_field named = {f->name, f->name_bytes, (const char *)buf_first(&value),
 				   buf_bytes(&value)};
 	bool good = field_is(f, "if") ||
-		    stays_in_base(n, s, named.value ? named.value : "", named.value_bytes);
+		    stays_in_base(n, t, named.value ? named.value : "", named.value_bytes);
 	if (good)
 		put_field(out, &named);
 	buf_fini(&value);
@@ -174,7 +173,7 @@ static void note_field(struct request_writer *r, const struct head_field *f)
 }
 
 /* The end-to-end fields, Host first; without Content-Length. */
-static bool put_fields(struct buf *out, struct request_writer *r, const struct settings *s,
+static bool put_fields(struct buf *out, struct request_writer *r, const struct target *t,
 		       const void *head, size_t head_bytes)
 {
 	struct http_connection connection = {0};
@@ -183,7 +182,7 @@ static bool put_fields(struct buf *out, struct request_writer *r, const struct s
 	struct head_field f;
 	int more;
 
-	if (!put_host(out, s, head, head_bytes) ||
+	if (!put_host(out, t, head, head_bytes) ||
 	    !http_connection_read(&connection, head, head_bytes))
 		return false;
 	head_reader_init(&reader, head, head_bytes);
@@ -200,10 +199,10 @@ static bool put_fields(struct buf *out, struct request_writer *r, const struct s
 			f.value_bytes--;
 		}
 		if (destination_is_in(&f) && !naming.ready)
-			naming_init(&naming, s, head, head_bytes);
+			naming_init(&naming, t, head, head_bytes);
 		if (!destination_is_in(&f)) {
 			put_field(out, &f);
-		} else if (!put_named(out, &naming, s, &f)) {
+		} else if (!put_named(out, &naming, t, &f)) {
 			more = -1;
 			break;
 		}
@@ -253,7 +252,7 @@ static bool leaves_nothing(const struct request_writer *r, const struct head_fie
 	return !r->has_body && (is_method(method, "GET") || is_method(method, "OPTIONS"));
 }
 
-enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct settings *s,
+enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct target *t,
 			       const void *head, size_t head_bytes, bool has_body, bool keeps)
 {
 	struct head_field method;
@@ -262,11 +261,11 @@ enum fail request_writer_write(struct buf *out, struct request_writer *r, const 
 	*r = (struct request_writer){.has_body = has_body};
 	if (!read_method(head, head_bytes, &method))
 		return FAIL_BAD_REQUEST;
-	f = put_line(out, s, head, head_bytes, method.value, method.value_bytes);
+	f = put_line(out, t, head, head_bytes, method.value, method.value_bytes);
 	if (f != FAIL_NONE)
 		return f;
 	r->is_head = is_method(&method, "HEAD");
-	if (!put_fields(out, r, s, head, head_bytes) || !put_framing(out, r, head, head_bytes))
+	if (!put_fields(out, r, t, head, head_bytes) || !put_framing(out, r, head, head_bytes))
 		return FAIL_BAD_REQUEST;
 	r->is_last = r->is_last || !keeps || !leaves_nothing(r, &method);
 	put(out, r->is_last ? "Connection: close\r\n\r\n" : "\r\n");
@@ -282,7 +281,7 @@ bool request_writer_is_upgrade(const void *head, size_t head_bytes)
 	return head_find(head, head_bytes, ":upgrade", &f);
 }
 
-enum fail request_writer_write_upgrade(struct buf *out, const struct settings *s, const void *head,
+enum fail request_writer_write_upgrade(struct buf *out, const struct target *t, const void *head,
 				       size_t head_bytes)
 {
 	struct request_writer r = {0};
@@ -291,8 +290,8 @@ enum fail request_writer_write_upgrade(struct buf *out, const struct settings *s
 
 	if (!read_method(head, head_bytes, &method))
 		return FAIL_BAD_REQUEST;
-	f = put_line(out, s, head, head_bytes, "GET", 3);
-	if (f == FAIL_NONE && !put_fields(out, &r, s, head, head_bytes))
+	f = put_line(out, t, head, head_bytes, "GET", 3);
+	if (f == FAIL_NONE && !put_fields(out, &r, t, head, head_bytes))
 		f = FAIL_BAD_REQUEST;
 	put(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
 	return f;

@@ -23,7 +23,7 @@ struct request_writer {
 /* Appends the head with its empty line to `out`. `has_body` false: there is none, whatever ":length" says. `keeps`
  * false: the connection is closed behind the response, and the app is told so. FAIL_BAD_PATH: its path could leave the
  * target's base. FAIL_BAD_REQUEST: something in it cannot be sent. */
-enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct settings *s,
+enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct target *t,
 			       const void *head, size_t head_bytes, bool has_body,
 			       bool keeps) MUST_CHECK;
 
@@ -32,7 +32,7 @@ bool request_writer_is_upgrade(const void *head,
 
 /* Likewise, of a handshake: as the caller wrote it; "Connection" and "Upgrade", which are between two machines,
  * anew. */
-enum fail request_writer_write_upgrade(struct buf *out, const struct settings *s, const void *head,
+enum fail request_writer_write_upgrade(struct buf *out, const struct target *t, const void *head,
 				       size_t head_bytes) MUST_CHECK;
 
 #endif

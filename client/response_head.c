@@ -172,7 +172,7 @@ static void put_length(struct head *whole, const struct head_field *f)
 		head_add_bytes(whole, f->name, f->name_bytes, element.name, element.name_bytes);
 }
 
-bool response_head_write(const struct response_head *h, const struct settings *settings,
+bool response_head_write(const struct response_head *h, const struct target *target,
 			 const struct head *fields, struct head *out)
 {
 	struct http_connection connection = {0};
@@ -185,9 +185,10 @@ bool response_head_write(const struct response_head *h, const struct settings *s
 		return false;
 	snprintf(number, sizeof number, "%03d", h->status);
 	head_add(out, ":status", number);
-	head_add(out, ":origin", settings->target.url);
-	if (settings->host_header == HOST_NAME)
-		head_add(out, ":host", settings->host_name);
+	if (target != NULL)
+		head_add(out, ":origin", target->url);
+	if (target != NULL && target->host_header == HOST_NAME)
+		head_add(out, ":host", target->host_name);
 	head_reader_init(&reader, fields->data, fields->bytes);
 	while (head_next(&reader, &f) == 1) {
 		if (http_hop_by_hop(&f) || http_connection_names(&connection, &f))

@@ -28,8 +28,8 @@ bool response_head_read(struct response_head *h, int status, const struct head *
 bool response_head_switches(const struct head *fields);
 
 /* Appends the head for the responder to `out`: ":status" and ":origin" first, then all end-to-end
- * fields. False: Connection names too many. */
-bool response_head_write(const struct response_head *h, const struct settings *settings,
+ * fields. `target` NULL: the response is not an app's. False: Connection names too many. */
+bool response_head_write(const struct response_head *h, const struct target *target,
 			 const struct head *fields, struct head *out) MUST_CHECK;
 
 /* Does this value of WWW-Authenticate or Authorization name a scheme that logs in the connection,

@@ -24,7 +24,8 @@ enum {
 };
 
 struct response_parser {
-	const struct settings *settings;
+	const struct target *target; /* NULL: it is not an app */
+	struct host_hint *hint;
 	struct response_events events;
 	void *ctx;
 	enum response_to to;
@@ -128,7 +129,7 @@ static bool read_head(struct response_parser *a, int status)
 static bool give_head(struct response_parser *a)
 {
 	struct head whole = {0};
-	bool good = response_head_write(&a->head, a->settings, &a->fields, &whole);
+	bool good = response_head_write(&a->head, a->target, &a->fields, &whole);
 
 	if (good)
 		a->events.head(a->ctx, &whole);
@@ -186,7 +187,8 @@ static int on_body(http_parser *p, const char *at, size_t bytes)
 {
 	struct response_parser *a = p->data;
 
-	host_hint_on_body(a->settings, a->head.status, at, bytes);
+	if (a->hint != NULL)
+		host_hint_on_body(a->hint, a->target, a->head.status, at, bytes);
 	if (!a->events.data(a->ctx, at, bytes)) {
 		a->state = RESPONSE_STALLED;
 		http_parser_pause(p, 1);
@@ -307,11 +309,12 @@ enum response_state response_parser_end(struct response_parser *a)
 
 /* --- begin and end --- */
 
-struct response_parser *response_parser_new(const struct settings *settings)
+struct response_parser *response_parser_new(const struct target *target, struct host_hint *hint)
 {
 	struct response_parser *a = xcalloc(1, sizeof *a);
 
-	a->settings = settings;
+	a->target = target;
+	a->hint = hint;
 	return a;
 }
 

@@ -6,6 +6,7 @@
 #ifndef PIPEGATE_RESPONSE_PARSER_H
 #define PIPEGATE_RESPONSE_PARSER_H
 
+#include "client/host_hint.h"
 #include "client/settings.h"
 #include "common/head.h"
 
@@ -34,7 +35,8 @@ enum response_state {
 /* What it answers. Only a handshake may be answered with 101, and it has to be for a WebSocket. */
 enum response_to { RESPONSE_TO_REQUEST, RESPONSE_TO_HEAD, RESPONSE_TO_HANDSHAKE };
 
-struct response_parser *response_parser_new(const struct settings *settings);
+/* `target` and `hint` NULL: the response is not an app's. Both are borrowed. */
+struct response_parser *response_parser_new(const struct target *target, struct host_hint *hint);
 void response_parser_destroy(struct response_parser **ap);
 
 void response_parser_begin(struct response_parser *a, enum response_to to,

@@ -15,6 +15,10 @@ enum { SESSION_PULL_BYTES = 192 * 1024 }; /* room that pull() needs */
 struct session_socket {
 	void *ctx;
 	void (*close)(void *ctx, int code, const char *reason); /* `reason` is a literal */
+	/* 32 hex digits that name the tunnel, so that a connection of it replaces an earlier one that died without
+	 * the server knowing. */
+	const char *instance;
+	const char *connection_id; /* for the log; NULL: it is unknown */
 };
 
 struct session_kind {

@@ -243,7 +243,7 @@ static bool read_server_url(struct url *u, const char *text)
 	return http_value_valid(u->path, strlen(u->path)) && strchr(u->path, ' ') == NULL;
 }
 
-static int read_server(struct server_url *s, const char *text)
+static int read_server(struct tunnel_server *s, const char *text)
 {
 	if (!read_server_url(&s->url, text)) {
 		cli_complain("SERVER_URL", "not [wss://|ws://|https://|http://]HOST[:PORT][/PATH]",
@@ -284,9 +284,9 @@ static int read_token_file(struct settings *s, const char *path)
 	if (text == NULL)
 		return cli_complain("--token-file", why, path);
 	const char *fault;
-	s->token = token_find(text, &fault);
+	s->server.token = token_find(text, &fault);
 	free(text);
-	return s->token != NULL ? 0 : cli_complain("--token-file", fault, path);
+	return s->server.token != NULL ? 0 : cli_complain("--token-file", fault, path);
 }
 
 static int read_token(struct settings *s, const struct arguments *a)
@@ -297,8 +297,8 @@ static int read_token(struct settings *s, const struct arguments *a)
 	if (a->token_file != NULL)
 		return read_token_file(s, a->token_file);
 	if (variable != NULL && *variable != '\0') {
-		s->token = token_find(variable, &fault);
-		return s->token != NULL ? 0 : cli_complain("PIPEGATE_TOKEN", fault, NULL);
+		s->server.token = token_find(variable, &fault);
+		return s->server.token != NULL ? 0 : cli_complain("PIPEGATE_TOKEN", fault, NULL);
 	}
 	in_url = query_token(s->server.url.path, &bytes);
 	if (in_url != NULL) {
@@ -317,8 +317,9 @@ static void leave_out_id(struct settings *s)
 {
 	char *path = s->server.url.path;
 	size_t bytes = strcspn(path, "?"), end = bytes, token_bytes = 0;
-	const char *token = s->token != NULL ? s->token : query_token(path, &token_bytes);
-	char *id = token_subject(token, s->token != NULL ? strlen(token) : token_bytes);
+	const char *token =
+		s->server.token != NULL ? s->server.token : query_token(path, &token_bytes);
+	char *id = token_subject(token, s->server.token != NULL ? strlen(token) : token_bytes);
 
 	while (end > 1 && path[end - 1] == '/')
 		end--;
@@ -326,7 +327,7 @@ static void leave_out_id(struct settings *s)
 	if (!id_connection_valid(id, id_bytes))
 		id_bytes = 0;
 	if (id_bytes > 0)
-		s->connection_id = xstrdup(id);
+		s->server.connection_id = xstrdup(id);
 	if (id_bytes > 0 && id_bytes < end && path[end - id_bytes - 1] == '/' &&
 	    memcmp(path + end - id_bytes, id, id_bytes) == 0) {
 		memmove(path + end - id_bytes, path + bytes, strlen(path + bytes) + 1);
@@ -340,13 +341,13 @@ static void leave_out_id(struct settings *s)
 static int read_host_header(struct settings *s, const char *text)
 {
 	if (text == NULL || strcmp(text, "keep") == 0) {
-		s->host_header = HOST_KEEP;
+		s->target.host_header = HOST_KEEP;
 	} else if (strcmp(text, "target") == 0) {
-		s->host_header = HOST_TARGET;
+		s->target.host_header = HOST_TARGET;
 	} else if (*text != '\0' && http_value_valid(text, strlen(text)) &&
 		   strpbrk(text, " \t/") == NULL) {
-		s->host_header = HOST_NAME;
-		s->host_name = text;
+		s->target.host_header = HOST_NAME;
+		s->target.host_name = text;
 	} else {
 		cli_complain("--host-header", "neither target, keep nor a host name", text);
 		return EXIT_USAGE;
@@ -356,8 +357,8 @@ static int read_host_header(struct settings *s, const char *text)
 
 static int read_keep_alive(struct settings *s, const char *text)
 {
-	s->keep_alive = text == NULL || strcmp(text, "on") == 0;
-	if (s->keep_alive || strcmp(text, "off") == 0)
+	s->target.keep_alive = text == NULL || strcmp(text, "on") == 0;
+	if (s->target.keep_alive || strcmp(text, "off") == 0)
 		return 0;
 	cli_complain("--keep-alive", "neither on nor off", text);
 	return EXIT_USAGE;
@@ -372,19 +373,18 @@ static int check_file(const char *flag, const char *path)
 
 int settings_read(struct settings *s, const struct arguments *a)
 {
-	*s = (struct settings){
-		.ca_file = a->ca_file,
-		.insecure = a->insecure,
-		.target_ca_file = a->target_ca_file,
-		.target_insecure = a->target_insecure,
-	};
+	*s = (struct settings){0};
 	if (!target_read(&s->target, a->target)) {
 		cli_complain("TARGET_URL",
 			     "neither [http[s]://]HOST:PORT[/BASE], unix:/PATH nor a port",
 			     a->target);
 		return EXIT_USAGE;
 	}
+	s->target.ca_file = a->target_ca_file;
+	s->target.insecure = a->target_insecure;
 	int result = read_server(&s->server, a->server);
+	s->server.ca_file = a->ca_file;
+	s->server.insecure = a->insecure;
 	if (result == 0)
 		result = read_host_header(s, a->host_header);
 	if (result == 0)
@@ -394,9 +394,9 @@ int settings_read(struct settings *s, const struct arguments *a)
 	if (result == 0)
 		leave_out_id(s);
 	if (result == 0)
-		result = check_file("--ca-file", s->ca_file);
+		result = check_file("--ca-file", s->server.ca_file);
 	if (result == 0)
-		result = check_file("--target-ca-file", s->target_ca_file);
+		result = check_file("--target-ca-file", s->target.ca_file);
 	return result;
 }
 
@@ -405,6 +405,6 @@ void settings_fini(struct settings *s)
 	target_fini(&s->target);
 	url_fini(&s->server.url);
 	free(s->server.shown);
-	free(s->connection_id);
-	free(s->token);
+	free(s->server.connection_id);
+	free(s->server.token);
 }

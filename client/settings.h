@@ -9,40 +9,43 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The local app. */
+/* Which Host the app gets: the public one, the target's, or a name. */
+enum host_header { HOST_KEEP, HOST_TARGET, HOST_NAME };
+
+/* The local app, and how it is reached. */
 struct target {
 	char *origin;	 /* "http://localhost:3000", no slash at its end */
 	char *authority; /* "localhost:3000" */
 	char *base; /* path that stands before each request's, without a slash at its end; "" */
 	char *url;  /* the origin with the base */
 	char *unix_path; /* NULL: TCP */
+
+	enum host_header host_header;
+	const char *host_name; /* HOST_NAME */
+	const char *ca_file;   /* NULL: the system's */
+	bool insecure;	       /* its certificate is not checked */
+	bool keep_alive;       /* its connections may carry further requests */
 };
 
 /* The broker's listener, as the web server shows it. */
-struct server_url {
+struct tunnel_server {
 	struct url url; /* its path may hold the token: never to be logged */
 	bool tls;
 	uint16_t port;
 	char *shown;	  /* for the log */
 	bool is_loopback; /* no proxy leads there */
 	bool lost_id; /* the URL named the tunnel's public page: the id at its end is left out */
-};
 
-enum host_header { HOST_KEEP, HOST_TARGET, HOST_NAME };
-
-/* End with settings_fini(). */
-struct settings {
-	struct target target;
-	struct server_url server;
 	char *connection_id; /* of the token; NULL: it cannot be read */
 	char *token;	     /* for the Authorization header; NULL: it stands in the URL */
-	enum host_header host_header;
-	const char *host_name;	    /* HOST_NAME */
-	const char *ca_file;	    /* for the server; NULL: the system's */
-	bool insecure;		    /* the server's certificate is not checked */
-	const char *target_ca_file; /* the same for the local app */
-	bool target_insecure;
-	bool keep_alive; /* connections to the app may carry further requests */
+	const char *ca_file; /* NULL: the system's */
+	bool insecure;	     /* its certificate is not checked */
+};
+
+/* One tunnel and its app. End with settings_fini(). */
+struct settings {
+	struct target target;
+	struct tunnel_server server;
 };
 
 /* What the command line said; NULL where it said nothing. */

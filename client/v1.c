@@ -40,6 +40,7 @@ struct call {
 TAILQ_HEAD(call_list, call);
 
 struct v1 {
+	const char *connection_id; /* for the log; NULL: it is unknown */
 	struct fetch_engine *engine;
 	struct call_list running, done;
 	size_t call_count, waiting_count, too_large_count;
@@ -216,8 +217,8 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 		free(c);
 		return;
 	}
-	request_log_begin(&c->log, fetch_engine_settings(v->engine), c->request.head.data,
-			  c->request.head.bytes, c->request.correlation_id);
+	request_log_begin(&c->log, v->connection_id, c->request.head.data, c->request.head.bytes,
+			  c->request.correlation_id);
 	c->v1 = v;
 	v->call_count++;
 	v->held_bytes += c->request.body_bytes;
@@ -314,7 +315,8 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 {
 	struct v1 *v = xcalloc(1, sizeof *v);
 
-	(void)socket; /* nothing that the server may say is worth the tunnel */
+	/* socket->close: nothing that the server may say is worth the tunnel */
+	v->connection_id = socket->connection_id;
 	v->engine = engine;
 	TAILQ_INIT(&v->running);
 	TAILQ_INIT(&v->done);

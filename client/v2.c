@@ -13,7 +13,6 @@
 #include "common/frame.h"
 #include "common/head.h"
 #include "common/http.h"
-#include "common/id.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -426,8 +425,7 @@ static void on_open(struct v2 *v, const struct frame *f)
 	}
 	if (HASH_COUNT(v->streams) >= STREAMS_MAX) {
 		struct request_log refused = {0};
-		request_log_begin(&refused, fetch_engine_settings(v->engine), head, head_bytes,
-				  NULL);
+		request_log_begin(&refused, v->socket.connection_id, head, head_bytes, NULL);
 		request_log_end(&refused, FAIL_OVERLOADED, false);
 		put_reset(v, f->stream, FAIL_OVERLOADED, false);
 		return;
@@ -437,7 +435,7 @@ static void on_open(struct v2 *v, const struct frame *f)
 	s->v2 = v;
 	flow_init(&s->flow, v->peer_window_bytes, FRAME_WINDOW_BYTES);
 	HASH_ADD(hh, v->streams, id, sizeof s->id, s);
-	request_log_begin(&s->log, fetch_engine_settings(v->engine), head, head_bytes, NULL);
+	request_log_begin(&s->log, v->socket.connection_id, head, head_bytes, NULL);
 	take_up(s, f, body, body_bytes);
 	if (v->closed || s->failed)
 		return;
@@ -522,19 +520,6 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 
 /* --- start and end --- */
 
-/* Names this process, so that a new tunnel of ours replaces one that died without our broker knowing. */
-static const char *instance(void)
-{
-	static char hex[33];
-
-	if (*hex == '\0') {
-		uint8_t random[16];
-		id_random(random, sizeof random);
-		id_to_hex(random, sizeof random, hex);
-	}
-	return hex;
-}
-
 static void *open_session(struct fetch_engine *engine, const struct session_socket *socket)
 {
 	struct v2 *v = xcalloc(1, sizeof *v);
@@ -551,7 +536,7 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 	head_add(&hello, "max-streams", number);
 	snprintf(number, sizeof number, "%d", FRAME_WINDOW_BYTES);
 	head_add(&hello, "window", number);
-	head_add(&hello, "instance", instance());
+	head_add(&hello, "instance", socket->instance);
 	head_add(&hello, "agent", "pipegate-client/" PIPEGATE_VERSION);
 	put_frame(v, FRAME_HELLO, 0, hello.data, hello.bytes);
 	head_fini(&hello);

@@ -34,14 +34,6 @@ static bool values_are_valid(const void *head, size_t head_bytes)
 	return more == 0;
 }
 
-const struct settings *fetch_engine_settings(const struct fetch_engine *o)
-{
-	static const struct settings settings;
-
-	(void)o;
-	return &settings;
-}
-
 struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx,
 			  enum fail *why)

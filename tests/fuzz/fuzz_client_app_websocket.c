@@ -3,6 +3,7 @@
 #include "client/app_websocket.h"
 
 #include "client/conn.h"
+#include "client/host_hint.h"
 #include "client/connect_queue.h"
 #include "common/http.h"
 #include "tests/fuzz/fuzz.h"
@@ -24,13 +25,20 @@ static int heads, ends;
 static bool closed, relays, stalled;
 static size_t given_bytes, waits;
 
-static const struct settings settings = {
-	.target = {.url = "http://localhost/base", .authority = "localhost", .base = "/base"}};
+static const struct target target = {
+	.url = "http://localhost/base", .authority = "localhost", .base = "/base"};
+static struct host_hint hint;
 
-const struct settings *fetch_engine_settings(const struct fetch_engine *o)
+const struct target *fetch_engine_target(const struct fetch_engine *o)
 {
 	(void)o;
-	return &settings;
+	return &target;
+}
+
+struct host_hint *fetch_engine_host_hint(struct fetch_engine *o)
+{
+	(void)o;
+	return &hint;
 }
 
 struct conns *fetch_engine_conns(struct fetch_engine *o)

@@ -25,7 +25,7 @@ enum {
 
 static uv_loop_t loop;
 static uv_timer_t guard; /* no turn of the loop takes long */
-static struct settings settings = {.keep_alive = true};
+static struct target target;
 static struct fetch_engine *engine;
 static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
 static char path[40];
@@ -185,7 +185,7 @@ static void remove_directory(void)
 static void start(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char target[64];
+	char url[64];
 
 	signal(SIGPIPE, SIG_IGN);
 	CHECK(mkdtemp(directory) != NULL && uv_loop_init(&loop) == 0);
@@ -196,9 +196,10 @@ static void start(void)
 	CHECK(listener >= 0);
 	CHECK(bind(listener, (const struct sockaddr *)&address, sizeof address) == 0);
 	CHECK(listen(listener, 8) == 0);
-	snprintf(target, sizeof target, "unix:%s", path);
-	CHECK(target_read(&settings.target, target));
-	engine = fetch_engine_new(&loop, &settings);
+	snprintf(url, sizeof url, "unix:%s", path);
+	CHECK(target_read(&target, url));
+	target.keep_alive = true;
+	engine = fetch_engine_new(&loop, &target);
 	uv_timer_init(&loop, &guard);
 	uv_timer_start(&guard, on_guard, 1, 1);
 }

@@ -6,9 +6,8 @@
 
 static char path[] = "/", authority[] = "h", token[] = "eyJhbGciOi.secretsecret.x";
 
-static const struct settings settings = {
-	.server = {.url = {.path = path, .authority = authority}},
-	.target = {.url = authority},
+static const struct tunnel_server server = {
+	.url = {.path = path, .authority = authority},
 	.token = token,
 };
 
@@ -29,7 +28,7 @@ static bool is_printable(const char *text)
 
 static struct outcome run(struct input in, size_t piece_bytes)
 {
-	struct link_handshake *h = link_handshake_new(&settings);
+	struct link_handshake *h = link_handshake_new(&server);
 	struct outcome o = {.state = HANDSHAKE_GOING};
 	size_t bytes, used;
 

@@ -8,7 +8,8 @@
 
 enum { STALLS = 4 };
 
-static const struct settings settings = {.target = {.url = "http://localhost:3000/base"}};
+static const struct target target = {.url = "http://localhost:3000/base"};
+static struct host_hint hint;
 
 struct taken {
 	bool stalls, stalled;
@@ -111,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	size_t piece_bytes = (size_t)1 + input_byte(&in);
 	enum response_to to = (enum response_to)(how % 3);
 	struct taken whole = {0}, pieces = {.stalls = how & STALLS};
-	struct response_parser *a = response_parser_new(&settings);
+	struct response_parser *a = response_parser_new(&target, &hint);
 
 	run(a, to, &whole, in, SIZE_MAX);
 	run(a, to, &pieces, in, piece_bytes);

@@ -52,9 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			/* "...": the token is a part of the URL. */
 			CHECK(strncmp(s.server.shown, "ws", 2) == 0 ||
 			      strcmp(s.server.shown, "...") == 0);
-			CHECK(s.token == NULL || (token != NULL && strstr(token, s.token) != NULL &&
-						  strpbrk(s.token, " \t\r\n") == NULL));
-			CHECK(s.token != NULL || strstr(s.server.url.path, "token=") != NULL);
+			CHECK(s.server.token == NULL ||
+			      (token != NULL && strstr(token, s.server.token) != NULL &&
+			       strpbrk(s.server.token, " \t\r\n") == NULL));
+			CHECK(s.server.token != NULL ||
+			      strstr(s.server.url.path, "token=") != NULL);
 		}
 		settings_fini(&s);
 	}

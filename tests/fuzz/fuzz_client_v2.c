@@ -120,7 +120,7 @@ static void message_step(void *session, struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	const struct session_socket socket = {.close = on_close};
+	const struct session_socket socket = {.close = on_close, .instance = "i"};
 	struct input in = {data, bytes};
 
 	closed_code = 0;

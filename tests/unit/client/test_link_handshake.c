@@ -11,9 +11,8 @@
 
 static char url_path[] = "/t/?a=1", authority[] = "h:8000", token[] = "eyJhbGciOi.x.y";
 
-static struct settings settings = {
-	.server = {.url = {.path = url_path, .authority = authority}},
-	.target = {.url = authority},
+static const struct tunnel_server server = {
+	.url = {.path = url_path, .authority = authority},
 	.token = token,
 };
 
@@ -30,8 +29,8 @@ static char *request_of(struct link_handshake *h)
 
 static void test_request(void **state)
 {
-	struct link_handshake *h = link_handshake_new(&settings),
-			      *other = link_handshake_new(&settings);
+	struct link_handshake *h = link_handshake_new(&server),
+			      *other = link_handshake_new(&server);
 	char *text = request_of(h), *second = request_of(other);
 
 	(void)state;
@@ -98,7 +97,7 @@ static void test_failures(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		for (size_t piece = 1; piece < 200; piece += 19) {
-			struct link_handshake *h = link_handshake_new(&settings);
+			struct link_handshake *h = link_handshake_new(&server);
 			size_t left;
 			assert_int_equal(respond(h, rows[i].response, piece, &left),
 					 HANDSHAKE_FAILED);
@@ -117,7 +116,7 @@ static void test_bounds(void **state)
 	static char block[4096];
 	size_t used, total = 0;
 	enum link_handshake_state last = HANDSHAKE_GOING;
-	struct link_handshake *h = link_handshake_new(&settings);
+	struct link_handshake *h = link_handshake_new(&server);
 
 	(void)state;
 	for (size_t i = 0; i < sizeof block; i++)
@@ -130,7 +129,7 @@ static void test_bounds(void **state)
 	assert_true(total < 200 * 1024);
 	link_handshake_destroy(&h);
 
-	h = link_handshake_new(&settings);
+	h = link_handshake_new(&server);
 	last = link_handshake_take(h, "HTTP/1.1 404 X\r\n\r\n", 18, &used);
 	for (total = 0; last == HANDSHAKE_GOING && total < 1 << 20; total += used)
 		last = link_handshake_take(h, block, sizeof block, &used);

@@ -10,8 +10,8 @@
 /* after those that it needs */
 #include <cmocka.h>
 
-static struct settings settings = {
-	.target = {.origin = "http://app:3000", .authority = "app:3000", .base = "/base"}};
+static struct target app = {
+	.origin = "http://app:3000", .authority = "app:3000", .base = "/base"};
 static struct head head;
 static struct request_writer request;
 static bool keeps; /* as the pool says */
@@ -19,10 +19,10 @@ static bool keeps; /* as the pool says */
 static int set_up(void **state)
 {
 	(void)state;
-	settings.host_header = HOST_KEEP;
-	settings.target.base = "/base";
+	app.host_header = HOST_KEEP;
+	app.base = "/base";
 	keeps = true;
-	settings.host_name = "other.example";
+	app.host_name = "other.example";
 	return 0;
 }
 
@@ -42,8 +42,7 @@ static void start(const char *method, const char *target)
 
 static enum fail write_it(struct buf *out, bool has_body)
 {
-	return request_writer_write(out, &request, &settings, head.data, head.bytes, has_body,
-				    keeps);
+	return request_writer_write(out, &request, &app, head.data, head.bytes, has_body, keeps);
 }
 
 static void expect(bool has_body, const char *text)
@@ -121,13 +120,13 @@ static void test_destinations(void **state)
 		head_add(&head, "host", "public.example");
 		refuse(FAIL_BAD_REQUEST);
 	}
-	settings.host_header = HOST_TARGET;
+	app.host_header = HOST_TARGET;
 	start("MOVE", "/a");
 	head_add(&head, "host", "public.example");
 	head_add(&head, "destination", "https://public.example/x");
 	expect(false, "MOVE /base/a HTTP/1.1\r\nHost: app:3000\r\ndestination: "
 		      "http://app:3000/base/x\r\nConnection: close\r\n\r\n");
-	settings.host_header = HOST_KEEP;
+	app.host_header = HOST_KEEP;
 }
 
 static void test_fields(void **state)
@@ -145,11 +144,11 @@ static void test_fields(void **state)
 	expect(false, "FROB /base/a%2F?x=+ HTTP/1.1\r\nHost: public.example\r\naccept: a, b\r\n"
 		      "x-empty: \r\nConnection: close\r\n\r\n");
 	assert_false(request.is_head || request.has_body || request.expects);
-	settings.host_header = HOST_TARGET;
+	app.host_header = HOST_TARGET;
 	start("GET", "/");
 	head_add(&head, "host", "public.example");
 	expect(false, "GET /base/ HTTP/1.1\r\nHost: app:3000\r\n\r\n");
-	settings.host_header = HOST_NAME;
+	app.host_header = HOST_NAME;
 	expect(false, "GET /base/ HTTP/1.1\r\nHost: other.example\r\n\r\n");
 }
 
@@ -279,15 +278,14 @@ static const char *const staying[] = {
 static void expect_targets(const char *base, const char *const *targets, size_t count,
 			   enum fail expected)
 {
-	settings.target.base = (char *)base;
+	app.base = (char *)base;
 	for (size_t i = 0; i < count; i++) {
 		struct buf out = {0};
 		start("GET", targets[i]);
 		if (write_it(&out, false) != expected)
 			fail_msg("%s behind \"%s\"", targets[i], base);
 		buf_fini(&out);
-		if (request_writer_write_upgrade(&out, &settings, head.data, head.bytes) !=
-		    expected)
+		if (request_writer_write_upgrade(&out, &app, head.data, head.bytes) != expected)
 			fail_msg("handshake: %s behind \"%s\"", targets[i], base);
 		buf_fini(&out);
 	}
@@ -345,7 +343,7 @@ static void test_upgrade(void **state)
 	head_add(&head, "upgrade", "h2c");
 	head_add(&head, "sec-websocket-key", "abc");
 	assert_true(request_writer_is_upgrade(head.data, head.bytes));
-	assert_int_equal(request_writer_write_upgrade(&out, &settings, head.data, head.bytes),
+	assert_int_equal(request_writer_write_upgrade(&out, &app, head.data, head.bytes),
 			 FAIL_NONE);
 	buf_append(&out, "", 1);
 	assert_string_equal(

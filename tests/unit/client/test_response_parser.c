@@ -17,7 +17,8 @@
 
 #define ONE_CHUNK "1\r\nx\r\n0\r\n\r\n"
 
-static const struct settings settings = {.target = {.url = "http://localhost:3000/base"}};
+static const struct target target = {.url = "http://localhost:3000/base"};
+static struct host_hint hint;
 
 /* What came of it. */
 struct taken {
@@ -176,7 +177,7 @@ static const struct row {
 
 static void check(const struct row *r, size_t piece_bytes, bool stalls)
 {
-	struct response_parser *a = response_parser_new(&settings);
+	struct response_parser *a = response_parser_new(&target, &hint);
 	size_t left, bytes = strlen(r->text);
 
 	for (int again = 0; again < 2; again++) { /* it serves more than once */
@@ -212,7 +213,7 @@ static void test_rows(void **state)
 
 static enum response_state state_of(const char *text, size_t bytes, size_t piece_bytes)
 {
-	struct response_parser *a = response_parser_new(&settings);
+	struct response_parser *a = response_parser_new(&target, &hint);
 	struct taken t = {0};
 	size_t left;
 
@@ -410,7 +411,7 @@ static void test_head(void **state)
 		   "Connection: X-FAR,content-type, Set-Cookie\r\n"
 		   "Content-Type: text/plain\r\nContent-Length: 3\r\n"
 		   "Transfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n";
-	struct response_parser *a = response_parser_new(&settings);
+	struct response_parser *a = response_parser_new(&target, &hint);
 	struct taken t = {0};
 	size_t left;
 
@@ -438,7 +439,7 @@ static void test_lengths_are_joined(void **state)
 {
 	static const char text[] =
 		OK "Content-Length: 3\r\nX: 1\r\nContent-Length: 3, 3\r\n\r\nabc";
-	struct response_parser *a = response_parser_new(&settings);
+	struct response_parser *a = response_parser_new(&target, &hint);
 	struct taken t = {0};
 	struct head_reader r;
 	struct head_field f;
@@ -458,7 +459,7 @@ static void test_lengths_are_joined(void **state)
 
 static void test_continue(void **state)
 {
-	struct response_parser *a = response_parser_new(&settings);
+	struct response_parser *a = response_parser_new(&target, &hint);
 	struct taken t = {0};
 	size_t used;
 

@@ -181,13 +181,13 @@ static void test_settings(void **state)
 	assert_true(s.server.tls);
 	assert_int_equal(s.server.port, 443);
 	assert_string_equal(s.server.shown, "wss://h/t/"); /* what is logged holds no token */
-	assert_null(s.token);
+	assert_null(s.server.token);
 	settings_fini(&s);
 
 	assert_int_equal(read_settings(&s, "ws://h", "abc", "target"), 0);
 	assert_int_equal(s.server.port, 80);
-	assert_string_equal(s.token, "abc");
-	assert_int_equal(s.host_header, HOST_TARGET);
+	assert_string_equal(s.server.token, "abc");
+	assert_int_equal(s.target.host_header, HOST_TARGET);
 	settings_fini(&s);
 
 	expect_settings(EXIT_USAGE, "ftp://h/", "abc", NULL);
@@ -305,7 +305,7 @@ static void test_keep_alive(void **state)
 					    .keep_alive = rows[i].text};
 		struct settings s;
 		assert_int_equal(settings_read(&s, &a), rows[i].result);
-		assert_int_equal(s.keep_alive, rows[i].keep_alive);
+		assert_int_equal(s.target.keep_alive, rows[i].keep_alive);
 		settings_fini(&s);
 	}
 }

@@ -98,7 +98,7 @@ static struct sent sent(uint8_t type)
 /* A session that has been greeted, for a broker whose window is the smallest. */
 static int set_up(void **state)
 {
-	static const struct session_socket socket = {.close = on_close};
+	static const struct session_socket socket = {.close = on_close, .instance = "i"};
 
 	(void)state;
 	closed_code = 0;
@@ -134,7 +134,7 @@ static void expect_reset(uint32_t stream, enum fail f, bool maybe_delivered)
 
 static void test_greeting(void **state)
 {
-	static const struct session_socket socket = {.close = on_close};
+	static const struct session_socket socket = {.close = on_close, .instance = "i"};
 	static const uint8_t rows[][13] = {
 		{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}, /* HELLO that is no head */
 		{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},	 /* HELLO without a version */
