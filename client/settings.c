@@ -4,9 +4,9 @@
 #include "client/token.h"
 #include "common/http.h"
 #include "common/id.h"
+#include "common/place.h"
 #include "common/query.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -207,18 +207,12 @@ static char *show(const struct url *u)
 	return xstrdup(shown);
 }
 
-static bool is_loopback(const char *host)
+static bool is_this_machine(const struct url *u)
 {
-	struct in6_addr v6;
-	struct in_addr v4;
-	size_t bytes = strlen(host);
+	struct place p;
 
-	if (inet_pton(AF_INET, host, &v4) == 1)
-		return (ntohl(v4.s_addr) >> 24) == 127;
-	if (inet_pton(AF_INET6, host, &v6) == 1)
-		return IN6_IS_ADDR_LOOPBACK(&v6);
-	return strcasecmp(host, "localhost") == 0 ||
-	       (bytes > 10 && strcasecmp(host + bytes - 10, ".localhost") == 0);
+	return place_read_host(&p, SCHEME_HTTP, u->authority, strlen(u->authority)) &&
+	       place_is_this_machine(&p);
 }
 
 /* ws and wss; http and https as a browser shows them; without a scheme it is wss. False: none of them. */
@@ -252,7 +246,7 @@ static int read_server(struct tunnel_server *s, const char *text)
 	}
 	s->tls = strcmp(s->url.scheme, "wss") == 0;
 	s->port = s->url.port ? s->url.port : (s->tls ? 443 : 80);
-	s->is_loopback = is_loopback(s->url.host);
+	s->is_loopback = is_this_machine(&s->url);
 	s->shown = show(&s->url);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "common/buf.h"
 #include "common/log.h"
+#include "common/place.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,11 +128,14 @@ bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *ou
 	return true;
 }
 
+/* Read as the host that it is: "127.example.org" is a name, and "127.0.0.1:0;HOST:PORT" is HOST to
+ * ZeroMQ. */
 static bool is_loopback_tcp(const char *endpoint)
 {
-	return strncmp(endpoint, "tcp://127.", 10) == 0 ||
-	       strncmp(endpoint, "tcp://[::1]:", 12) == 0 ||
-	       strncmp(endpoint, "tcp://localhost:", 16) == 0;
+	struct place p;
+
+	return place_read_host(&p, SCHEME_HTTP, endpoint + 6, strlen(endpoint + 6)) &&
+	       place_is_loopback(&p);
 }
 
 const char *cli_gate_fault(const char *endpoint)

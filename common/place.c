@@ -1,6 +1,7 @@
 /* common/place.c - see place.h. */
 #include "common/place.h"
 
+#include "common/bytes.h"
 #include "common/http.h"
 
 #include <arpa/inet.h>
@@ -27,9 +28,39 @@ static struct in6_addr mapped(struct in_addr four)
 	return six;
 }
 
+static bool is_any(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_UNSPECIFIED(a) ||
+	       (IN6_IS_ADDR_V4MAPPED(a) && get_be32(a->s6_addr + 12) == 0);
+}
+
+static bool is_loopback_address(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
+}
+
+/* The resolver takes more than four decimal numbers: 127.1, 2130706433, 0x7f.1, 0177.0.0.1. */
+static bool read_four(struct in_addr *four, const char *text)
+{
+	return text[strspn(text, "0123456789abcdefABCDEFxX.")] == '\0' &&
+	       inet_aton(text, four) == 1;
+}
+
+/* A zone ("%lo") says nothing new of an address of this machine. With any other it names another
+ * place. */
+static bool read_six(struct in6_addr *six, char *text)
+{
+	char *zone = strchr(text, '%');
+
+	if (zone != NULL)
+		*zone = '\0';
+	return inet_pton(AF_INET6, text, six) == 1 &&
+	       (zone == NULL || is_any(six) || is_loopback_address(six));
+}
+
 static bool read_address(struct place *p)
 {
-	char text[INET6_ADDRSTRLEN];
+	char text[INET6_ADDRSTRLEN + 32]; /* a zone, or zeros in front */
 	bool six = p->host[0] == '[';
 	size_t bytes = p->host_bytes - (six ? 2 : 0);
 	struct in_addr four;
@@ -40,25 +71,44 @@ static bool read_address(struct place *p)
 	memcpy(text, p->host + six, bytes);
 	text[bytes] = '\0';
 	if (six)
-		return inet_pton(AF_INET6, text, &p->address) == 1;
-	if (inet_pton(AF_INET, text, &four) != 1)
+		return read_six(&p->address, text);
+	if (!read_four(&four, text))
 		return false;
 	p->address = mapped(four);
 	return true;
 }
 
-/* The addresses of this machine to itself, and those that servers bind to, and name, for "any". */
-static bool is_loopback(const struct place *p)
+static bool has_name(const struct place *p, const char *name)
 {
-	static const struct in6_addr any_four = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
-	static const struct in6_addr loop_four = {
-		.s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+	return p->host_bytes == strlen(name) && strncasecmp(p->host, name, p->host_bytes) == 0;
+}
 
+/* What apps call themselves, and what they bind to: of 127.0.0.0/8 the first address only. */
+static bool is_here(const struct place *p)
+{
 	if (!p->is_address)
-		return p->host_bytes == 9 && strncasecmp(p->host, "localhost", 9) == 0;
-	return IN6_IS_ADDR_LOOPBACK(&p->address) || IN6_IS_ADDR_UNSPECIFIED(&p->address) ||
-	       memcmp(&p->address, &any_four, sizeof any_four) == 0 ||
-	       memcmp(&p->address, &loop_four, sizeof loop_four) == 0;
+		return has_name(p, "localhost");
+	return IN6_IS_ADDR_LOOPBACK(&p->address) || is_any(&p->address) ||
+	       (IN6_IS_ADDR_V4MAPPED(&p->address) &&
+		get_be32(p->address.s6_addr + 12) == INADDR_LOOPBACK);
+}
+
+bool place_is_loopback(const struct place *p)
+{
+	return p->is_address ? is_loopback_address(&p->address) : has_name(p, "localhost");
+}
+
+bool place_is_this_machine(const struct place *p)
+{
+	static const char below[] = ".localhost"; /* RFC 6761 6.3 */
+	size_t bytes = sizeof below - 1;
+
+	if (p->is_address)
+		return is_loopback_address(&p->address) || is_any(&p->address);
+	return has_name(p, "localhost") || has_name(p, "localhost.localdomain") ||
+	       has_name(p, "ip6-localhost") || has_name(p, "ip6-loopback") ||
+	       (p->host_bytes > bytes &&
+		strncasecmp(p->host + p->host_bytes - bytes, below, bytes) == 0);
 }
 
 /* "host:port" at p->host, up to the path. False: no host, no number, or a user. */
@@ -84,7 +134,7 @@ static bool read_authority(struct place *p, const char *end)
 	if (p->host_bytes == 0)
 		return false;
 	p->is_address = read_address(p);
-	p->is_loopback = is_loopback(p);
+	p->is_here = is_here(p);
 	return true;
 }
 
@@ -112,7 +162,7 @@ bool place_read_host(struct place *p, enum place_scheme scheme, const char *host
 
 bool place_same_host(const struct place *a, const struct place *b)
 {
-	if (a->is_loopback && b->is_loopback)
+	if (a->is_here && b->is_here)
 		return true;
 	if (a->is_address && b->is_address)
 		return memcmp(&a->address, &b->address, sizeof a->address) == 0;

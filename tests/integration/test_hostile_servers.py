@@ -557,6 +557,16 @@ def test_where_no_proxy_is_used(make_server, start, make_proxy, preload, variabl
     assert proxy.heads == []
 
 
+@pytest.mark.parametrize("name", ["127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1.", "localhost.", "LOCALHOST", "0.0.0.0", "0",
+                                  "[::ffff:127.0.0.1]", "[::]"])
+def test_no_spelling_of_this_machine_leads_to_a_proxy(start, make_proxy, name):
+    """Whether the resolver takes the name or not: the client says by itself that it has no connection."""
+    proxy, port = make_proxy(0, None), free_port()
+    client = start(f"ws://{name}:{port}/", http_proxy=f"http://127.0.0.1:{proxy.port}", all_proxy=f"http://127.0.0.1:{proxy.port}")
+    assert "proxy" not in closed_line(client)
+    assert proxy.heads == []
+
+
 @pytest.mark.parametrize("answer, words", [
     (b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n", "407"),
     (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"), (b"HTTP/1.1 502 Bad\r\n\r\n", "502"), (b"garbage\r\n\r\n", "CONNECT"),

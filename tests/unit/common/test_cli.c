@@ -95,6 +95,40 @@ static void test_cut(void **state)
 	assert_string_equal(cli_show(out, sizeof out, "/0123456/" JWT), "/0123456/...");
 }
 
+/* What only begins like a loopback address is none. */
+static void test_gates(void **state)
+{
+	static const char *const good[] = {
+		"ipc:///run/gate",	"tcp://127.0.0.1:5000",
+		"tcp://127.1.2.3:5000", "tcp://127.1:5000",
+		"tcp://[::1]:5000",	"tcp://localhost:5000",
+		"tcp://LOCALHOST:5000", "tcp://[::ffff:127.0.0.1]:5000",
+	};
+	static const char *const bad[] = {
+		"ipc://run/gate",
+		"127.0.0.1:5000",
+		"tcp://127.example.org:5000",
+		"tcp://127.0.0.1.example:5000",
+		"tcp://127.0.0.1:0;example.org:5000",
+		"tcp://localhost:x;example.org:5000",
+		"tcp://0.0.0.0:5000",
+		"tcp://0:5000",
+		"tcp://[::]:5000",
+		"tcp://*:5000",
+		"tcp://a.localhost:5000",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		if (cli_gate_fault(good[i]) != NULL)
+			fail_msg("%s was refused", good[i]);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		if (cli_gate_fault(bad[i]) == NULL)
+			fail_msg("%s was taken", bad[i]);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -103,6 +137,7 @@ int main(void)
 		TEST(test_values),
 		TEST(test_secrets_that_we_know),
 		TEST(test_cut),
+		TEST(test_gates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
