@@ -120,6 +120,22 @@ def test_a_wrong_environment_file_is_found(programs, before, after):
     assert before in text and list(example_faults(programs, text.replace(before, after))) != []
 
 
+def test_environment_file_is_valid():
+    """With every line in force."""
+    values = dict(re.findall(r"^#?(PIPEGATE_\w+)=(.*)$", read(EXAMPLE), re.M))
+    variables = {name: value.strip("'") for name, value in values.items()} | {"PIPEGATE_JWT_SECRET": "x" * 32}
+    for command in ([program("broker"), "--check"], [program("token")]):
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_programs_agree(programs):
+    """A variable that two programs read has one default."""
+    for p in programs.values():
+        for variable, default in p.variables.items():
+            assert {q.variables[variable] for q in programs.values() if variable in q.variables} == {default}, variable
+
+
 # --- README and the other documents ---
 
 def names_elsewhere():
