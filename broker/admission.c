@@ -52,7 +52,8 @@ static char *copy(const char *at, size_t bytes)
 	return memcpy(xmalloc(bytes + 1), at, bytes);
 }
 
-/* "Bearer TOKEN" (RFC 6750 2.1, with the 1*SP of RFC 9110 11.4). The caller frees it; NULL: none. */
+/* "Bearer TOKEN" (RFC 6750 2.1, with the 1*SP of RFC 9110 11.4). The caller frees it; NULL:
+ * none. */
 static char *find_bearer(const struct listener_request *r, size_t *bytes)
 {
 	struct listener_text header = listener_find(r, "authorization");
@@ -206,7 +207,8 @@ static void take_caller(void *ctx, int fd, void *take_state)
 	free(h);
 }
 
-/* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the app there. */
+/* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the
+ * app there. */
 static bool is_lost_client(const struct config *c, const struct listener_request *r)
 {
 	size_t bearer_bytes = 0;

@@ -1,5 +1,5 @@
-/* broker/admission.h - What a request head at the listener wants: a tunnel, a caller's WebSocket, or one of
- * the few plain answers (contract section 4). */
+/* broker/admission.h - What a request head at the listener wants: a tunnel, a caller's
+ * WebSocket, or one of the few plain answers (contract section 4). */
 #ifndef PIPEGATE_ADMISSION_H
 #define PIPEGATE_ADMISSION_H
 

@@ -156,8 +156,8 @@ bool auth_is_ours(const struct config *c, const char *token, size_t bytes)
 	return bytes > 0 && is_signed(c, token, bytes, text, &algorithm);
 }
 
-/* The names of algorithms have one spelling (RFC 7515 4.1.1), which libjwt does not insist on. Extensions that have to be
- * understood (4.1.11) are not. */
+/* The names of algorithms have one spelling (RFC 7515 4.1.1), which libjwt does not insist on.
+ * Extensions that have to be understood (4.1.11) are not. */
 static bool header_is_good(jwt_t *jwt, jwt_alg_t algorithm)
 {
 	const char *name = jwt_get_header(jwt, "alg");

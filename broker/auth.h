@@ -14,7 +14,8 @@ enum auth_result { AUTH_OK, AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_EARLY
 
 struct auth_grant {
 	char connection_id[CONNECTION_ID_MAX_BYTES + 1];
-	int64_t life_ms; /* from the check until the token expires; the wall clock may jump afterwards */
+	/* From the check until the token expires, whatever happens to the wall clock. */
+	int64_t life_ms;
 };
 
 enum {
@@ -22,12 +23,14 @@ enum {
 	AUTH_LEEWAY_MS = 60000, /* for nbf and iat; none for exp */
 };
 
-/* Checks `bytes` of untrusted text. `now_ms` is Unix time in milliseconds. AUTH_OK sets *out. AUTH_EXPIRED and
- * AUTH_EARLY (nbf or iat is in the future) set its connection_id only: the signature was good. */
+/* Checks `bytes` of untrusted text. `now_ms` is Unix time in milliseconds. AUTH_OK sets *out.
+ * AUTH_EXPIRED and AUTH_EARLY (nbf or iat is in the future) set its connection_id only: the
+ * signature was good. */
 enum auth_result auth_check(const struct config *c, const char *token, size_t bytes, int64_t now_ms,
 			    struct auth_grant *out) MUST_CHECK;
 
-/* Was it signed with our secret, by an allowed algorithm? Also true of one that is expired, or for another use. */
+/* Was it signed with our secret, by an allowed algorithm? Also true of one that is expired, or
+ * for another use. */
 bool auth_is_ours(const struct config *c, const char *token, size_t bytes);
 
 /* The close reason of contract sections 4 and 6, for anything but AUTH_OK. */

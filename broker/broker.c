@@ -1,13 +1,15 @@
 /* broker/broker.c - see broker.h.
  *
- * One thread, one libuv loop that owns the poll; ZeroMQ's descriptor and libwebsockets are guests on it.
- * Each turn: what came in is taken in by callbacks, which only mark; on_turn(), before the loop waits
- * again, drains the gate and settles the hub: all replies and writes of a turn go out together.
+ * One thread, one libuv loop that owns the poll; ZeroMQ's descriptor and libwebsockets are guests
+ * on it. Each turn: what came in is taken in by callbacks, which only mark; on_turn(), before the
+ * loop waits again, drains the gate and settles the hub: all replies and writes of a turn go out
+ * together.
  *
- * Peers are judged by the clock (silence, time-outs, the ends of tokens) on a tick, which is the only timer
- * for that. Traffic may move the tick to an earlier time, never to a later one. The tick only marks;
- * on_polled() judges behind the next poll, when what peers had sent before has been read. After a stall of the
- * whole process, ZeroMQ's own thread needs time to read as well: so a late tick puts judging off. */
+ * Peers are judged by the clock (silence, time-outs, the ends of tokens) on a tick, which is the
+ * only timer for that. Traffic may move the tick to an earlier time, never to a later one. The
+ * tick only marks; on_polled() judges behind the next poll, when what peers had sent before has
+ * been read. After a stall of the whole process, ZeroMQ's own thread needs time to read as well:
+ * so a late tick puts judging off. */
 #include "broker/broker.h"
 
 #include "broker/admin.h"
@@ -29,8 +31,8 @@ enum {
 	CALM_TICK_MS = 1000, /* otherwise: token expiry */
 	STALL_MS = 500,	     /* a tick that is so late tells of a stall */
 	STALL_TICKS = 10,    /* further ticks until peers are judged again */
-	DRAIN_ROUNDS =
-		40, /* of the gate before peers are judged: as much as one responder may have sent */
+	/* Drains of the gate before peers are judged: as much as one responder may have sent. */
+	DRAIN_ROUNDS = 40,
 	SETTLE_ROUNDS = 4,    /* replies to callers' WebSockets make new requests */
 	LAST_WORDS_MS = 2000, /* after the drain, for replies and closing handshakes */
 };

@@ -1,5 +1,5 @@
-/* broker/config.h - Settings of pipegate-broker and pipegate-token (contract section 2). The tables in
- * config.c name each flag and variable, its bounds and default. */
+/* broker/config.h - Settings of pipegate-broker and pipegate-token (contract section 2). The
+ * tables in config.c name each flag and variable, its bounds and default. */
 #ifndef PIPEGATE_CONFIG_H
 #define PIPEGATE_CONFIG_H
 
@@ -53,7 +53,8 @@ extern const struct setting config_broker_settings[], config_token_settings[];
  * the secret). */
 int config_read(struct config *c, const struct program *p, int argc, char **argv) MUST_CHECK;
 
-/* Checks --listen, --gate, PIPEGATE_ADMIN and --socket-group, and opens nothing. 0 or EXIT_CONFIG. For
+/* Checks --listen, --gate, PIPEGATE_ADMIN and --socket-group, and opens nothing. 0 or EXIT_CONFIG.
+ * For
  * --check, and before anything is started. */
 int config_check_endpoints(const struct config *c);
 

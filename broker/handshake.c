@@ -6,7 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* Those that a handshake says once, an empty one included: of two, the app and we might believe different ones. */
+/* Those that a handshake says once, an empty one included: of two, the app and we might believe
+ * different ones. */
 enum single { HOST, UPGRADE, KEY, VERSION, AUTHORIZATION, SINGLES };
 
 struct found {
@@ -80,7 +81,8 @@ enum handshake handshake_judge(const struct listener_request *r)
 	if (!x.wants && x.count[KEY] == 0 && x.count[VERSION] == 0)
 		return HANDSHAKE_NONE;
 	for (size_t i = 0; i < SINGLES; i++) {
-		/* Web servers make one line of two, with a comma, which stands in none of these otherwise. */
+		/* Web servers make one line of two, with a comma, which stands in none of these
+		 * otherwise. */
 		if (x.count[i] > 1 || (i != AUTHORIZATION && x.value[i].bytes > 0 &&
 				       memchr(x.value[i].at, ',', x.value[i].bytes) != NULL))
 			return HANDSHAKE_BAD;

@@ -1,4 +1,5 @@
-/* broker/handshake.h - Is a request head at the listener a WebSocket handshake (RFC 6455 4.2.1; contract section 6)? Pure. */
+/* broker/handshake.h - Is a request head at the listener a WebSocket handshake (RFC 6455 4.2.1;
+ * contract section 6)? Pure. */
 #ifndef PIPEGATE_HANDSHAKE_H
 #define PIPEGATE_HANDSHAKE_H
 
@@ -8,10 +9,13 @@ enum { HANDSHAKE_KEY_BYTES = 24 };
 
 enum handshake {
 	HANDSHAKE_NONE, /* it asks for no WebSocket */
-	/* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket, a valid key, version 13, no body */
+	/* GET, HTTP/1.1, one valid Host, Connection: upgrade, Upgrade: websocket, a valid key,
+	 * version 13, no body */
 	HANDSHAKE_GOOD,
-	HANDSHAKE_OTHER_VERSION, /* good, but for another or no Sec-WebSocket-Version: 426 (RFC 6455 4.4) */
-	HANDSHAKE_BAD, /* it asks for one, but not so; or says something twice that is said once */
+	/* Good, but for another or no Sec-WebSocket-Version: 426 (RFC 6455 4.4). */
+	HANDSHAKE_OTHER_VERSION,
+	/* Asks for an upgrade against RFC 6455, or repeats a field that must stand once. */
+	HANDSHAKE_BAD,
 };
 
 enum handshake handshake_judge(const struct listener_request *r);

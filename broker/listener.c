@@ -102,7 +102,7 @@ static int on_header_value(http_parser *p, const char *at, size_t bytes)
 	struct listener_text *value = &x->headers[x->request.header_count - 1].value;
 
 	if (value->bytes > 0 && at != value->at + value->bytes)
-		return 1; /* goes on in a further line: obsolete, and not in one piece (RFC 9112 5.2) */
+		return 1; /* an obsolete line folding, and not in one piece (RFC 9112 5.2) */
 	x->in_value = true;
 	extend(value, at, bytes);
 	return 0;
@@ -150,7 +150,8 @@ static int parse_head(const char *text, size_t bytes, struct parsed *x)
 	const char *question = memchr(x->url.at, '?', x->url.bytes);
 	size_t path_bytes = question ? (size_t)(question - x->url.at) : x->url.bytes;
 	r->path = (struct listener_text){x->url.at, path_bytes};
-	/* "/./x" is "/x" to everybody. lighttpd is told to write it so, see conf/lighttpd/pipegate.conf. */
+	/* "/./x" is "/x" to everybody. lighttpd is told to write it so, see
+	 * conf/lighttpd/pipegate.conf. */
 	if (path_bytes >= 3 && memcmp(r->path.at, "/./", 3) == 0) {
 		r->path.at += 2;
 		r->path.bytes -= 2;

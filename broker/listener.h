@@ -1,6 +1,7 @@
-/* broker/listener.h - A listening socket for HTTP request heads: accepts, reads one head within bounds
- * and time, asks a handler, then answers and closes, or hands the descriptor on. It keeps strangers
- * away from libwebsockets: bounded in count, bytes and time. The only file that includes http_parser.h. */
+/* broker/listener.h - A listening socket for HTTP request heads: accepts, reads one head within
+ * bounds and time, asks a handler, then answers and closes, or hands the descriptor on. It keeps
+ * strangers away from libwebsockets: bounded in count, bytes and time. The only file that
+ * includes http_parser.h. */
 #ifndef PIPEGATE_LISTENER_H
 #define PIPEGATE_LISTENER_H
 
@@ -45,7 +46,8 @@ struct listener_request {
 /* The first header of that name; bytes 0 where there is none. */
 struct listener_text listener_find(const struct listener_request *r, const char *name);
 
-/* Whom an answer of our own is for (common/local_reply.h). Must not be moved; end with listener_asker_fini(). */
+/* Whom an answer of our own is for (common/local_reply.h). Must not be moved; end with
+ * listener_asker_fini(). */
 struct listener_asker {
 	struct local_reply_to to;
 	char corr_hex[2 * CORR_BYTES + 1];
@@ -74,7 +76,8 @@ typedef void (*listener_fn)(void *ctx, const struct listener_request *r,
 
 struct listener;
 
-/* `spec` is ADDR:PORT or unix:PATH, `name` the flag and variable for complaints. NULL: one line on stderr has said why. */
+/* `spec` is ADDR:PORT or unix:PATH, `name` the flag and variable for complaints. NULL: one line
+ * on stderr has said why. */
 struct listener *listener_new(uv_loop_t *loop, const char *spec, const char *name,
 			      const char *socket_group, listener_fn handler, void *ctx);
 const char *listener_address(const struct listener *l); /* the port that was chosen in it */
@@ -82,8 +85,8 @@ void listener_stop(struct listener *l);	     /* accepts nothing more and drops t
 void listener_destroy(struct listener **lp); /* after listener_stop() and a turn of the loop */
 size_t listener_strangers(const struct listener *l);
 
-/* Closes connections whose time is over: at least each 250 ms while listener_is_waiting(), and behind the
- * loop's poll, so that what has arrived is read first. */
+/* Closes connections whose time is over: at least each 250 ms while listener_is_waiting(), and
+ * behind the loop's poll, so that what has arrived is read first. */
 void listener_tick(struct listener *l);
 bool listener_is_waiting(const struct listener *l);
 

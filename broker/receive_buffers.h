@@ -1,5 +1,5 @@
-/* broker/receive_buffers.h - The allocator that libwebsockets uses: its receive buffers lie in slots of their own
- * (broker/slab.h), everything else on the heap.
+/* broker/receive_buffers.h - The allocator that libwebsockets uses: its receive buffers lie in
+ * slots of their own (broker/slab.h), everything else on the heap.
  *
  * There is one for the process, since libwebsockets gives its allocator no context. */
 #ifndef PIPEGATE_RECEIVE_BUFFERS_H
@@ -7,7 +7,8 @@
 
 #include <stddef.h>
 
-/* `bytes`: the size of a receive buffer. Without address space for the slots, all blocks come from the heap. */
+/* `bytes`: the size of a receive buffer. Without address space for the slots, all blocks come
+ * from the heap. */
 void receive_buffers_init(size_t bytes);
 void receive_buffers_fini(void);
 

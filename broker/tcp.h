@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Sends without delay, and keeps few unsent bytes in the kernel, so that urgent data does not wait behind them.
- * Does nothing for a Unix socket. */
+/* Sends without delay, and keeps few unsent bytes in the kernel, so that urgent data does not
+ * wait behind them. Does nothing for a Unix socket. */
 void tcp_set_options(int fd);
 
 /* Written bytes that the peer's kernel has not acknowledged. */

@@ -60,9 +60,10 @@ static int64_t taken_bytes(const struct watch *w, const struct watched *s)
 	return s->written_bytes - w->calls->unsent_bytes(s);
 }
 
-/* No Pong arrived in time. A slow peer is alive while its kernel goes on taking what was written before the Ping; what was
- * written since proves nothing, as the kernel of a frozen process takes that, too. Where we read nothing, no Pong can be
- * seen: then it is alive if its kernel has acknowledged everything, the Ping included, and the connection stands. */
+/* No Pong arrived in time. A slow peer is alive while its kernel goes on taking what was written
+ * before the Ping; what was written since proves nothing, as the kernel of a frozen process
+ * takes that, too. Where we read nothing, no Pong can be seen: then it is alive if its kernel
+ * has acknowledged everything, the Ping included, and the connection stands. */
 static bool is_alive(struct watch *w, struct watched *s)
 {
 	int64_t taken = taken_bytes(w, s), before = s->taken_bytes;

@@ -53,7 +53,8 @@ struct ws_socket {
 	bool resting;
 	bool over_budget; /* of its connection id: the tunnel must not be read */
 	bool ping_due;	  /* it has not been sent yet */
-	/* In its receive buffer, which holds data that is not needed any more. NULL: it does not. */
+	/* In its receive buffer, which holds data that is not needed any more. NULL: it does
+	 * not. */
 	const void *used;
 	bool closing; /* say close_code at the next chance */
 	bool close_said;
@@ -62,9 +63,9 @@ struct ws_socket {
 	int peer_code; /* the peer said Close; 0: it did not */
 };
 
-/* Says Close and waits for the peer's, for WATCH_CLOSE_WAIT_MS at most (RFC 6455 7.1.2). We write the frame
- * ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of sending the reason
- * given to lws_close_reason(). */
+/* Says Close and waits for the peer's, for WATCH_CLOSE_WAIT_MS at most (RFC 6455 7.1.2). We
+ * write the frame ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of
+ * sending the reason given to lws_close_reason(). */
 static int say_close(struct ws_socket *s)
 {
 	uint8_t frame[LWS_PRE + 4 + 123];
@@ -181,7 +182,8 @@ static int write_flags(const struct tunnel *t, bool first, bool final)
 }
 
 /* Writes until there is nothing more or the kernel takes no more. libwebsockets keeps the rest of
- * one message (a copy, at most TUNNEL_PULL_BYTES) and tells when it is gone. -1: the socket is dead. */
+ * one message (a copy, at most TUNNEL_PULL_BYTES) and tells when it is gone. -1: the socket is
+ * dead. */
 static int flush(struct ws_socket *s)
 {
 	struct ws *w = s->ws;
@@ -237,7 +239,8 @@ static void on_ping_due(struct watched *watched)
 	lws_callback_on_writable(s->wsi);
 }
 
-/* libwebsockets reads the end of the stream, and closes. What stands before it is thrown away: see on_receive(). */
+/* libwebsockets reads the end of the stream, and closes. What stands before it is thrown away:
+ * see on_receive(). */
 static void hang_up(struct watched *watched)
 {
 	struct ws_socket *s = socket_watched(watched);
@@ -386,8 +389,8 @@ static void on_gone(struct ws_socket *s)
 	forget(s);
 }
 
-/* What is beside this WebSocket. The first callbacks of a new one come from within ws_adopt(), and its
- * opaque pointer is reset once more after LWS_CALLBACK_WSI_CREATE. */
+/* What is beside this WebSocket. The first callbacks of a new one come from within ws_adopt(),
+ * and its opaque pointer is reset once more after LWS_CALLBACK_WSI_CREATE. */
 static struct ws_socket *socket_of(struct lws *wsi, enum lws_callback_reasons reason)
 {
 	struct ws *w = lws_context_user(lws_get_context(wsi));
@@ -501,8 +504,8 @@ void ws_destroy(struct ws **wp)
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
 	decoder_destroy(&w->decoder);
-	/* Of a loop that is not its own, libwebsockets 4.1 leaves the second half to a second call, for when
-	 * the loop has closed its handles. */
+	/* Of a loop that is not its own, libwebsockets 4.1 leaves the second half to a second
+	 * call, for when the loop has closed its handles. */
 	for (int i = 0; i < CLOSING_TURNS; i++)
 		uv_run(w->loop, UV_RUN_NOWAIT);
 	if (w->context != NULL)

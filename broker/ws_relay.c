@@ -2,8 +2,8 @@
  *
  *   STEP is under way (asked) -> reply -> written to the caller -> STEP ...
  *
- * That is one direction; what the caller sends goes in STEPs of its own, as far as the last reply gave
- * credit. So one reply, or one piece, is all that is held here for each direction. */
+ * That is one direction; what the caller sends goes in STEPs of its own, as far as the last
+ * reply gave credit. So one reply, or one piece, is all that is held here for each direction. */
 #include "broker/ws_relay.h"
 
 #include "common/log.h"
@@ -170,8 +170,8 @@ static void end(struct ws_relay *x)
 	uv_close((uv_handle_t *)&x->poll, closed);
 }
 
-/* Everything is out. What the peer still sends must be taken, or the kernel resets the connection and the
- * end of the answer is lost. */
+/* Everything is out. What the peer still sends must be taken, or the kernel resets the
+ * connection and the end of the answer is lost. */
 static void linger(struct ws_relay *x)
 {
 	x->lingering = true;
@@ -410,7 +410,8 @@ static void advance(struct ws_relay *x)
 		end(x);
 		return;
 	}
-	/* What the caller sends goes in STEPs of its own, and each would fetch more for it to read. */
+	/* What the caller sends goes in STEPs of its own, and each would fetch more for it to
+	 * read. */
 	hub_note_unsent(x->owner->hub, x->request->corr, buf_bytes(&x->out));
 	if (buf_bytes(&x->out) > 0 && x->stuck_ms == 0)
 		x->stuck_ms = now_ms(x);

@@ -1,9 +1,10 @@
-/* broker/ws_relay.h - Callers' WebSockets. A handshake that came to the listener becomes an exchange of the
- * hub, with this file as its responder: the same messages (PROTOCOL.md, "Gate"), but without a gate.
+/* broker/ws_relay.h - Callers' WebSockets. A handshake that came to the listener becomes an
+ * exchange of the hub, with this file as its responder: the same messages (PROTOCOL.md, "Gate"),
+ * but without a gate.
  *
- * After the local app's 101 the bytes of both directions pass untouched: frames, fragments, extensions and
- * closes are between the caller and the app (RFC 6455). Only Pings are put in between, where the web server
- * in front would end a connection that is silent for too long. */
+ * After the local app's 101 the bytes of both directions pass untouched: frames, fragments,
+ * extensions and closes are between the caller and the app (RFC 6455). Only Pings are put in
+ * between, where the web server in front would end a connection that is silent for too long. */
 #ifndef PIPEGATE_WS_RELAY_H
 #define PIPEGATE_WS_RELAY_H
 
@@ -28,11 +29,12 @@ bool ws_relay_owns(const struct gate_peer *peer);
 bool ws_relays_settle(struct ws_relays *u);
 bool ws_relays_unsettled(const struct ws_relays *u);
 
-/* Pings callers and closes sockets whose time is over: behind the loop's poll, so that what has arrived is
- * read first. Works once a second, however often it is called. */
+/* Pings callers and closes sockets whose time is over: behind the loop's poll, so that what has
+ * arrived is read first. Works once a second, however often it is called. */
 void ws_relays_tick(struct ws_relays *u);
 
-/* Closes the sockets; the exchanges are abandoned. Then a turn of the loop, then ws_relays_destroy(). */
+/* Closes the sockets; the exchanges are abandoned. Then a turn of the loop, then
+ * ws_relays_destroy(). */
 void ws_relays_stop(struct ws_relays *u);
 void ws_relays_destroy(struct ws_relays **up);
 

@@ -30,7 +30,8 @@ static bool text_is(struct listener_text t, const char *want)
 	return t.bytes == strlen(want) && strncasecmp(t.at, want, t.bytes) == 0;
 }
 
-/* The last element of the last X-Forwarded-For: what the web server in front has added. The caller frees it. */
+/* The last element of the last X-Forwarded-For: what the web server in front has added. The
+ * caller frees it. */
 static char *read_address(const struct listener_request *r)
 {
 	struct listener_text list = {"", 0};
@@ -116,8 +117,8 @@ static void name_it(struct ws_request *c, const struct listener_request *r)
 
 /* --- the head for the local app --- */
 
-/* The caller's Connection comes as x-pipegate-connection behind Apache, which would take off what it names before this
- * web server's own fields are read. False: it names too many. */
+/* The caller's Connection comes as x-pipegate-connection behind Apache, which would take off
+ * what it names before this web server's own fields are read. False: it names too many. */
 static bool read_connection(struct inbound *in, const struct listener_request *r)
 {
 	for (size_t i = 0; i < r->header_count; i++) {
@@ -135,7 +136,8 @@ static bool is_behind_apache(const struct listener_request *r)
 	return listener_find(r, "x-pipegate-connection").bytes > 0;
 }
 
-/* lighttpd's conf has it say in Forwarded whose password it has checked; a caller's own Forwarded does not get here. */
+/* lighttpd's conf has it say in Forwarded whose password it has checked; a caller's own
+ * Forwarded does not get here. */
 static bool password_is_checked(const struct listener_request *r)
 {
 	struct listener_text forwarded = listener_find(r, "forwarded");

@@ -21,8 +21,8 @@
 
 enum {
 	CONNECT_TIMEOUT_MS = 10000,
-	SERVER_TIMEOUT_MS =
-		18000, /* less than an attempt has in all: libcurl knows what it waits for */
+	/* Less than an attempt has in all: libcurl knows what it waits for. */
+	SERVER_TIMEOUT_MS = 18000,
 	TLS_PIECE_BYTES = 16 * 1024,
 	CACHE_CONNECTIONS = 1 << 20,	 /* libcurl shall close none that is ours */
 	NOT_SENT_LOW_WATER = 128 * 1024, /* unsent bytes in the kernel: urgent ones must not wait */

@@ -11,8 +11,8 @@ enum {
 	IDLE_MS = 1000,
 	CONNECTIONS_MAX = 512,
 	USES_MAX = 100,
-	FIRST_REST_MS =
-		200,  /* of the first connection: a close behind each response shows by then */
+	/* Of the first connection: a close behind each response shows by then. */
+	FIRST_REST_MS = 200,
 	REST_MS = 20, /* of later ones */
 	DISTRUST_LEAST_MS = 60 * 1000,
 	DISTRUST_MOST_MS = 60 * 60 * 1000,

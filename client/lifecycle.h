@@ -20,12 +20,12 @@
 enum {
 	LIFECYCLE_ATTEMPT_MS = 20000, /* from the name look-up to the end of the handshake */
 	LIFECYCLE_REFUSAL_MS = 2000,  /* for the body of an HTTP error */
-	LIFECYCLE_V1_ACCEPT_MS =
-		1000,		   /* a v1 server that has not closed by then accepts the token */
-	LIFECYCLE_PING_MS = 20000, /* of silence, then a Ping */
+	/* A v1 server that has not closed by then accepts the token. */
+	LIFECYCLE_V1_ACCEPT_MS = 1000,
+	LIFECYCLE_PING_MS = 20000,    /* of silence, then a Ping */
 	LIFECYCLE_HANG_UP_MS = 30000, /* of silence, then the connection is given up */
-	LIFECYCLE_CLOSE_MS =
-		2000, /* for the peer's Close after ours, and its end of the connection */
+	/* For the peer's Close after ours, and the end of its connection. */
+	LIFECYCLE_CLOSE_MS = 2000,
 	LIFECYCLE_STOP_CLOSE_MS = 500, /* the same while the program stops */
 	LIFECYCLE_GOAWAY_MS = 500, /* while the program stops: for the server's answer to GOAWAY */
 	LIFECYCLE_BACKOFF_LEAST_MS = 1000,

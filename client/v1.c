@@ -13,10 +13,10 @@
 
 enum {
 	MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* either way */
-	RESPONSE_BODY_MAX_BYTES =
-		MESSAGE_MAX_BYTES / 4 * 3 - 256 * 1024, /* its base64 and a head fit */
-	HELD_MAX_BYTES =
-		64 * 1024 * 1024, /* bodies of all calls; then no more is read from the apps */
+	/* Its base64 and a head fit into a message. */
+	RESPONSE_BODY_MAX_BYTES = MESSAGE_MAX_BYTES / 4 * 3 - 256 * 1024,
+	/* Limit on the bodies of all calls; beyond it, nothing more is read from the apps. */
+	HELD_MAX_BYTES = 64 * 1024 * 1024,
 	FRAGMENT_BYTES = 64 * 1024,
 	CALLS_MAX = 1000,	  /* at the app, and answers on their way */
 	REFUSALS_MAX = CALLS_MAX, /* more, that are only told so */

@@ -26,8 +26,8 @@ enum {
 	STREAMS_MAX = 4096,	       /* our "max-streams" */
 	MESSAGE_BYTES = 64 * 1024,     /* a message is closed once it holds so much */
 	CONTROL_MAX_BYTES = 1024 * 1024,
-	UP_MAX_BYTES =
-		256 * 1024 * 1024, /* request bodies of all streams: four times what 256 may hold */
+	/* Limit on the request bodies of all streams: four times what 256 may hold. */
+	UP_MAX_BYTES = 256 * 1024 * 1024,
 };
 
 struct v2;

@@ -17,10 +17,10 @@
 enum {
 	PARK_MS = 1500,	 /* how long a new request waits for the broker */
 	ALIVE_MS = 2000, /* see GATE_ALIVE */
-	REPLY_MAX_MS =
-		30000,	/* the broker's longest hold is 10 s: beyond this something is broken */
-	CHECK_MS = 500, /* how often overdue replies are looked for */
-	ROUNDS = 4,	/* of a mux_work() */
+	/* The broker's longest hold is 10 s: beyond this something is broken. */
+	REPLY_MAX_MS = 30000,
+	CHECK_MS = 500,	     /* how often overdue replies are looked for */
+	ROUNDS = 4,	     /* of a mux_work() */
 	LAST_WORDS_MS = 500, /* for what mux_stop() says */
 };
 

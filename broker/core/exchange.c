@@ -11,8 +11,8 @@
 enum {
 	HOLD_MAX_MS = 10000,
 	LINGER_MS = 30000, /* an ended exchange waits so long for its responder to ask */
-	UNSENT_MAX_BYTES =
-		64 * 1024, /* a responder that holds more of a response is given no more */
+	/* A responder that holds more of a response is given no more. */
+	UNSENT_MAX_BYTES = 64 * 1024,
 };
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES])

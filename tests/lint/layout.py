@@ -70,7 +70,7 @@ def torn(text):
         line = text.rfind("\n", 0, offset) + 1
         above = code[code.rfind("\n", 0, max(line - 1, 0)) + 1:max(line - 1, 0)]
         joined = len(above.expandtabs(TAB)) + len(before.strip())
-        broken = before.rstrip().endswith(";") and re.search(r"[\w(=*]$", above) and not above.startswith("#") and joined < COLUMNS
+        broken = before.rstrip().endswith((";", ",")) and re.search(r"[\w(=*]$" if before.rstrip().endswith(";") else r"=$", above) and not above.startswith("#") and joined < COLUMNS
         if "\n" in comment or (broken and not re.search(r"\b(else|do)$|^\w+:$", above.strip())):
             yield line_of(text, offset)
 

@@ -123,7 +123,7 @@ class Layout(unittest.TestCase):
         self.assertEqual(list(layout.trailing("int x; /* a few words about it */\n/* " + "word " * 20 + "*/\nint y; /* " + "word " * 13 + "*/\n")), [3])
 
     def test_torn(self):
-        for text in ("int x; /* torn\n        * apart */\n", "void f(\n\tint a); /* what it does */\n", "\tchar *\n\t\tname; /* of it */\n"):
+        for text in ("int x; /* torn\n        * apart */\n", "void f(\n\tint a); /* what it does */\n", "\tchar *\n\t\tname; /* of it */\n", "\tX =\n\t\t1, /* of it */\n"):
             self.assertEqual(len(list(layout.torn(text))), 1, text)
         for text in ("int x; /* fits */\n", "\tif (a)\n\t\tb(); /* fits */\n", "int f(" + "x" * 80 + ",\n      int b); /* fits */\n",
                      "\telse\n\t\tb(); /* fits */\n"):
