@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -47,11 +48,18 @@ static size_t as_text(char *out, size_t out_bytes, const char *level, const char
 	return (size_t)bytes;
 }
 
+/* A file always accepts a line; a pipe, a socket or a terminal may have no room for one now. */
 static bool can_write(void)
 {
+	enum { UNKNOWN, FILE_KIND, OTHER_KIND };
+	static _Atomic int kind = UNKNOWN;
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct stat status;
 
-	return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT);
+	if (kind == UNKNOWN)
+		kind = fstat(STDERR_FILENO, &status) == 0 && S_ISREG(status.st_mode) ? FILE_KIND
+										     : OTHER_KIND;
+	return kind == FILE_KIND || (poll(&p, 1, 0) > 0 && (p.revents & POLLOUT));
 }
 
 /* The text of an event. `suppressed`: lines like this one that were left out before it. */

@@ -43,7 +43,7 @@ void log_seldom_warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* one each minute
 /* The line of a finished request: nothing with LOG_QUIET. `who` is its connection id, and its
  * tunnel is the operator's own, so the limit protects the disk and no more: LOG_REQUESTS_BURST
  * lines at once, then LOG_REQUESTS_PER_S. */
-enum { LOG_REQUESTS_BURST = 5000, LOG_REQUESTS_PER_S = 1000 };
+enum { LOG_REQUESTS_BURST = 2000, LOG_REQUESTS_PER_S = 1000 };
 void log_limited_request(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Writes the log.suppressed lines that are due: now and then, where there is a tick. Without one
