@@ -19,7 +19,7 @@ enum { PIECE_BYTES = 16 * 1024 };
 struct app_websocket {
 	const struct fetch_events *events;
 	void *ctx;
-	struct conns *conns;
+	struct dialer *dialer;
 	struct connect_entry place; /* until it is connected */
 	struct conn *conn;	    /* NULL: it waits in the queue */
 	bool connected;
@@ -199,7 +199,7 @@ static void open_conn(void *ctx)
 {
 	struct app_websocket *u = ctx;
 
-	u->conn = conn_open(u->conns, &conn_events, u);
+	u->conn = conn_open(u->dialer, &conn_events, u);
 }
 
 static void on_expired(void *ctx)
@@ -232,7 +232,7 @@ struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *he
 	u->parser = response_parser_new(fetch_engine_target(o), fetch_engine_host_hint(o));
 	response_parser_begin(u->parser, RESPONSE_TO_HANDSHAKE,
 			      &(struct response_events){events->head, events->data}, ctx);
-	u->conns = fetch_engine_conns(o);
+	u->dialer = fetch_engine_dialer(o);
 	connect_queue_join(fetch_engine_queue(o), &u->place, &queue_events, u);
 	return u;
 }

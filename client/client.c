@@ -1,7 +1,7 @@
 /* client/client.c - see client.h. */
 #include "client/client.h"
 
-#include "client/conn.h"
+#include "client/dialer.h"
 #include "client/fetch.h"
 #include "client/link.h"
 #include "common/cli.h"
@@ -68,7 +68,7 @@ int client_run(const struct settings *settings)
 	struct client c = {.exit_code = EXIT_CONFIG};
 
 	signal(SIGPIPE, SIG_IGN);
-	conn_library_start();
+	dialer_library_start();
 	cli_raise_descriptor_limit();
 	CHECK(uv_loop_init(&c.loop) == 0);
 	c.engine = fetch_engine_new(&c.loop, &settings->target);
@@ -88,6 +88,6 @@ int client_run(const struct settings *settings)
 		uv_run(&c.loop, UV_RUN_NOWAIT);
 	if (uv_loop_close(&c.loop) != 0)
 		log_debug("loop.handles_left");
-	conn_library_stop();
+	dialer_library_stop();
 	return c.exit_code;
 }

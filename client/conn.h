@@ -1,19 +1,17 @@
-/* client/conn.h - The client's connections on the libuv loop, to the local app and to the server: TCP, a Unix socket, or
- * TLS. The only file of the client that includes curl.h, which resolves names beside the loop, tries all addresses with
- * both families at once (RFC 8305), speaks to proxies, and speaks TLS.
+/* client/conn.h - The client's connections on the libuv loop, to the local app and to the server: TCP, a
+ * Unix socket, or TLS. dialer.h makes them.
  *
  * A connection watches its descriptor for as long as it lives. Reads and writes never block. */
 #ifndef PIPEGATE_CONN_H
 #define PIPEGATE_CONN_H
 
-#include "client/settings.h"
+#include "client/dialer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <uv.h>
 
-struct conns; /* what all of them share */
 struct conn;
 
 /* From the loop, never from within a call to a connection. */
@@ -26,14 +24,7 @@ struct conn_events {
 
 enum { CONN_WAIT = 0, CONN_END = -1, CONN_BROKEN = -2 };
 
-struct conns *conns_new(uv_loop_t *loop, const struct target *target); /* to the local app */
-
-/* To the server: through the proxy that the environment names, if it names one for it. */
-struct conns *conns_new_to_server(uv_loop_t *loop, const struct tunnel_server *server);
-/* After the last connection; then the loop has to run once more. */
-void conns_destroy(struct conns **wp);
-
-struct conn *conn_open(struct conns *all, const struct conn_events *events, void *ctx);
+struct conn *conn_open(struct dialer *dialer, const struct conn_events *events, void *ctx);
 void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx);
 ssize_t conn_read(struct conn *w, void *out, size_t bytes); /* until CONN_WAIT: TLS buffers */
 
@@ -46,14 +37,9 @@ bool conn_is_quiet(struct conn *w);
 void conn_close(struct conn **wp); /* any time, events included */
 
 /* Why a connection could not be made, or broke, in words fit to be logged in quotes. "": it did not. */
-const char *conn_why(struct conn *w);
+const char *conn_why(const struct conn *w);
 /* "ADDRESS:PORT" of the other end; "-": not connected */
 const char *conn_address(const struct conn *w);
 bool conn_is_proxied(const struct conn *w); /* an HTTP proxy made the connection */
-
-/* libcurl, once in the program: around all conns. */
-void conn_library_start(void);
-void conn_library_stop(void);
-const char *conn_library_version(void);
 
 #endif

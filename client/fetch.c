@@ -44,7 +44,7 @@ struct fetch_engine {
 	uv_loop_t *loop;
 	const struct target *target;
 	struct host_hint hint;
-	struct conns *conns;
+	struct dialer *dialer;
 	struct conn_pool *pool;
 	struct connect_queue *queue; /* of fetches without a connection, and of WebSockets */
 	struct fetch_list again;     /* have more to read in the next turn */
@@ -417,7 +417,7 @@ static void open_conn(void *ctx)
 {
 	struct fetch *f = ctx;
 
-	f->conn = conn_open(f->engine->conns, &conn_events, f);
+	f->conn = conn_open(f->engine->dialer, &conn_events, f);
 }
 
 static void on_expired(void *ctx)
@@ -500,7 +500,7 @@ struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *targ
 
 	o->loop = loop;
 	o->target = target;
-	o->conns = conns_new(loop, target);
+	o->dialer = dialer_new_to_target(loop, target);
 	o->pool = conn_pool_new(loop, target->keep_alive);
 	o->queue = connect_queue_new(loop);
 	TAILQ_INIT(&o->again);
@@ -526,7 +526,7 @@ void fetch_engine_destroy(struct fetch_engine **op)
 	if (o == NULL)
 		return;
 	conn_pool_destroy(&o->pool);
-	conns_destroy(&o->conns);
+	dialer_destroy(&o->dialer);
 	connect_queue_destroy(&o->queue);
 	o->open_handles = 2;
 	uv_close((uv_handle_t *)&o->soon, handle_closed);
@@ -543,9 +543,9 @@ struct host_hint *fetch_engine_host_hint(struct fetch_engine *o)
 	return &o->hint;
 }
 
-struct conns *fetch_engine_conns(struct fetch_engine *o)
+struct dialer *fetch_engine_dialer(struct fetch_engine *o)
 {
-	return o->conns;
+	return o->dialer;
 }
 
 struct connect_queue *fetch_engine_queue(struct fetch_engine *o)

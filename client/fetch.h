@@ -19,7 +19,7 @@
 
 struct fetch_engine;
 struct fetch;
-struct conns;
+struct dialer;
 struct host_hint;
 struct connect_queue;
 
@@ -45,7 +45,7 @@ void fetch_engine_destroy(struct fetch_engine **op);
 
 const struct target *fetch_engine_target(const struct fetch_engine *o);
 struct host_hint *fetch_engine_host_hint(struct fetch_engine *o);
-struct conns *fetch_engine_conns(struct fetch_engine *o);
+struct dialer *fetch_engine_dialer(struct fetch_engine *o);
 struct connect_queue *fetch_engine_queue(struct fetch_engine *o);
 
 enum fetch_body { FETCH_NO_BODY, FETCH_BODY };

@@ -43,7 +43,7 @@ struct link {
 	int open_handles;
 	int64_t suspended_ms; /* by which the clock that counts suspension is ahead */
 
-	struct conns *conns;
+	struct dialer *dialer;
 	struct conn *conn; /* NULL: none */
 	struct link_handshake *handshake;
 	struct websocket websocket;
@@ -410,7 +410,7 @@ static void connect_now(struct link *l)
 	log_debug("tunnel.connect server=%s", l->server->shown);
 	l->ended = l->more = l->broken = false;
 	outgoing_reset(&l->outgoing);
-	l->conn = conn_open(l->conns, &conn_events, l);
+	l->conn = conn_open(l->dialer, &conn_events, l);
 }
 
 /* --- turns of the loop --- */
@@ -543,7 +543,7 @@ struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
 	l->in = xmalloc(READ_BYTES);
 	name_instance(l);
 	outgoing_init(&l->outgoing);
-	l->conns = conns_new_to_server(loop, server);
+	l->dialer = dialer_new_to_server(loop, server);
 	l->suspended_ms = suspended_ms();
 	CHECK(uv_timer_init(loop, &l->timer) == 0 && uv_prepare_init(loop, &l->turn) == 0 &&
 	      uv_idle_init(loop, &l->again) == 0);
@@ -601,7 +601,7 @@ void link_destroy(struct link **lp)
 	if (l == NULL)
 		return;
 	drop_connection(l);
-	conns_destroy(&l->conns);
+	dialer_destroy(&l->dialer);
 	l->open_handles = 3;
 	uv_close((uv_handle_t *)&l->timer, handle_closed);
 	uv_close((uv_handle_t *)&l->turn, handle_closed);

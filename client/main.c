@@ -1,6 +1,6 @@
 /* client/main.c - pipegate-client: what the command line says; client.c runs it. */
 #include "client/client.h"
-#include "client/conn.h"
+#include "client/dialer.h"
 #include "client/settings.h"
 #include "client/v1.h"
 #include "common/cli.h"
@@ -12,7 +12,7 @@
 static void print_version(void)
 {
 	printf("pipegate-client %s (libcurl %s, libuv %s, jansson %s)\n", PIPEGATE_VERSION,
-	       conn_library_version(), uv_version_string(), v1_library_version());
+	       dialer_library_version(), uv_version_string(), v1_library_version());
 }
 
 static const struct program program = {

@@ -41,7 +41,7 @@ struct host_hint *fetch_engine_host_hint(struct fetch_engine *o)
 	return &hint;
 }
 
-struct conns *fetch_engine_conns(struct fetch_engine *o)
+struct dialer *fetch_engine_dialer(struct fetch_engine *o)
 {
 	(void)o;
 	return NULL;
@@ -70,11 +70,11 @@ void connect_queue_leave(struct connect_entry *e)
 	waiting = NULL;
 }
 
-struct conn *conn_open(struct conns *all, const struct conn_events *callbacks, void *ctx)
+struct conn *conn_open(struct dialer *dialer, const struct conn_events *callbacks, void *ctx)
 {
 	struct conn *w = xcalloc(1, sizeof *w);
 
-	(void)all;
+	(void)dialer;
 	w->events = callbacks;
 	w->ctx = ctx;
 	conn = w;
@@ -116,7 +116,7 @@ bool conn_end_writing(struct conn *w)
 	return how & 16;
 }
 
-const char *conn_why(struct conn *w)
+const char *conn_why(const struct conn *w)
 {
 	(void)w;
 	return "";
