@@ -3,6 +3,7 @@
 #ifndef PIPEGATE_REQUEST_LOG_H
 #define PIPEGATE_REQUEST_LOG_H
 
+#include "common/access_log.h"
 #include "common/fail.h"
 
 #include <stdbool.h>
@@ -15,7 +16,8 @@ enum { REQUEST_LOG_CORR_BYTES = 65 };
 /* Embedded in what is one request. Zero-initialise. */
 struct request_log {
 	const char *connection_id; /* NULL: it is unknown */
-	char *request;		   /* of access_log_request_of(); NULL: there will be no line */
+	struct access_log_request
+		*request; /* of access_log_request_of(); NULL: there will be no line */
 	char corr[REQUEST_LOG_CORR_BYTES];
 	bool over;
 	int status;

@@ -1,4 +1,4 @@
-/* common/access_log.c - see access_log.h. */
+/* common/access_log.c - see access_log.h. Without printf: this runs for each request. */
 #include "common/access_log.h"
 
 #include "common/check.h"
@@ -6,29 +6,46 @@
 #include "common/log.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { NUMBERS_BYTES = 160, WORD_BYTES = 64 };
+enum {
+	LINE_BYTES = 2048,
+	QUOTED_BYTES = 4, /* of one byte, at most */
+};
 
-char *access_log_request(const void *method, size_t method_bytes, const void *target,
-			 size_t target_bytes)
+struct access_log_request {
+	size_t method_bytes, path_bytes;
+	bool method_cut, path_cut;
+	char bytes[]; /* both */
+};
+
+struct access_log_request *access_log_request(const void *method, size_t method_bytes,
+					      const void *target, size_t target_bytes)
 {
-	char text[ACCESS_LOG_METHOD_BYTES + ACCESS_LOG_PATH_BYTES + sizeof "method=\"\" path=\"\""];
-	char quoted_method[ACCESS_LOG_METHOD_BYTES], path[ACCESS_LOG_PATH_BYTES];
+	struct access_log_request *r;
 
 	if (log_mode == LOG_QUIET)
 		return NULL;
 	const char *query = target_bytes > 0 ? memchr(target, '?', target_bytes) : NULL;
-	if (query != NULL)
-		target_bytes = (size_t)(query - (const char *)target);
-	log_quote(quoted_method, sizeof quoted_method, method, method_bytes);
-	log_quote(path, sizeof path, target, target_bytes);
-	snprintf(text, sizeof text, "method=\"%s\" path=\"%s\"", quoted_method, path);
-	return xstrdup(text);
+	size_t path_bytes = query != NULL ? (size_t)(query - (const char *)target) : target_bytes;
+	bool method_cut = method_bytes > ACCESS_LOG_METHOD_BYTES;
+	bool path_cut = path_bytes > ACCESS_LOG_PATH_BYTES;
+
+	if (method_cut)
+		method_bytes = ACCESS_LOG_METHOD_BYTES;
+	if (path_cut)
+		path_bytes = ACCESS_LOG_PATH_BYTES;
+	r = xmalloc(sizeof *r + method_bytes + path_bytes);
+	*r = (struct access_log_request){method_bytes, path_bytes, method_cut, path_cut};
+	if (method_bytes > 0)
+		memcpy(r->bytes, method, method_bytes);
+	if (path_bytes > 0)
+		memcpy(r->bytes + method_bytes, target, path_bytes);
+	return r;
 }
 
-char *access_log_request_of(const void *head, size_t head_bytes)
+struct access_log_request *access_log_request_of(const void *head, size_t head_bytes)
 {
 	struct head_field method = {0}, target = {0};
 
@@ -40,41 +57,95 @@ char *access_log_request_of(const void *head, size_t head_bytes)
 				  target.value_bytes);
 }
 
+/* --- the line; all that it holds is bounded, and fits --- */
+
+struct line {
+	char text[LINE_BYTES];
+	size_t used;
+};
+
+static void put_bytes(struct line *l, const char *bytes, size_t count)
+{
+	CHECK(count < sizeof l->text - l->used);
+	memcpy(l->text + l->used, bytes, count);
+	l->used += count;
+}
+
+static void put_text(struct line *l, const char *key, const char *text)
+{
+	put_bytes(l, key, strlen(key));
+	put_bytes(l, text, strlen(text));
+}
+
+static void put_number(struct line *l, const char *key, int64_t value)
+{
+	char digits[24];
+	size_t at = sizeof digits;
+	uint64_t rest = value > 0 ? (uint64_t)value : 0;
+
+	do {
+		digits[--at] = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest > 0);
+	put_bytes(l, " ", 1);
+	put_bytes(l, key, strlen(key));
+	put_bytes(l, "=", 1);
+	put_bytes(l, digits + at, sizeof digits - at);
+}
+
+static void put_quoted(struct line *l, const char *key, const char *bytes, size_t count, bool cut)
+{
+	char quoted[QUOTED_BYTES * ACCESS_LOG_PATH_BYTES + sizeof "..."];
+
+	log_quote(quoted, sizeof quoted, bytes, count);
+	put_text(l, key, quoted);
+	put_text(l, cut ? "..." : "", "\"");
+}
+
+/* Connection and correlation ids are short, and of letters, digits, '-' and '_'. */
+static void put_id(struct line *l, const char *key, const char *id)
+{
+	bool none = id == NULL || *id == '\0' || strlen(id) > LOG_WHO_MAX_BYTES;
+
+	put_text(l, key, none ? "-" : id);
+}
+
 /* Without a tunnel of the operator's own. */
-static bool is_for_nobody(enum fail f)
+static bool is_by_anybody(enum fail f)
 {
 	return f == FAIL_NOT_FOUND || f == FAIL_TUNNEL_UNKNOWN || f == FAIL_BAD_PATH ||
 	       f == FAIL_BAD_REQUEST;
 }
 
-static const char *text_or(const char *text, const char *instead)
-{
-	return text != NULL && *text != '\0' ? text : instead;
-}
-
 void access_log_put(const struct access_log_line *l)
 {
-	const char *conn = text_or(l->conn, "-"), *corr = text_or(l->corr, "-");
-	char numbers[NUMBERS_BYTES] = "", code[WORD_BYTES] = "";
-	size_t used = 0;
+	const struct access_log_request *r = l->request;
+	bool by_anybody = is_by_anybody(l->fail);
+	struct line line;
+	uint64_t suppressed;
 
-	if (l->request == NULL)
+	if (r == NULL)
 		return;
-	for (size_t i = 0; i < ACCESS_LOG_NUMBERS && l->numbers[i].name != NULL; i++) {
-		const struct access_log_number *n = &l->numbers[i];
-		if (n->value >= 0 && used < sizeof numbers)
-			used += (size_t)snprintf(numbers + used, sizeof numbers - used, " %s=%lld",
-						 n->name, (long long)n->value);
+	const char *who = by_anybody ? fail_code(l->fail) : l->conn != NULL ? l->conn : "";
+	if (!log_request_passes(who, by_anybody, &suppressed))
+		return;
+	line.used = 0;
+	put_id(&line, "request.done conn=", l->conn);
+	put_id(&line, " corr=", l->corr);
+	put_quoted(&line, " method=\"", r->bytes, r->method_bytes, r->method_cut);
+	put_quoted(&line, " path=\"", r->bytes + r->method_bytes, r->path_bytes, r->path_cut);
+	put_number(&line, "status", l->status);
+	if (l->fail != FAIL_NONE) {
+		put_text(&line, " code=", fail_code(l->fail));
+		if (l->delivered != NULL)
+			put_text(&line, " delivered=", l->delivered);
 	}
-	if (l->fail != FAIL_NONE)
-		snprintf(code, sizeof code, " code=%s%s%s", fail_code(l->fail),
-			 l->delivered != NULL ? " delivered=" : "", text_or(l->delivered, ""));
-#define LINE "request.done conn=%s corr=%s %s status=%d%s up_bytes=%lld down_bytes=%lld%s"
-	if (is_for_nobody(l->fail))
-		log_limited_info(fail_code(l->fail), LINE, conn, corr, l->request, l->status, code,
-				 (long long)l->up_bytes, (long long)l->down_bytes, numbers);
-	else
-		log_limited_request(conn, LINE, conn, corr, l->request, l->status, code,
-				    (long long)l->up_bytes, (long long)l->down_bytes, numbers);
-#undef LINE
+	put_number(&line, "up_bytes", l->up_bytes);
+	put_number(&line, "down_bytes", l->down_bytes);
+	for (size_t i = 0; i < ACCESS_LOG_NUMBERS && l->numbers[i].name != NULL; i++) {
+		if (l->numbers[i].value >= 0)
+			put_number(&line, l->numbers[i].name, l->numbers[i].value);
+	}
+	line.text[line.used] = '\0';
+	log_request(line.text, suppressed);
 }

@@ -8,9 +8,8 @@
  * A request that failed has code=CODE too, and delivered=no|maybe where the program knows it.
  * The path stands without its query, which may hold secrets. status=0: the caller got none.
  *
- * Limits: a request that reached a tunnel of the operator's own passes log_limited_request().
- * One that anybody on the Internet can cause without a tunnel (tunnel-unknown, not-found,
- * bad-path, bad-request) passes log_limited_info(). */
+ * What anybody on the Internet can cause without a tunnel (tunnel-unknown, not-found, bad-path,
+ * bad-request) has a stricter limit than the rest: see log_request_passes(). */
 #ifndef PIPEGATE_ACCESS_LOG_H
 #define PIPEGATE_ACCESS_LOG_H
 
@@ -21,18 +20,19 @@
 #include <stdint.h>
 
 enum {
-	ACCESS_LOG_METHOD_BYTES = 40, /* as they stand in the line */
-	ACCESS_LOG_PATH_BYTES = 300,
+	ACCESS_LOG_METHOD_BYTES = 32, /* what is longer is cut */
+	ACCESS_LOG_PATH_BYTES = 256,
 	ACCESS_LOG_NUMBERS = 4,
 };
 
-/* `method="GET" path="/x"`, quoted, cut where too long, without the query. The caller frees it.
- * NULL: there will be no lines (PIPEGATE_LOG=quiet). */
-char *access_log_request(const void *method, size_t method_bytes, const void *target,
-			 size_t target_bytes);
+/* What was asked for: the method and the path as they came, cut where too long, without the query.
+ * The caller frees it. NULL: there will be no line (PIPEGATE_LOG=quiet). */
+struct access_log_request;
+struct access_log_request *access_log_request(const void *method, size_t method_bytes,
+					      const void *target, size_t target_bytes);
 
 /* The same of the head of a request (head.h). Safe on any bytes. */
-char *access_log_request_of(const void *head, size_t head_bytes);
+struct access_log_request *access_log_request_of(const void *head, size_t head_bytes);
 
 struct access_log_number {
 	const char *name; /* "head_ms"; NULL: no more */
@@ -40,9 +40,9 @@ struct access_log_number {
 };
 
 struct access_log_line {
-	const char *conn;    /* "" or NULL: none */
-	const char *corr;    /* hexadecimal; "" or NULL: none */
-	const char *request; /* of access_log_request() */
+	const char *conn; /* "" or NULL: none */
+	const char *corr; /* hexadecimal; "" or NULL: none */
+	const struct access_log_request *request;
 	int status;
 	enum fail fail;
 	const char *delivered; /* "no", "maybe"; NULL: nothing to say */

@@ -38,14 +38,22 @@ bool log_mode_from_text(const char *text)
 
 /* --- lines --- */
 
-static size_t as_text(char *out, size_t out_bytes, const char *level, const char *text,
-		      uint64_t suppressed)
+static size_t append(char *out, size_t used, const char *text)
 {
-	int bytes = suppressed == 0 ? snprintf(out, out_bytes, "%s %s", level, text)
-				    : snprintf(out, out_bytes, "%s %s suppressed=%llu", level, text,
-					       (unsigned long long)suppressed);
+	size_t bytes = strlen(text);
 
-	return (size_t)bytes;
+	memcpy(out + used, text, bytes);
+	return used + bytes;
+}
+
+static size_t as_text(char *out, const char *level, const char *text, uint64_t suppressed)
+{
+	size_t used = append(out, append(out, append(out, 0, level), " "), text);
+
+	if (suppressed > 0)
+		used += (size_t)sprintf(out + used, " suppressed=%llu",
+					(unsigned long long)suppressed);
+	return used;
 }
 
 /* A file always accepts a line; a pipe, a socket or a terminal may have no room for one now. */
@@ -73,28 +81,19 @@ static bool put_event(const char *level, const char *text, uint64_t suppressed)
 	if (log_mode == LOG_JSON)
 		bytes = log_json_write(line, sizeof line - 1, level, text, suppressed);
 	else
-		bytes = as_text(line, sizeof line - 1, level, text, suppressed);
+		bytes = as_text(line, level, text, suppressed);
 	line[bytes++] = '\n';
 	(void)!write(STDERR_FILENO, line,
 		     bytes); /* if stderr is gone, there is nowhere to report it */
 	return true;
 }
 
-PRINTF_LIKE(3, 0)
-static void put_line(const char *level, uint64_t suppressed, const char *fmt, va_list args)
+/* Says first how many lines were dropped before this one. */
+static void put_whole(const char *level, const char *text, uint64_t suppressed)
 {
 	static _Atomic uint64_t dropped;
-	char text[TEXT_BYTES];
+	uint64_t lost = dropped > 0 ? atomic_exchange(&dropped, 0) : 0;
 
-	if (vsnprintf(text, sizeof text, fmt, args) < 0)
-		return;
-	/* Peers' bytes are quoted where the line is made. This holds even where that was
-	 * forgotten. */
-	for (char *at = text; *at != '\0'; at++) {
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			*at = '?';
-	}
-	uint64_t lost = atomic_exchange(&dropped, 0);
 	if (lost > 0) {
 		char note[64];
 		snprintf(note, sizeof note, "log.dropped lines=%llu", (unsigned long long)lost);
@@ -105,6 +104,21 @@ static void put_line(const char *level, uint64_t suppressed, const char *fmt, va
 	}
 	if (!put_event(level, text, suppressed))
 		atomic_fetch_add(&dropped, 1);
+}
+
+PRINTF_LIKE(3, 0)
+static void put_line(const char *level, uint64_t suppressed, const char *fmt, va_list args)
+{
+	char text[TEXT_BYTES];
+
+	if (vsnprintf(text, sizeof text, fmt, args) < 0)
+		return;
+	/* Peers' bytes are quoted where the line is made. This holds even where that was forgotten. */
+	for (char *at = text; *at != '\0'; at++) {
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
+	}
+	put_whole(level, text, suppressed);
 }
 
 #define DEFINE_LEVEL(level, shown)                                                                 \
@@ -285,16 +299,21 @@ DEFINE_LIMITED(error)
 DEFINE_LIMITED(warn)
 DEFINE_LIMITED(info)
 
-void log_limited_request(const char *who, const char *fmt, ...)
+bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed)
 {
-	va_list args;
-	uint64_t suppressed;
+	/* Two kinds of line, by their addresses: a connection id may be named as a code is. */
+	static const char of_a_tunnel[] = "request.done", of_anybody[] = "request.done";
 
-	if (log_mode == LOG_QUIET || !may_pass(&requests, who, fmt, &suppressed))
-		return;
-	va_start(args, fmt);
-	put_line("info", suppressed, fmt, args);
-	va_end(args);
+	*suppressed = 0;
+	if (log_mode == LOG_QUIET)
+		return false;
+	return by_anybody ? may_pass(&often, who, of_anybody, suppressed)
+			  : may_pass(&requests, who, of_a_tunnel, suppressed);
+}
+
+void log_request(const char *text, uint64_t suppressed)
+{
+	put_whole("info", text, suppressed);
 }
 
 void log_seldom_warn(const char *fmt, ...)

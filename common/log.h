@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 extern bool log_verbose; /* -v: debug lines too. Set once, at the start */
 
@@ -40,11 +41,14 @@ void log_limited_warn(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_limited_info(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_seldom_warn(const char *fmt, ...) PRINTF_LIKE(1, 2); /* one each minute */
 
-/* The line of a finished request: nothing with LOG_QUIET. `who` is its connection id, and its
- * tunnel is the operator's own, so the limit protects the disk and no more: LOG_REQUESTS_BURST
- * lines at once, then LOG_REQUESTS_PER_S. */
+/* The lines of finished requests, in two steps, so that a line that does not pass costs next to
+ * nothing. Of one `who`, a connection id whose tunnel is the operator's own, the limit protects the
+ * disk and no more: LOG_REQUESTS_BURST lines pass at once, then LOG_REQUESTS_PER_S. `by_anybody`:
+ * anybody can cause them without a tunnel, so they are limited as by log_limited_info(). */
 enum { LOG_REQUESTS_BURST = 2000, LOG_REQUESTS_PER_S = 1000 };
-void log_limited_request(const char *who, const char *fmt, ...) PRINTF_LIKE(2, 3);
+bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed) MUST_CHECK;
+/* `text`: the whole line, without its level. */
+void log_request(const char *text, uint64_t suppressed);
 
 /* Writes the log.suppressed lines that are due: now and then, where there is a tick. Without one
  * they come with the next line of the above, or when the program ends. */

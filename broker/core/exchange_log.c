@@ -93,7 +93,7 @@ void exchange_log_end(struct exchange *x)
 void exchange_log_refused(const struct gate_msg *m, enum fail f)
 {
 	char corr_hex[2 * CORR_BYTES + 1], conn[CONNECTION_ID_MAX_BYTES + 1] = "";
-	char *request;
+	struct access_log_request *request;
 
 	request = access_log_request_of(m->head, m->head_bytes);
 	if (request == NULL)

@@ -4,6 +4,7 @@
 #ifndef PIPEGATE_EXCHANGE_LOG_H
 #define PIPEGATE_EXCHANGE_LOG_H
 
+#include "common/access_log.h"
 #include "common/fail.h"
 #include "common/gate_msg.h"
 
@@ -15,7 +16,8 @@ struct tunnel;
 
 /* In struct exchange, zero at first. */
 struct exchange_log {
-	char *request;	    /* of access_log_request_of(); NULL: there will be no line */
+	struct access_log_request
+		*request;   /* of access_log_request_of(); NULL: there will be no line */
 	const char *state;  /* the last that was logged */
 	uint64_t tunnel;    /* the last that had it; 0: none */
 	int64_t taken_ms;   /* when that got it */

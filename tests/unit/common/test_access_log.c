@@ -34,14 +34,15 @@ static const char *put(const struct access_log_line *l)
 	return caught;
 }
 
-static char *request(const char *method, const char *target)
+static struct access_log_request *request(const char *method, const char *target)
 {
 	return access_log_request(method, strlen(method), target, strlen(target));
 }
 
 static void test_lines(void **state)
 {
-	char *get = request("GET", "/x?secret=1"), *put_it = request("PUT", "/y");
+	struct access_log_request *get = request("GET", "/x?secret=1"),
+				  *put_it = request("PUT", "/y");
 	const struct access_log_line good = {
 		.conn = "my-app",
 		.corr = "0123456789abcdef0123456789abcdef",
@@ -75,7 +76,8 @@ static void test_lines(void **state)
 
 static void test_quiet(void **state)
 {
-	struct access_log_line l = {.conn = "a", .request = "method=\"GET\" path=\"/\""};
+	struct access_log_request *get = request("GET", "/");
+	struct access_log_line l = {.conn = "a", .request = get};
 
 	(void)state;
 	assert_true(log_mode_from_text("quiet"));
@@ -88,6 +90,7 @@ static void test_quiet(void **state)
 	assert_false(log_mode_from_text(""));
 	assert_false(log_mode_from_text("Text"));
 	assert_int_equal(log_mode, LOG_TEXT);
+	free(get);
 }
 
 /* Whatever a method and a path hold, they stand in their quotes, in printable characters. */
@@ -95,26 +98,33 @@ static void test_bytes_of_a_peer(void **state)
 {
 	static const char evil[] = "a\" status=1\nerror x \\\x7f\xff\0b";
 	char long_path[5000];
-	char *text = access_log_request(evil, sizeof evil - 1, evil, sizeof evil - 1);
+	struct access_log_line l = {.corr = "c"};
+	struct access_log_request *r =
+		access_log_request(evil, sizeof evil - 1, evil, sizeof evil - 1);
 
 	(void)state;
-	assert_string_equal(text, "method=\"a\\\" status=1\\x0aerror x \\\\\\x7f\\xff...\" "
-				  "path=\"a\\\" status=1\\x0aerror x \\\\\\x7f\\xff\\x00b\"");
-	free(text);
+	l.request = r;
+	assert_string_equal(put(&l), "info request.done conn=- corr=c "
+				     "method=\"a\\\" status=1\\x0aerror x \\\\\\x7f\\xff\\x00b\" "
+				     "path=\"a\\\" status=1\\x0aerror x \\\\\\x7f\\xff\\x00b\" "
+				     "status=0 up_bytes=0 down_bytes=0\n");
+	free(r);
 	memset(long_path, '\n', sizeof long_path);
-	text = access_log_request("GET", 3, long_path, sizeof long_path);
-	assert_true(strlen(text) < ACCESS_LOG_METHOD_BYTES + ACCESS_LOG_PATH_BYTES + 32);
-	assert_non_null(strstr(text, "..."));
-	free(text);
-	text = access_log_request_of("\0\1broken", 8);
-	assert_string_equal(text, "method=\"\" path=\"\"");
-	free(text);
+	l.request = r =
+		access_log_request(long_path, sizeof long_path, long_path, sizeof long_path);
+	assert_true(strlen(put(&l)) < 2048);
+	assert_non_null(strstr(caught, "\\x0a...\" path=\"\\x0a"));
+	assert_non_null(strstr(caught, "\\x0a...\" status=0"));
+	free(r);
+	l.request = r = access_log_request_of("\0\1broken", 8);
+	assert_non_null(strstr(put(&l), "method=\"\" path=\"\""));
+	free(r);
 }
 
 /* A flood of requests that anybody can cause leaves few lines; one of an operator's own tunnel, its share. */
 static void test_limits(void **state)
 {
-	char *get = request("GET", "/");
+	struct access_log_request *get = request("GET", "/");
 	struct access_log_line l = {.conn = "flood", .request = get, .fail = FAIL_NOT_FOUND};
 	int nobody = 0, own = 0;
 
