@@ -145,10 +145,9 @@ static bool put_named(struct buf *out, const struct naming *n, const struct targ
 	struct buf value = {0};
 
 	destination_write(&value, &n->map, f);
-	struct head_field named = {f->name, f->name_bytes, (const char *)buf_first(&value),
-				   buf_bytes(&value)};
-	bool good = field_is(f, "if") ||
-		    stays_in_base(n, t, named.value ? named.value : "", named.value_bytes);
+	const char *text = buf_bytes(&value) > 0 ? (const char *)buf_first(&value) : "";
+	struct head_field named = {f->name, f->name_bytes, text, buf_bytes(&value)};
+	bool good = field_is(f, "if") || stays_in_base(n, t, text, named.value_bytes);
 	if (good)
 		put_field(out, &named);
 	buf_fini(&value);
@@ -198,9 +197,10 @@ static bool put_fields(struct buf *out, struct request_writer *r, const struct t
 			f.value++;
 			f.value_bytes--;
 		}
-		if (destination_is_in(&f) && !naming.ready)
+		bool names_place = destination_is_in(&f);
+		if (names_place && !naming.ready)
 			naming_init(&naming, t, head, head_bytes);
-		if (!destination_is_in(&f)) {
+		if (!names_place) {
 			put_field(out, &f);
 		} else if (!put_named(out, &naming, t, &f)) {
 			more = -1;

@@ -57,6 +57,7 @@ static bool fault(struct response_parser *a, const char *what)
 
 static bool fault_head_size(struct response_parser *a)
 {
+	/* NOLINTNEXTLINE(misc-redundant-expression): as long as it holds */
 	_Static_assert(HEAD_MAX_BYTES == 64 * 1024, "the words below");
 	return fault(a, "a head larger than 64 KiB");
 }

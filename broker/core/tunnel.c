@@ -190,10 +190,8 @@ static void give_memory_back(struct tunnel *t)
 }
 
 /* Takes it off without asking who might take the free place. */
-static void unlink_exchange(struct exchange *x)
+static void unlink_exchange(struct tunnel *t, struct exchange *x)
 {
-	struct tunnel *t = x->tunnel;
-
 	t->protocol->detach(t, x);
 	tunnel_unready(t, x);
 	TAILQ_REMOVE(&t->running, x, place);
@@ -216,7 +214,7 @@ void tunnel_detach(struct exchange *x)
 {
 	struct tunnel *t = x->tunnel;
 
-	unlink_exchange(x);
+	unlink_exchange(t, x);
 	if (t->state == TUNNEL_OPEN)
 		group_dispatch(t->group);
 }
@@ -250,11 +248,11 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 		group_remove_tunnel(t);
 	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
 		if (x->answered) {
-			unlink_exchange(x);
+			unlink_exchange(t, x);
 		} else if (x->sent) {
 			exchange_fail(x, FAIL_TUNNEL_LOST);
 		} else { /* the client never saw it: somebody else may serve it */
-			unlink_exchange(x);
+			unlink_exchange(t, x);
 			group_socket_closed(h, x->corr);
 			group_requeue(r, x);
 		}

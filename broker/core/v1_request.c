@@ -171,6 +171,7 @@ static bool add_fields(json_t *headers, const struct v1_request *r)
 {
 	size_t count = count_fields(r), leaders = 0;
 	struct field *fields = calloc(count + 1, sizeof *fields);
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
 	struct field **order = calloc(count + 1, sizeof *order);
 	bool good = fields != NULL && order != NULL;
 
