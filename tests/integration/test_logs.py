@@ -86,7 +86,6 @@ def test_failures(web, name, make_app):
 def test_a_cut(web, name, make_app):
     def cut(request, connection):
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789")
-        connection.reset()
         return False
 
     client = web.client(make_app(cut).url, name)
