@@ -1,6 +1,8 @@
 /* client/lifecycle.c - see lifecycle.h. */
 #include "client/lifecycle.h"
 
+#include "common/log.h"
+
 #include <string.h>
 
 const char *lifecycle_state_name(enum lifecycle_state s)
@@ -13,6 +15,15 @@ const char *lifecycle_state_name(enum lifecycle_state s)
 	};
 
 	return names[s];
+}
+
+void lifecycle_log(struct lifecycle *l)
+{
+	if (l->logged == l->state)
+		return;
+	log_debug("tunnel.state from=%s to=%s", lifecycle_state_name(l->logged),
+		  lifecycle_state_name(l->state));
+	l->logged = l->state;
 }
 
 void lifecycle_init(struct lifecycle *l, int64_t now_ms)

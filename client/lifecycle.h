@@ -46,6 +46,7 @@ enum lifecycle_state {
 /* Initialise with lifecycle_init(). The state may be read; the rest is private. */
 struct lifecycle {
 	enum lifecycle_state state;
+	enum lifecycle_state logged;
 	bool stopping;
 	bool by_time;	/* GREETING: the end of the wait accepts (v1); otherwise it is a failure */
 	bool pinged;	/* since `heard_ms` */
@@ -71,6 +72,8 @@ enum lifecycle_step {
 	LIFECYCLE_STOP,	  /* drop everything: the state is OVER */
 };
 
+/* -v: the state, if it is not the one that was logged last. */
+void lifecycle_log(struct lifecycle *l);
 const char *lifecycle_state_name(enum lifecycle_state s); /* "WAITING" */
 
 void lifecycle_init(struct lifecycle *l, int64_t now_ms); /* the first attempt is due at once */

@@ -36,7 +36,6 @@ struct link {
 	void *ctx;
 
 	struct lifecycle life;
-	enum lifecycle_state logged; /* the last that was */
 	uv_timer_t timer;
 	uv_prepare_t turn;
 	uv_idle_t again; /* active: another turn without waiting */
@@ -85,19 +84,10 @@ static int64_t suspended_ms(void)
 	       (with.tv_nsec - without.tv_nsec) / 1000000;
 }
 
-static void log_state(struct link *l)
-{
-	if (l->logged == l->life.state)
-		return;
-	log_debug("tunnel.state from=%s to=%s", lifecycle_state_name(l->logged),
-		  lifecycle_state_name(l->life.state));
-	l->logged = l->life.state;
-}
-
 /* Called after whatever may have changed the state. */
 static void arm(struct link *l)
 {
-	log_state(l);
+	lifecycle_log(&l->life);
 	int64_t now = now_ms(l), wait_ms = lifecycle_next_ms(&l->life) - now;
 
 	if (l->life.state == LIFECYCLE_OVER) {
@@ -305,7 +295,7 @@ static void open_session(struct link *l)
 	websocket_init(&l->websocket, l->kind->max_message_bytes, &websocket_events, l);
 	l->session = l->kind->open(l->engine, &socket);
 	lifecycle_greeted(&l->life, now_ms(l), !v2);
-	log_state(l);
+	lifecycle_log(&l->life);
 }
 
 static void receive_frames(struct link *l, const uint8_t *data, size_t bytes)

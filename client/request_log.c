@@ -3,7 +3,7 @@
 
 #include "common/access_log.h"
 #include "common/clock.h"
-#include "common/head.h"
+#include "common/http.h"
 #include "common/log.h"
 
 #include <stdlib.h>
@@ -71,10 +71,15 @@ void request_log_connected(struct request_log *l)
 	log_state(l);
 }
 
-void request_log_head(struct request_log *l, int status)
+void request_log_head(struct request_log *l, const struct head *h)
 {
+	struct head_field f;
+	long long status;
+
 	l->head_ms = clock_now_ms();
-	l->status = status;
+	if (head_find(h->data, h->bytes, ":status", &f) &&
+	    http_length_parse(f.value, f.value_bytes, &status) && status <= 999)
+		l->status = (int)status;
 	log_state(l);
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/access_log.h"
 #include "common/fail.h"
+#include "common/head.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,9 +16,8 @@ enum { REQUEST_LOG_CORR_BYTES = 65 };
 
 /* Embedded in what is one request. Zero-initialise. */
 struct request_log {
-	const char *connection_id; /* NULL: it is unknown */
-	struct access_log_request
-		*request; /* of access_log_request_of(); NULL: there will be no line */
+	const char *connection_id;	    /* NULL: it is unknown */
+	struct access_log_request *request; /* NULL: there will be no line */
 	char corr[REQUEST_LOG_CORR_BYTES];
 	bool over;
 	int status;
@@ -33,7 +33,7 @@ void request_log_corr(const void *head, size_t head_bytes, char corr[REQUEST_LOG
 void request_log_begin(struct request_log *l, const char *connection_id, const void *head,
 		       size_t head_bytes, const char *id);
 void request_log_connected(struct request_log *l);
-void request_log_head(struct request_log *l, int status);
+void request_log_head(struct request_log *l, const struct head *h); /* of the response */
 
 /* Writes the line. The first call counts, and none before request_log_begin(). */
 void request_log_end(struct request_log *l, enum fail f, bool maybe_delivered);

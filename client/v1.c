@@ -118,7 +118,7 @@ static void on_head(void *ctx, const struct head *h)
 	long long length;
 
 	head_append(&c->head, h);
-	request_log_head(&c->log, head_status(c));
+	request_log_head(&c->log, h);
 	if (has_body(c) && head_find(h->data, h->bytes, "content-length", &f) &&
 	    http_length_parse(f.value, f.value_bytes, &length) && length > RESPONSE_BODY_MAX_BYTES)
 		refuse_response(c);

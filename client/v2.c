@@ -173,23 +173,11 @@ static void on_connected(void *ctx)
 	request_log_connected(&s->log);
 }
 
-/* ":status" is checked by the parser of responses. */
-static int status_of(const struct head *h)
-{
-	struct head_field f;
-	long long status;
-
-	return head_find(h->data, h->bytes, ":status", &f) &&
-			       http_length_parse(f.value, f.value_bytes, &status)
-		       ? (int)status
-		       : 0;
-}
-
 static void on_head(void *ctx, const struct head *h)
 {
 	struct stream *s = ctx;
 
-	request_log_head(&s->log, status_of(h));
+	request_log_head(&s->log, h);
 
 	head_append(&s->head, h);
 	s->head_came = true;

@@ -113,7 +113,7 @@ static void put_line(const char *level, uint64_t suppressed, const char *fmt, va
 
 	if (vsnprintf(text, sizeof text, fmt, args) < 0)
 		return;
-	/* Peers' bytes are quoted where the line is made. This holds even where that was forgotten. */
+	/* Peers' bytes are quoted where the line is made; this holds where that was forgotten. */
 	for (char *at = text; *at != '\0'; at++) {
 		if ((unsigned char)*at < 0x20 || *at == 0x7f)
 			*at = '?';

@@ -34,8 +34,7 @@ struct request {
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	char corr_hex[2 * CORR_BYTES + 1];
 	uint8_t corr[CORR_BYTES];
-	struct access_log_request
-		*log_line; /* of access_log_request(): what the caller asked for; may be NULL */
+	struct access_log_request *log_line; /* what the caller asked for; may be NULL */
 	bool has_length;
 	int64_t length_bytes;  /* declared; has_length */
 	struct head head;      /* for the client */

@@ -16,14 +16,13 @@ struct tunnel;
 
 /* In struct exchange, zero at first. */
 struct exchange_log {
-	struct access_log_request
-		*request;   /* of access_log_request_of(); NULL: there will be no line */
-	const char *state;  /* the last that was logged */
-	uint64_t tunnel;    /* the last that had it; 0: none */
-	int64_t taken_ms;   /* when that got it */
-	int64_t head_ms;    /* when the response head came; 0: not yet */
-	int64_t down_bytes; /* given to the responder */
-	int status;	    /* of that head */
+	struct access_log_request *request; /* NULL: there will be no line */
+	const char *state;		    /* the last that was logged */
+	uint64_t tunnel;		    /* the last that had it; 0: none */
+	int64_t taken_ms;		    /* when that got it */
+	int64_t head_ms;		    /* when the response head came; 0: not yet */
+	int64_t down_bytes;		    /* given to the responder */
+	int status;			    /* of that head */
 };
 
 const char *exchange_log_state_name(const struct exchange *x);

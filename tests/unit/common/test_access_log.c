@@ -121,7 +121,8 @@ static void test_bytes_of_a_peer(void **state)
 	free(r);
 }
 
-/* A flood of requests that anybody can cause leaves few lines; one of an operator's own tunnel, its share. */
+/* A flood of requests that anybody can cause leaves few lines; one of an operator's own tunnel
+ * its share. */
 static void test_limits(void **state)
 {
 	struct access_log_request *get = request("GET", "/");
