@@ -368,6 +368,26 @@ static void on_hello(struct v2 *v, const struct frame *f)
 	v->greeted = true;
 }
 
+/* RESET goes to the broker; the tunnel lives. */
+static void give_up_stream(struct stream *s, enum fail f)
+{
+	bool maybe_delivered = s->fetch != NULL || s->upgrade != NULL || s->head_came;
+
+	if (s->failed)
+		return;
+	fetch_cancel(&s->fetch);
+	app_websocket_cancel(&s->upgrade);
+	on_end(s, f, maybe_delivered);
+}
+
+/* The broker broke the rules of one stream. */
+static void on_misuse(struct stream *s, const char *why)
+{
+	log_limited_warn("", "stream.misused stream=%u corr=%s why=\"%s\"", s->id, s->log.corr,
+			 why);
+	give_up_stream(s, FAIL_BAD_RESPONSE);
+}
+
 /* False: nobody reads it, or there is no room for it and the stream fails. */
 static bool keep_up(struct stream *s, const uint8_t *data, size_t bytes)
 {
@@ -379,18 +399,17 @@ static bool keep_up(struct stream *s, const uint8_t *data, size_t bytes)
 		v->up_bytes += bytes;
 		return true;
 	}
-	bool maybe_delivered = s->fetch != NULL || s->upgrade != NULL;
-	fetch_cancel(&s->fetch);
-	app_websocket_cancel(&s->upgrade);
-	on_end(s, FAIL_OVERLOADED, maybe_delivered);
+	give_up_stream(s, FAIL_OVERLOADED);
 	return false;
 }
 
 /* A piece of a request body. */
 static void take_up(struct stream *s, const struct frame *f, const uint8_t *data, size_t bytes)
 {
+	if (s->failed)
+		return;
 	if ((s->up_end && bytes > 0) || !flow_received(&s->flow, bytes)) {
-		give_up(s->v2, 1002, "more than the window");
+		on_misuse(s, s->up_end ? "DATA after END" : "more than the window");
 		return;
 	}
 	if (bytes > 0 && !keep_up(s, data, bytes))
@@ -406,9 +425,16 @@ static void on_open(struct v2 *v, const struct frame *f)
 	struct stream *s;
 
 	HASH_FIND(hh, v->streams, &f->stream, sizeof f->stream, s);
-	if (f->stream == 0 || s != NULL ||
-	    !frame_split_head(f, &head, &head_bytes, &body, &body_bytes)) {
-		give_up(v, 1002, "malformed OPEN");
+	if (f->stream == 0) {
+		give_up(v, 1002, "OPEN of stream 0");
+		return;
+	}
+	if (s != NULL) {
+		on_misuse(s, "OPEN of a stream that runs");
+		return;
+	}
+	if (!frame_split_head(f, &head, &head_bytes, &body, &body_bytes)) {
+		put_reset(v, f->stream, FAIL_BAD_REQUEST, false);
 		return;
 	}
 	if (HASH_COUNT(v->streams) >= STREAMS_MAX) {
@@ -441,7 +467,7 @@ static void on_open(struct v2 *v, const struct frame *f)
 static void on_window(struct stream *s, const struct frame *f)
 {
 	if (!flow_on_window(&s->flow, f->payload, f->payload_bytes)) {
-		give_up(s->v2, 1002, "window out of range");
+		on_misuse(s, "WINDOW out of range");
 		return;
 	}
 	if (has_news(s))

@@ -31,6 +31,15 @@ static void fetch_replies(struct world *w)
 	world_settle(w);
 }
 
+/* What is wrong about one stream costs that stream. */
+static void check_close(const struct world_socket *s)
+{
+	if (s->close_code == 1002)
+		CHECK(strcmp(s->close_reason, "malformed frame") == 0 ||
+		      strcmp(s->close_reason, "HELLO expected") == 0 ||
+		      strcmp(s->close_reason, "HELLO of version 2 expected") == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct world w;
@@ -55,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		world_receive(&w, 0, at, some);
 	}
 	fetch_replies(&w);
+	check_close(&w.sockets[0]);
 	head_fini(&head);
 	world_fini(&w);
 	return 0;

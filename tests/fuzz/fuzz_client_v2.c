@@ -9,9 +9,24 @@
 
 static int closed_code;
 
+/* What is wrong about one stream costs that stream. */
+static bool is_of_the_tunnel(const char *reason)
+{
+	static const char *const reasons[] = {"malformed frame", "HELLO expected",
+					      "HELLO of version 2 expected", "OPEN of stream 0",
+					      "too much is waiting to be read"};
+
+	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+		if (strcmp(reason, reasons[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void on_close(void *ctx, int code, const char *reason)
 {
 	(void)ctx;
+	CHECK(is_of_the_tunnel(reason));
 	CHECK(closed_code == 0 && code >= 1000 && strlen(reason) <= 60);
 	closed_code = code;
 }

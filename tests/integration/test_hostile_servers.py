@@ -290,6 +290,21 @@ def test_broken_frames(make_server, start, data, code):
     client.wait_log("tunnel.open", 2)
 
 
+def test_misuse_of_a_stream_costs_that_stream(make_server, start):
+    server = make_server()
+    client = start(server.url)
+    peer = server.accept().open()
+    head = field(b":method", b"GET") + field(b":target", b"/") + field(b"host", b"a")
+    opens = struct.pack(">BBHII", 2, 1, 0, 1, 4 + len(head)) + struct.pack(">I", len(head)) + head
+    peer.send(frame(BINARY, opens + v2_frame(5, b"\x7f\xff\xff\xff", 1)))
+    while (got := peer.next())[1][0] != 6:
+        assert got[0] == BINARY
+    assert got[1][4:8] == struct.pack(">I", 1) and got[1][12] == 12, "RESET, bad-response"
+    peer.send(frame(PING, b"alive"))
+    assert peer.next() == (PONG, b"alive")
+    assert 'warn stream.misused stream=1 corr=- why="WINDOW out of range"' in client.log() and "tunnel.closed" not in client.log()
+
+
 def test_a_server_that_vanishes(make_server, start):
     server = make_server()
     client = start(server.url)
