@@ -311,9 +311,13 @@ static void leave_out_id(struct settings *s)
 {
 	char *path = s->server.url.path;
 	size_t bytes = strcspn(path, "?"), end = bytes, token_bytes = 0;
-	const char *token =
-		s->server.token != NULL ? s->server.token : query_token(path, &token_bytes);
-	char *id = token_subject(token, s->server.token != NULL ? strlen(token) : token_bytes);
+	const char *token = s->server.token;
+
+	if (token != NULL)
+		token_bytes = strlen(token);
+	else
+		token = query_token(path, &token_bytes);
+	char *id = token_subject(token, token_bytes);
 
 	while (end > 1 && path[end - 1] == '/')
 		end--;

@@ -10,8 +10,7 @@
 /* after those that it needs */
 #include <cmocka.h>
 
-static struct target app = {
-	.origin = "http://app:3000", .authority = "app:3000", .base = "/base"};
+static struct target app = {.origin = "http://app:3000", .authority = "app:3000", .base = "/base"};
 static struct head head;
 static struct request_writer request;
 static bool keeps; /* as the pool says */
