@@ -1,6 +1,7 @@
 /* client/base.c - see base.h.
  *
- * The path is decoded again and again, as a chain of proxy, framework and app may do it, and judged each time. */
+ * The path is decoded again and again, as a chain of proxy, framework and app may do it, and
+ * judged each time. */
 #include "client/base.h"
 
 #include "common/http.h"

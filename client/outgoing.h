@@ -1,5 +1,6 @@
-/* client/outgoing.h - What goes out on the tunnel's connection, in its order: the rest of what is being sent, control
- * frames that are due, then what the session has to say, masked (message.h). */
+/* client/outgoing.h - What goes out on the tunnel's connection, in its order: the rest of what
+ * is being sent, control frames that are due, then what the session has to say, masked
+ * (message.h). */
 #ifndef PIPEGATE_OUTGOING_H
 #define PIPEGATE_OUTGOING_H
 
@@ -11,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Initialise with outgoing_init(); end with outgoing_fini(). Private but for close_due, close_sent and rest_bytes. */
+/* Initialise with outgoing_init(); end with outgoing_fini(). Private but for close_due,
+ * close_sent and rest_bytes. */
 struct outgoing {
 	uint8_t *room;	     /* for one frame */
 	const uint8_t *rest; /* what the kernel has not taken of a frame, or of the handshake */
@@ -41,10 +43,12 @@ void outgoing_ping(struct outgoing *o);
 /* Of several Pings, the last is answered (RFC 6455 5.5.3): a flood of them costs no memory. */
 void outgoing_pong(struct outgoing *o, const void *payload, size_t bytes);
 
-/* The last frame. Code 1005 stands for none; at most 123 bytes of reason. Only the first call counts. */
+/* The last frame. Code 1005 stands for none; at most 123 bytes of reason. Only the first call
+ * counts. */
 void outgoing_close(struct outgoing *o, int code, const void *reason, size_t bytes);
 
-/* `session` NULL: there is none yet. *progress: the peer took something after the kernel had been full. */
+/* `session` NULL: there is none yet. *progress: the peer took something after the kernel had
+ * been full. */
 enum outgoing_state outgoing_flush(struct outgoing *o, struct conn *conn,
 				   const struct session_kind *kind, void *session, bool *progress);
 

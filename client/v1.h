@@ -16,7 +16,8 @@ struct v1_request {
 	size_t body_bytes;
 };
 
-/* False: not a request; with a correlation id, one that has to be refused. Safe on any bytes. Pure. */
+/* False: not a request; with a correlation id, one that has to be refused. Safe on any bytes.
+ * Pure. */
 bool v1_request_read(struct v1_request *r, const void *json, size_t bytes) MUST_CHECK;
 void v1_request_fini(struct v1_request *r);
 
@@ -31,7 +32,8 @@ struct v1_response {
 /* Appends the message, without another copy of the body: that may be 12 MiB. */
 void v1_response_write(struct buf *out, const struct v1_response *r);
 
-/* A string member of a JSON object, malloc(3)ed; jansson has one file. NULL: it is not there. `bytes` must be bounded. */
+/* A string member of a JSON object, malloc(3)ed; jansson has one file. NULL: it is not there.
+ * `bytes` must be bounded. */
 char *v1_json_text(const void *json, size_t bytes, const char *member);
 
 const char *v1_library_version(void); /* of the JSON library */

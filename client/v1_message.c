@@ -1,4 +1,5 @@
-/* client/v1_message.c - see v1.h: the messages of protocol v1. The only file of the client that includes jansson.h. */
+/* client/v1_message.c - see v1.h: the messages of protocol v1. The only file of the client that
+ * includes jansson.h. */
 #include "client/v1.h"
 
 #include "common/b64.h"
@@ -49,7 +50,8 @@ static void put_encoded(struct buf *out, char c)
 	buf_append(out, text, sizeof text);
 }
 
-/* Appends text with all of it encoded that does not stay. Texts of JSON may hold U+0000 like any other character. */
+/* Appends text with all of it encoded that does not stay. Texts of JSON may hold U+0000 like any
+ * other character. */
 static void put_path(struct buf *out, const json_t *path)
 {
 	const char *at = json_string_value(path);
@@ -79,8 +81,8 @@ static bool put_query_text(struct buf *out, const json_t *value)
 	return true;
 }
 
-/* A member that is a string which itself holds JSON. NULL: it is not, or too long: a value of two bytes of JSON takes
- * some hundred of memory. */
+/* A member that is a string which itself holds JSON. NULL: it is not, or too long: a value of
+ * two bytes of JSON takes some hundred of memory. */
 static json_t *read_inner(const json_t *text)
 {
 	if (json_string_length(text) > INNER_MAX_BYTES)
@@ -107,7 +109,8 @@ static bool put_query(struct buf *out, const json_t *text)
 	return good;
 }
 
-/* A string that holds a JSON object of strings. What no header can be is seen when the request is made. */
+/* A string that holds a JSON object of strings. What no header can be is seen when the request
+ * is made. */
 static bool add_headers(struct head *head, const json_t *text, bool *declares_length)
 {
 	json_t *headers = read_inner(text);
@@ -231,8 +234,8 @@ void v1_request_fini(struct v1_request *r)
 
 /* --- a response message --- */
 
-/* A spelling of `name` that is not in the object yet: names of HTTP have no case, those of JSON have, so
- * several Set-Cookie lines, which cannot be joined (RFC 9110 5.3), keep apart. */
+/* A spelling of `name` that is not in the object yet: names of HTTP have no case, those of JSON
+ * have, so several Set-Cookie lines, which cannot be joined (RFC 9110 5.3), keep apart. */
 static bool other_spelling(const json_t *headers, char *name)
 {
 	size_t bytes = strlen(name);

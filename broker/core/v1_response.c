@@ -118,7 +118,8 @@ static void parse_headers(struct v1_response *r, const json_t *text)
 	json_decref(headers);
 }
 
-/* Of a member that the first pass did not take for base64: it is short, has odd escapes, or is wrong. */
+/* Of a member that the first pass did not take for base64: it is short, has odd escapes, or is
+ * wrong. */
 static void read_body_member(struct v1_response *r, const json_t *body)
 {
 	size_t bytes;
@@ -252,8 +253,9 @@ static bool begins_like(const struct head_field *coding, const uint8_t *body, si
 	return bytes >= 2 && body[0] == 0x1f && body[1] == 0x8b;
 }
 
-/* The original's client has decoded the body and left the header, a list in the order in which the codings were applied
- * (RFC 9110 8.4). One that we cannot tell by how a body begins, such as br, may be there still. */
+/* The original's client has decoded the body and left the header, a list in the order in which
+ * the codings were applied (RFC 9110 8.4). One that we cannot tell by how a body begins, such as
+ * br, may be there still. */
 static bool coding_is_gone(const struct head_field *codings, const struct buf *body)
 {
 	struct head_field list = {.value = codings->value, .value_bytes = codings->value_bytes};
