@@ -159,27 +159,58 @@ static void put_location(struct buf *out, const struct names *n, int status,
 	buf_fini(&url);
 }
 
-/* Refresh: 5; url=/path */
+static const char *skip_blanks(const char *at, const char *end)
+{
+	while (at < end && (*at == ' ' || *at == '\t'))
+		at++;
+	return at;
+}
+
+/* Skips "url =", in any case. Returns `at` if something else stands there. */
+static const char *skip_url_name(const char *at, const char *end)
+{
+	const char *equals = end - at > 3 ? skip_blanks(at + 3, end) : end;
+
+	if (equals == end || *equals != '=' || strncasecmp(at, "url", 3) != 0)
+		return at;
+	return skip_blanks(equals + 1, end);
+}
+
+/* Returns where the URL of a Refresh begins, as browsers find it: "5; url=/x", "0,/x", "1 ; URL = '/x'" (HTML,
+ * "shared declarative refresh steps"). NULL: it has none. */
+static const char *refresh_url(const struct head_field *f)
+{
+	const char *end = f->value + f->value_bytes, *time = f->value, *at;
+
+	for (at = time; at < end && ((*at >= '0' && *at <= '9') || *at == '.'); at++)
+		;
+	const char *behind = at;
+	at = skip_blanks(at, end);
+	if (behind == time || at == end || (at == behind && *at != ';' && *at != ','))
+		return NULL;
+	if (*at == ';' || *at == ',')
+		at = skip_blanks(at + 1, end);
+	at = skip_url_name(at, end);
+	if (at < end && (*at == '"' || *at == '\''))
+		at++;
+	return at < end ? at : NULL;
+}
+
 static void put_refresh(struct buf *out, const struct names *n, const struct head_field *f)
 {
-	const char *end = f->value + f->value_bytes;
-	const char *at = memchr(f->value, ';', f->value_bytes);
+	const char *end = f->value + f->value_bytes, *url = refresh_url(f), *stop = NULL;
 	struct buf value = {0};
 
-	while (at != NULL && at < end && (*at == ';' || *at == ' ' || *at == '\t'))
-		at++;
-	if (at == NULL || end - at < 4 || strncasecmp(at, "url=", 4) != 0) {
+	if (url == NULL) {
 		put_line(out, f, f->value, f->value_bytes);
 		return;
 	}
-	at += 4;
-	bool quoted = at < end && (*at == '"' || *at == '\'');
-	at += quoted;
-	const char *stop = quoted ? memchr(at, at[-1], (size_t)(end - at)) : NULL;
+	if (url[-1] == '"' || url[-1] == '\'')
+		stop = memchr(url, url[-1], (size_t)(end - url));
 	if (stop == NULL)
 		stop = end;
-	buf_append(&value, f->value, (size_t)(at - f->value));
-	put_url(&value, n, at, (size_t)(stop - at), false);
+	buf_append(&value, f->value, (size_t)(url - f->value));
+	put_url(&value, n, url, (size_t)(stop - url), false);
 	buf_append(&value, stop, (size_t)(end - stop));
 	put_line(out, f, (const char *)buf_first(&value), buf_bytes(&value));
 	buf_fini(&value);
