@@ -56,7 +56,6 @@ struct ws_relay {
 	bool finished;	   /* the exchange is over: what is in `out` is the rest */
 	bool lingering;	   /* and that is out too */
 	enum fail give_up; /* the hub is to be told so */
-	int64_t down_bytes;
 	struct response response;
 	struct frames frames;
 	int64_t read_ms, written_ms, pinged_ms;
@@ -222,25 +221,12 @@ static bool put_head(struct ws_relay *x, const struct gate_msg *m)
 	return good;
 }
 
-/* Of a refusal's body: nothing that must not be there, nothing over the declared length. */
-static size_t allowed_bytes(const struct ws_relay *x, size_t bytes)
-{
-	const struct response *r = &x->response;
-
-	if (x->is_websocket)
-		return bytes;
-	if (r->bodiless)
-		return 0;
-	if (r->has_length && (int64_t)bytes > r->length_bytes - x->down_bytes)
-		return (size_t)(r->length_bytes - x->down_bytes);
-	return bytes;
-}
-
 static void put_body(struct ws_relay *x, const uint8_t *data, size_t bytes)
 {
 	char line[24];
 
-	bytes = allowed_bytes(x, bytes);
+	if (!x->is_websocket) /* the body of a refusal */
+		bytes = rewrite_pass(&x->response, bytes);
 	if (bytes == 0)
 		return;
 	if (x->is_websocket)
@@ -252,7 +238,6 @@ static void put_body(struct ws_relay *x, const uint8_t *data, size_t bytes)
 	buf_append(&x->out, data, bytes);
 	if (x->chunked)
 		put(&x->out, "\r\n");
-	x->down_bytes += (int64_t)bytes;
 }
 
 bool ws_relay_owns(const struct gate_peer *peer)

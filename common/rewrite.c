@@ -394,3 +394,18 @@ bool rewrite_response(struct response *r, const struct public_name *q, const cha
 	put(out, line);
 	return true;
 }
+
+size_t rewrite_pass(struct response *r, size_t bytes)
+{
+	if (r->bodiless)
+		return 0;
+	if (r->has_length && (int64_t)bytes > r->length_bytes - r->passed_bytes)
+		bytes = (size_t)(r->length_bytes - r->passed_bytes);
+	r->passed_bytes += (int64_t)bytes;
+	return bytes;
+}
+
+bool rewrite_is_whole(const struct response *r)
+{
+	return r->bodiless || !r->has_length || r->passed_bytes == r->length_bytes;
+}

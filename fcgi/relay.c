@@ -37,7 +37,6 @@ struct relay {
 	struct gate_msg message; /* to be asked */
 	uint8_t *piece;		 /* GATE_PIECE_BYTES; NULL without a request body */
 	int64_t up_bytes;	 /* read from the caller */
-	int64_t down_bytes;	 /* written to the caller */
 	uint32_t credit_bytes;	 /* the broker takes so much more */
 	int slice_ms;
 	bool holds_quota;    /* has a slot of its connection id's quota */
@@ -86,7 +85,7 @@ static void log_end(struct relay *x, bool refused)
 		.fail = x->fail,
 		.delivered = x->maybe_delivered ? "maybe" : "no",
 		.up_bytes = x->up_bytes,
-		.down_bytes = x->down_bytes,
+		.down_bytes = x->response.passed_bytes,
 		.numbers = {{"head_ms", x->head_ms != 0 ? x->head_ms - x->started_ms : -1},
 			    {"ms", now_ms - x->started_ms}},
 	};
@@ -150,30 +149,15 @@ static bool write_head(struct relay *x, const struct gate_msg *reply)
 	return good;
 }
 
-/* How much of a piece goes out: nothing of a body that must not be there, nothing over the declared
- * length, which would be taken for the start of another response. */
-static size_t allowed_bytes(const struct relay *x, size_t bytes)
-{
-	const struct response *r = &x->response;
-
-	if (r->bodiless)
-		return 0;
-	if (r->has_length && (int64_t)bytes > r->length_bytes - x->down_bytes)
-		return (size_t)(r->length_bytes - x->down_bytes);
-	return bytes;
-}
-
 static void take_piece(struct relay *x, const struct gate_msg *reply)
 {
-	size_t bytes = allowed_bytes(x, reply->body_bytes);
+	size_t bytes = rewrite_pass(&x->response, reply->body_bytes);
 	bool whole = bytes == reply->body_bytes || x->response.bodiless;
 
 	cgi_write(x->cgi, reply->body, bytes);
-	x->down_bytes += (int64_t)bytes;
 	if (reply->flags & GATE_RESPONSE_END) {
 		x->over = true;
-		x->cut = !whole || (x->response.has_length && !x->response.bodiless &&
-				    x->down_bytes != x->response.length_bytes);
+		x->cut = !whole || !rewrite_is_whole(&x->response);
 		if (!x->cut)
 			cgi_end(x->cgi);
 	} else if (!whole) {

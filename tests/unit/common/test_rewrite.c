@@ -519,6 +519,25 @@ static void test_impossible(void **state)
 	free(text);
 }
 
+/* Nothing of a body that must not be there, nothing beyond the declared length. */
+static void test_body_bytes(void **state)
+{
+	struct response length = {.has_length = true, .length_bytes = 10},
+			none = {.bodiless = true}, open = {0};
+
+	(void)state;
+	assert_int_equal(rewrite_pass(&length, 4), 4);
+	assert_false(rewrite_is_whole(&length));
+	assert_int_equal(rewrite_pass(&length, 0), 0);
+	assert_int_equal(rewrite_pass(&length, 7), 6);
+	assert_int_equal(rewrite_pass(&length, 1), 0);
+	assert_true(rewrite_is_whole(&length));
+	assert_int_equal(rewrite_pass(&none, 5), 0);
+	assert_true(rewrite_is_whole(&none));
+	assert_int_equal(rewrite_pass(&open, 5), 5);
+	assert_true(rewrite_is_whole(&open));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_names),
 		cmocka_unit_test(test_much_of_a_cookie),
 		cmocka_unit_test(test_impossible),
+		cmocka_unit_test(test_body_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
