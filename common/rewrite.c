@@ -176,8 +176,8 @@ static const char *skip_url_name(const char *at, const char *end)
 	return skip_blanks(equals + 1, end);
 }
 
-/* Returns where the URL of a Refresh begins, as browsers find it: "5; url=/x", "0,/x", "1 ; URL = '/x'" (HTML,
- * "shared declarative refresh steps"). NULL: it has none. */
+/* Returns where the URL of a Refresh begins, as browsers find it: "5; url=/x", "0,/x", "1 ; URL
+ * = '/x'" (HTML, "shared declarative refresh steps"). NULL: it has none. */
 static const char *refresh_url(const struct head_field *f)
 {
 	const char *end = f->value + f->value_bytes, *time = f->value, *at;

@@ -23,7 +23,8 @@ struct response {
 	int status;
 	bool has_length;
 	int64_t length_bytes; /* declared by the app; has_length */
-	bool bodiless;	      /* response to HEAD, or 101, 204, 205 or 304: it has no body */
+	/* Response to HEAD, or 101, 204, 205 or 304: it has no body. */
+	bool bodiless;
 	int64_t passed_bytes; /* of the body, by rewrite_pass() */
 };
 
@@ -34,9 +35,9 @@ struct response {
 bool rewrite_response(struct response *r, const struct public_name *q, const char *status_line,
 		      const void *head, size_t head_bytes, struct buf *out) MUST_CHECK;
 
-/* Returns how many of the next `bytes` of the body may pass, and counts them: none of a body that must
- * not be there, none beyond the declared length, which the recipient would take for the start of
- * another response. */
+/* Returns how many of the next `bytes` of the body may pass, and counts them: none of a body
+ * that must not be there, none beyond the declared length, which the recipient would take for
+ * the start of another response. */
 size_t rewrite_pass(struct response *r, size_t bytes);
 
 /* Returns whether what has passed is the whole body, as far as its declared length tells. */
