@@ -5,10 +5,12 @@
  * a callback of the session or of the frame reader. */
 #include "client/link.h"
 
+#include "client/link_end.h"
 #include "client/link_handshake.h"
 #include "client/lifecycle.h"
 #include "client/outgoing.h"
 #include "client/session.h"
+#include "client/wake_clock.h"
 #include "client/websocket.h"
 #include "client/conn.h"
 #include "common/id.h"
@@ -17,14 +19,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	READ_BYTES = 128 * 1024,
 	READS_PER_TURN = 8,
-	REASON_BYTES = 512, /* longer than any that is made */
 	WAKE_CHECK_MS = 5000,
-	WAKE_GAP_MS = 3000, /* what the clocks must differ by: the machine was suspended */
 	CLOSE_LOST = 1006,
 };
 
@@ -40,7 +39,7 @@ struct link {
 	uv_prepare_t turn;
 	uv_idle_t again; /* active: another turn without waiting */
 	int open_handles;
-	int64_t suspended_ms; /* by which the clock that counts suspension is ahead */
+	struct wake_clock wake;
 
 	struct dialer *dialer;
 	struct conn *conn; /* NULL: none */
@@ -57,11 +56,7 @@ struct link {
 	bool more; /* a bound ended reading or writing: another turn is due, without an event for it */
 	bool broken; /* nothing goes out any more; the peer's last words may still be there */
 
-	/* How it ends: what we say, or what the peer said, or why there is no connection. The first one counts. */
-	bool ended;
-	struct lifecycle_end end;
-	char close_reason[WEBSOCKET_CONTROL_BYTES]; /* as sent */
-	char shown_reason[REASON_BYTES];
+	struct link_end end;
 };
 
 static int64_t now_ms(const struct link *l)
@@ -72,17 +67,6 @@ static int64_t now_ms(const struct link *l)
 /* --- the clocks --- */
 
 static void on_timer(uv_timer_t *timer);
-
-/* Monotonic clocks stand still while the machine is suspended, but for this one. */
-static int64_t suspended_ms(void)
-{
-	struct timespec with, without;
-
-	clock_gettime(CLOCK_MONOTONIC, &without);
-	clock_gettime(CLOCK_BOOTTIME, &with);
-	return (int64_t)(with.tv_sec - without.tv_sec) * 1000 +
-	       (with.tv_nsec - without.tv_nsec) / 1000000;
-}
 
 /* Called after whatever may have changed the state. */
 static void arm(struct link *l)
@@ -101,33 +85,6 @@ static void arm(struct link *l)
 }
 
 /* --- the end of a connection --- */
-
-static void set_end(struct link *l, int code, const void *reason, size_t bytes)
-{
-	char text[REASON_BYTES / 2];
-
-	if (l->ended)
-		return;
-	l->ended = true;
-	if (bytes > sizeof l->close_reason - 2)
-		bytes = sizeof l->close_reason - 2;
-	memcpy(l->close_reason, reason, bytes);
-	l->end = (struct lifecycle_end){
-		.code = code, .reason = l->close_reason, .reason_bytes = bytes};
-	memcpy(text, reason, bytes);
-	text[bytes] = '\0';
-	cli_show(l->shown_reason, sizeof l->shown_reason, text);
-}
-
-/* Words of ours that are quoted already, or that hold nothing to quote. */
-static void set_end_shown(struct link *l, int code, bool by_http, const char *words)
-{
-	if (l->ended)
-		return;
-	l->ended = true;
-	l->end = (struct lifecycle_end){.code = code, .by_http = by_http, .reason = ""};
-	snprintf(l->shown_reason, sizeof l->shown_reason, "%s", words);
-}
 
 static void over(struct link *l, int exit_code)
 {
@@ -163,18 +120,18 @@ static void end_connection(struct link *l)
 	snprintf(address, sizeof address, "%s", l->conn != NULL ? conn_address(l->conn) : "-");
 	drop_connection(l);
 	id_random(&chance, sizeof chance);
-	switch (lifecycle_ended(&l->life, now_ms(l), &l->end, chance, &delay_ms)) {
+	switch (lifecycle_ended(&l->life, now_ms(l), &l->end.cause, chance, &delay_ms)) {
 	case LIFECYCLE_STOPPED:
 		over(l, 0);
 		break;
 	case LIFECYCLE_REFUSED:
 		log_error("tunnel.refused server=%s address=%s code=%d reason=\"%s\"", server,
-			  address, l->end.code, l->shown_reason);
+			  address, l->end.cause.code, l->end.shown);
 		over(l, EXIT_REFUSED);
 		break;
 	case LIFECYCLE_RETRY:
 		log_warn("tunnel.closed server=%s address=%s code=%d reason=\"%s\" retry_ms=%lld",
-			 server, address, l->end.code, l->shown_reason, (long long)delay_ms);
+			 server, address, l->end.cause.code, l->end.shown, (long long)delay_ms);
 		arm(l);
 		break;
 	}
@@ -183,7 +140,7 @@ static void end_connection(struct link *l)
 /* The connection broke or ended. */
 static void end_by_wire(struct link *l)
 {
-	char words[REASON_BYTES];
+	char words[LINK_END_SHOWN_BYTES];
 	const char *why = conn_why(l->conn);
 	int status = 0;
 
@@ -191,11 +148,11 @@ static void end_by_wire(struct link *l)
 		(void)link_handshake_end(l->handshake);
 		status = link_handshake_status(l->handshake);
 		if (status != 0 || *why == '\0')
-			set_end_shown(l, status, true, link_handshake_why(l->handshake));
+			link_end_set_words(&l->end, status, true, link_handshake_why(l->handshake));
 	}
 	snprintf(words, sizeof words, "the connection broke: %s", why);
-	set_end_shown(l, CLOSE_LOST, false,
-		      *why ? words : "the server closed the connection without a Close");
+	link_end_set_words(&l->end, CLOSE_LOST, false,
+			   *why ? words : "the server closed the connection without a Close");
 	end_connection(l);
 }
 
@@ -205,7 +162,7 @@ static void start_closing(struct link *l, int code, const char *reason)
 {
 	if (outgoing_is_closing(&l->outgoing) || l->session == NULL)
 		return;
-	set_end(l, code, reason, strlen(reason));
+	link_end_set(&l->end, code, reason, strlen(reason));
 	outgoing_close(&l->outgoing, code, reason, strlen(reason));
 	lifecycle_closing(&l->life, now_ms(l));
 }
@@ -271,9 +228,9 @@ static void on_peer_close(void *ctx, int code, const uint8_t *reason, size_t byt
 	struct link *l = ctx;
 
 	if (bytes > 0)
-		set_end(l, code, reason, bytes);
+		link_end_set(&l->end, code, reason, bytes);
 	else
-		set_end_shown(l, code, false, silent);
+		link_end_set_words(&l->end, code, false, silent);
 	outgoing_close(&l->outgoing, code, reason, bytes);
 	lifecycle_closing(&l->life, now_ms(l));
 }
@@ -317,8 +274,8 @@ static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
 
 	switch (link_handshake_take(l->handshake, data, bytes, &used)) {
 	case HANDSHAKE_FAILED:
-		set_end_shown(l, link_handshake_status(l->handshake), true,
-			      link_handshake_why(l->handshake));
+		link_end_set_words(&l->end, link_handshake_status(l->handshake), true,
+				   link_handshake_why(l->handshake));
 		return false;
 	case HANDSHAKE_DONE:
 		open_session(l);
@@ -379,7 +336,7 @@ static void on_failed(void *ctx)
 {
 	struct link *l = ctx;
 
-	set_end_shown(l, 0, false, conn_why(l->conn));
+	link_end_set_words(&l->end, 0, false, conn_why(l->conn));
 	end_connection(l);
 }
 
@@ -398,7 +355,8 @@ static const struct conn_events conn_events = {on_connected, on_failed, on_ready
 static void connect_now(struct link *l)
 {
 	log_debug("tunnel.connect server=%s", l->server->shown);
-	l->ended = l->more = l->broken = false;
+	link_end_reset(&l->end);
+	l->more = l->broken = false;
 	outgoing_reset(&l->outgoing);
 	l->conn = conn_open(l->dialer, &conn_events, l);
 }
@@ -446,16 +404,18 @@ static void end_by_time(struct link *l)
 	switch (l->life.state) {
 	case LIFECYCLE_SHAKING:
 		(void)link_handshake_end(l->handshake);
-		set_end_shown(l, link_handshake_status(l->handshake), true,
-			      link_handshake_status(l->handshake) != 0
-				      ? link_handshake_why(l->handshake)
-				      : "the server did not respond to the handshake within 20 s");
+		link_end_set_words(
+			&l->end, link_handshake_status(l->handshake), true,
+			link_handshake_status(l->handshake) != 0
+				? link_handshake_why(l->handshake)
+				: "the server did not respond to the handshake within 20 s");
 		break;
 	case LIFECYCLE_GREETING:
-		set_end_shown(l, CLOSE_LOST, false, "the server sent no HELLO within 20 s");
+		link_end_set_words(&l->end, CLOSE_LOST, false,
+				   "the server sent no HELLO within 20 s");
 		break;
 	default: /* CLOSING has its end; libcurl is faster */
-		set_end_shown(l, 0, false, "no connection within 20 s");
+		link_end_set_words(&l->end, 0, false, "no connection within 20 s");
 		break;
 	}
 	end_connection(l);
@@ -477,7 +437,7 @@ static void step(struct link *l, enum lifecycle_step what)
 		outgoing_ping(&l->outgoing);
 		break;
 	case LIFECYCLE_SILENT:
-		set_end_shown(l, CLOSE_LOST, false, "the server was silent for 30 s");
+		link_end_set_words(&l->end, CLOSE_LOST, false, "the server was silent for 30 s");
 		end_connection(l);
 		break;
 	case LIFECYCLE_DRAIN:
@@ -498,13 +458,12 @@ static void step(struct link *l, enum lifecycle_step what)
 static void on_timer(uv_timer_t *timer)
 {
 	struct link *l = timer->data;
-	int64_t suspended = suspended_ms();
+	int64_t slept_ms = wake_clock_slept_ms(&l->wake);
 
-	if (suspended - l->suspended_ms >= WAKE_GAP_MS) {
-		log_info("clock.woke after_ms=%lld", (long long)(suspended - l->suspended_ms));
+	if (slept_ms > 0) {
+		log_info("clock.woke after_ms=%lld", (long long)slept_ms);
 		lifecycle_woke(&l->life, now_ms(l));
 	}
-	l->suspended_ms = suspended;
 	step(l, lifecycle_tick(&l->life, now_ms(l)));
 	arm(l);
 }
@@ -534,7 +493,7 @@ struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
 	name_instance(l);
 	outgoing_init(&l->outgoing);
 	l->dialer = dialer_new_to_server(loop, server);
-	l->suspended_ms = suspended_ms();
+	wake_clock_init(&l->wake);
 	CHECK(uv_timer_init(loop, &l->timer) == 0 && uv_prepare_init(loop, &l->turn) == 0 &&
 	      uv_idle_init(loop, &l->again) == 0);
 	l->timer.data = l->turn.data = l->again.data = l;
