@@ -476,7 +476,7 @@ def test_a_silent_one_stays_up(make_web, make_app):
 
 def test_pings_come_before_any_time_out_of_the_shipped_files():
     ping_s = 60
-    assert '"PIPEGATE_WEBSOCKET_PING", CONFIG_BROKER, 60,' in (ROOT / "broker/config.c").read_text()
+    assert '.variable = "PIPEGATE_WEBSOCKET_PING", .standard = "60",' in (ROOT / "broker/config.c").read_text()
     for text, pattern in (((ROOT / "conf/apache/pipegate.conf").read_text(), r"timeout=(\d+)"),
                           ((ROOT / "conf/lighttpd/pipegate.conf").read_text(), r"max-(?:read|write)-idle = (\d+)")):
         found = [int(n) for n in re.findall(pattern, text)]
