@@ -173,7 +173,7 @@ def token(c):
 
 
 def client_unit(c, target="http://localhost:3000", name="my-app", options=""):
-    server = re.search(r"wss://\S+", block("4. The client", "sh")).group(0)
+    server = re.search(r"^pipegate-client \S+ (\S+)$", block("4. The client", "sh"), re.M).group(1)
     c.write(f"/etc/pipegate/client-{name}.env", f"TARGET_URL={target}\nSERVER_URL={server}\nPIPEGATE_TOKEN={c.token}\n{options}", 0o600)
     c.root(f"systemctl enable --now pipegate-client@{name}")
 
