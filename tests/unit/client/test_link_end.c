@@ -1,4 +1,5 @@
-/* How a connection of the tunnel ended: the first cause counts, and the log gets it in one piece. */
+/* How a connection of the tunnel ended: the first cause counts, and the log gets it in one
+ * piece. */
 #include "client/link_end.h"
 
 #include <setjmp.h>
