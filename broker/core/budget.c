@@ -1,18 +1,20 @@
-/* broker/core/budget.c - Bytes held for one connection id: all its requests, responses and tunnels. See hub.h.
- *
+/* broker/core/budget.c - Bytes held for one connection id: all its requests, responses and
+ * tunnels. See hub.h.
  *   0 ......... quiet ......... full ................ limit
  *               |  (7/8)        |   room for one message |
  *
- * Over `full` the sockets of the id's tunnels are not read until its callers have read, and new requests
- * are refused. Slow callers so slow down their own id. Unfinished messages alone could fill the budget, and
- * then nothing would ever be read: so one tunnel at a time, the one with the largest unfinished message, is
- * read nevertheless. There is room for that behind `full`, unless many tunnels were read at once before they could be
- * paused. If nothing comes on it, it is closed, and the next one has its turn. */
+ * Over `full` the sockets of the id's tunnels are not read until its callers have read, and new
+ * requests are refused. Slow callers so slow down their own id. Unfinished messages alone could
+ * fill the budget, and then nothing would ever be read: so one tunnel at a time, the one with
+ * the largest unfinished message, is read nevertheless. There is room for that behind `full`,
+ * unless many tunnels were read at once before they could be paused. If nothing comes on it, it
+ * is closed, and the next one has its turn. */
 #include "broker/core/core.h"
 
 enum {
 	STALL_MS = 10000,
-	/* Each message costs 1, and 1 more for each 4 KiB: a quarter of a millisecond or so in all. */
+	/* Each message costs 1, and 1 more for each 4 KiB: a quarter of a millisecond or so in
+	 * all. */
 	TURN_COST = 256,
 	COST_BYTES = 4096,
 };
@@ -99,8 +101,9 @@ static bool has_room(const struct group *r, const struct tunnel *t)
 	return budget_admits(r, budget_message_bytes(t) - t->message_bytes);
 }
 
-/* The tunnel with the largest unfinished message. If there is no room for the rest of it, it is chosen nevertheless
- * where unfinished messages are most of what is held: nobody else will give anything back, so one has to be closed. */
+/* The tunnel with the largest unfinished message. If there is no room for the rest of it, it is
+ * chosen nevertheless where unfinished messages are most of what is held: nobody else will give
+ * anything back, so one has to be closed. */
 static struct tunnel *choose_reader(const struct group *r)
 {
 	struct tunnel *t, *best = NULL;

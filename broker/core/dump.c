@@ -22,7 +22,7 @@ static void dump_exchange(const struct exchange *x)
 	id_to_hex(x->corr, CORR_BYTES, corr_hex);
 	log_info("dump.exchange conn=%s corr=%s state=%s age_ms=%lld tunnel=%llu websocket=%d "
 		 "up_bytes=%lld down_bytes=%lld held_bytes=%zu",
-		 x->home->id, corr_hex, exchange_log_state_name(x),
+		 x->home->id, corr_hex, exchange_state_name(x->state),
 		 (long long)(x->hub->now_ms - x->opened_ms), (unsigned long long)x->log.tunnel,
 		 x->websocket, (long long)x->up_bytes, (long long)x->log.down_bytes, x->held_bytes);
 }

@@ -23,6 +23,58 @@ struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES])
 	return x;
 }
 
+const char *exchange_state_name(enum exchange_state s)
+{
+	static const char *const names[] = {
+#define X(name) [EXCHANGE_##name] = #name,
+		EXCHANGE_STATES(X)
+#undef X
+	};
+	return names[s];
+}
+
+void exchange_set_state(struct exchange *x, enum exchange_state to)
+{
+	static const bool legal[EXCHANGE_STATE_COUNT][EXCHANGE_STATE_COUNT] = {
+		[EXCHANGE_NEW] = {[EXCHANGE_QUEUED] = true,
+				  [EXCHANGE_ASSIGNED] = true,
+				  [EXCHANGE_FAILED] = true},
+		[EXCHANGE_QUEUED] = {[EXCHANGE_ASSIGNED] = true, [EXCHANGE_FAILED] = true},
+		[EXCHANGE_ASSIGNED] = {[EXCHANGE_QUEUED] = true,
+				       [EXCHANGE_SENT] = true,
+				       [EXCHANGE_FAILED] = true},
+		[EXCHANGE_SENT] = {[EXCHANGE_RESPONDING] = true, [EXCHANGE_FAILED] = true},
+		[EXCHANGE_RESPONDING] = {[EXCHANGE_ANSWERED] = true, [EXCHANGE_FAILED] = true},
+		[EXCHANGE_ANSWERED] = {[EXCHANGE_FAILED] = true},
+		[EXCHANGE_FAILED] = {[EXCHANGE_ABANDONED] = true},
+	};
+
+	CHECK(legal[x->state][to]);
+	exchange_log_state(x, exchange_state_name(to));
+	x->state = to;
+}
+
+bool exchange_is_over(const struct exchange *x)
+{
+	return x->state >= EXCHANGE_FAILED;
+}
+
+void exchange_mark_sent(struct exchange *x)
+{
+	exchange_set_state(x, EXCHANGE_SENT);
+	x->sent = true;
+}
+
+void exchange_mark_unserved(struct exchange *x)
+{
+	x->unserved = !x->head_came; /* whoever has sent a response has served it */
+}
+
+bool exchange_maybe_delivered(const struct exchange *x)
+{
+	return x->sent && !x->unserved;
+}
+
 void exchange_touch(struct exchange *x)
 {
 	if (!x->dirty)
@@ -42,7 +94,7 @@ void exchange_progress(struct exchange *x)
 {
 	const struct config *c = x->hub->config;
 
-	if (x->failed)
+	if (exchange_is_over(x))
 		return;
 	if (x->head_came)
 		set_progress(x, &x->hub->idle_waits, c->idle_timeout_ms);
@@ -69,16 +121,16 @@ void exchange_recount(struct exchange *x)
 
 bool exchange_on_stream(const struct exchange *x)
 {
-	return x->tunnel != NULL && !x->answered;
+	return x->state >= EXCHANGE_ASSIGNED && x->state < EXCHANGE_ANSWERED;
 }
 
 static void exchange_free(struct exchange *x)
 {
 	struct hub *h = x->hub;
 
-	if (x->tunnel != NULL && x->answered)
+	if (x->tunnel != NULL && x->state == EXCHANGE_ANSWERED)
 		tunnel_detach(x);
-	CHECK(x->tunnel == NULL && !x->queued);
+	CHECK(x->tunnel == NULL && x->group == NULL);
 	exchange_log_end(x);
 	if (x->dirty)
 		TAILQ_REMOVE(&h->dirty, x, dirty_link);
@@ -91,7 +143,7 @@ static void exchange_free(struct exchange *x)
 	group_release(x->home);
 	HASH_DEL(h->exchanges, x);
 	h->stats.open--;
-	h->stats.outcomes[x->failed ? x->fail : FAIL_NONE]++;
+	h->stats.outcomes[x->fail]++;
 	free(x);
 }
 
@@ -224,7 +276,7 @@ void exchange_step(struct exchange *x, const struct gate_peer *peer, const struc
 	}
 	x->wants_credit = m->body_bytes > 0 || x->gave_no_credit;
 	expect_reply(x, peer, m);
-	if (x->failed)
+	if (exchange_is_over(x))
 		return;
 	bool news = m->body_bytes > 0 || (m->flags & GATE_BODY_END);
 	if (m->body_bytes > GATE_PIECE_BYTES) {
@@ -253,7 +305,7 @@ static void fill_failure(const struct exchange *x, struct gate_msg *m)
 	m->fail = (uint8_t)x->fail;
 	if (!x->refused)
 		m->flags |= GATE_ACCEPTED;
-	if (x->sent && !x->surely_unserved)
+	if (exchange_maybe_delivered(x))
 		m->flags |= GATE_MAYBE_DELIVERED;
 }
 
@@ -291,7 +343,7 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 
 static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
 {
-	if (x->failed) {
+	if (exchange_is_over(x)) {
 		fill_failure(x, m);
 		return true;
 	}
@@ -312,8 +364,7 @@ void exchange_settle(struct exchange *x)
 
 	TAILQ_REMOVE(&h->dirty, x, dirty_link);
 	x->dirty = false;
-	exchange_log_state(x);
-	if (x->gone) {
+	if (x->state == EXCHANGE_ABANDONED) {
 		exchange_free(x);
 		return;
 	}
@@ -343,17 +394,17 @@ void exchange_settle(struct exchange *x)
 
 void exchange_fail(struct exchange *x, enum fail f)
 {
-	if (x->failed)
+	if (exchange_is_over(x))
 		return;
 	if (x->tunnel != NULL) {
-		if (!x->answered)
+		if (x->state != EXCHANGE_ANSWERED)
 			x->tunnel->protocol->cancel(x->tunnel, x, f);
 		tunnel_detach(x);
-	} else if (x->queued) {
+	} else if (x->group != NULL) {
 		group_dequeue(x);
 	}
-	x->failed = true;
 	x->fail = f;
+	exchange_set_state(x, EXCHANGE_FAILED);
 	drop_bodies(x);
 	set_progress(x, &x->hub->idle_waits, LINGER_MS);
 	exchange_touch(x);
@@ -362,13 +413,14 @@ void exchange_fail(struct exchange *x, enum fail f)
 void exchange_abandon(struct exchange *x)
 {
 	exchange_fail(x, FAIL_CANCELLED);
-	x->gone = true;
+	if (x->state != EXCHANGE_ABANDONED)
+		exchange_set_state(x, EXCHANGE_ABANDONED);
 	exchange_touch(x);
 }
 
 void exchange_idle(struct exchange *x)
 {
-	if (x->failed)
+	if (exchange_is_over(x))
 		exchange_abandon(x); /* nobody fetched the end of it */
 	else
 		exchange_fail(x, FAIL_IDLE_TIMEOUT);
@@ -388,6 +440,7 @@ static bool took(struct exchange *x, bool had_memory)
 bool exchange_on_head(struct exchange *x, const void *head, size_t bytes)
 {
 	CHECK(!x->head_came);
+	exchange_set_state(x, EXCHANGE_RESPONDING);
 	x->head_came = true;
 	exchange_log_head(x, head, bytes);
 	return took(x, buf_try_append(&x->answer_head, head, bytes));
@@ -409,6 +462,7 @@ void exchange_on_body(struct exchange *x, struct buf *body)
 
 void exchange_on_end(struct exchange *x)
 {
+	exchange_set_state(x, EXCHANGE_ANSWERED);
 	x->down_end = true;
 	x->granted_bytes = 0;
 	buf_fini(&x->up);

@@ -1,8 +1,13 @@
 /* broker/core/exchange.h - One request and its response, from OPEN to its one end. Private to
  * broker/core/.
- *   gate OPEN -> [queued at its group] -> [on a tunnel] -> head, body -> ended -> reply fetched, freed
- *                      ^    (tunnel lost before a byte went) |
- *                      `-------------------------------------' */
+ *
+ *   NEW --> QUEUED --> ASSIGNED --> SENT --> RESPONDING --> ANSWERED --> (freed)
+ *    |         ^-----------'                                   |
+ *    `---------> from each of them: FAILED --> ABANDONED <-----'
+ *
+ * ASSIGNED: a tunnel has it, and no byte of it has been sent. Only from there it may return to the
+ * queue. ANSWERED: the response is complete here, but the responder has not fetched all of it. A
+ * FAILED one waits for its responder to fetch the failure; ABANDONED: nobody will. */
 #ifndef PIPEGATE_EXCHANGE_H
 #define PIPEGATE_EXCHANGE_H
 
@@ -22,6 +27,16 @@ enum {
 	FRAME_REQUEST_HEAD_MAX_BYTES = 96 * 1024,
 };
 
+#define EXCHANGE_STATES(X)                                                                         \
+	X(NEW) X(QUEUED) X(ASSIGNED) X(SENT) X(RESPONDING) X(ANSWERED) X(FAILED) X(ABANDONED)
+
+enum exchange_state {
+#define X(name) EXCHANGE_##name,
+	EXCHANGE_STATES(X)
+#undef X
+		EXCHANGE_STATE_COUNT
+};
+
 struct exchange {
 	UT_hash_handle hh; /* hub->exchanges, by corr */
 	uint8_t corr[CORR_BYTES];
@@ -29,6 +44,7 @@ struct exchange {
 	uint64_t process; /* of the responder; 0: ours, see ws_relay.h */
 	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
 	int64_t opened_ms;
+	enum exchange_state state; /* exchange_set_state() changes it */
 	struct exchange_log log;
 
 	/* Request. */
@@ -49,12 +65,10 @@ struct exchange {
 	bool down_end; /* `down` holds the last of it */
 
 	/* The end, if it is a bad one. */
-	bool failed;
 	enum fail fail;
-	bool sent;	      /* a byte of it went down a tunnel */
-	bool surely_unserved; /* the client said that the app never saw it */
-	bool refused;	      /* never accepted: neither queued nor given to a tunnel */
-	bool gone;	      /* nobody will ask for it: hub_settle() frees it */
+	bool refused;  /* never accepted: neither queued nor given to a tunnel */
+	bool sent;     /* exchange_mark_sent() */
+	bool unserved; /* exchange_mark_unserved() */
 
 	/* Where it is. */
 	struct group *home;    /* its connection id */
@@ -62,9 +76,7 @@ struct exchange {
 	size_t unsent_bytes;   /* the responder holds so much of the response: see ws_relay.h */
 	struct group *group;   /* while queued */
 	struct tunnel *tunnel; /* NULL: queued, or over on the tunnel side */
-	bool answered;	       /* over on the stream; counts as running until the caller has it */
-	TAILQ_ENTRY(exchange) place; /* group->queue or tunnel->running */
-	bool queued;
+	TAILQ_ENTRY(exchange) place;	  /* group->queue or tunnel->running */
 	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
 	bool ready;
 	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
@@ -88,6 +100,16 @@ struct exchange {
 };
 
 TAILQ_HEAD(exchange_list, exchange);
+
+/* Changes the state. A change that is not in the drawing above ends the process. */
+void exchange_set_state(struct exchange *x, enum exchange_state to);
+const char *exchange_state_name(enum exchange_state s);
+bool exchange_is_over(const struct exchange *x); /* FAILED or ABANDONED */
+
+/* Whether the app may have seen the request (delivered=) is decided by these three alone. */
+void exchange_mark_sent(struct exchange *x);	 /* bytes of it were written for a tunnel */
+void exchange_mark_unserved(struct exchange *x); /* the client says that the app never saw it */
+bool exchange_maybe_delivered(const struct exchange *x);
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
 void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);

@@ -11,32 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *exchange_log_state_name(const struct exchange *x)
-{
-	if (x->failed)
-		return x->gone ? "ABANDONED" : "FAILED";
-	if (x->answered || x->down_end)
-		return "ANSWERED";
-	if (x->tunnel == NULL)
-		return "QUEUED";
-	return x->head_came ? "RESPONDING" : "RUNNING";
-}
-
-void exchange_log_state(struct exchange *x)
+void exchange_log_state(const struct exchange *x, const char *to)
 {
 	char corr_hex[2 * CORR_BYTES + 1];
-	const char *state;
 
 	if (!log_verbose)
 		return;
-	state = exchange_log_state_name(x);
-	if (state == x->log.state)
-		return;
 	id_to_hex(x->corr, CORR_BYTES, corr_hex);
 	log_debug("exchange.state conn=%s corr=%s tunnel=%llu from=%s to=%s code=%s", x->home->id,
-		  corr_hex, (unsigned long long)x->log.tunnel,
-		  x->log.state != NULL ? x->log.state : "NEW", state, fail_code(x->fail));
-	x->log.state = state;
+		  corr_hex, (unsigned long long)x->log.tunnel, exchange_state_name(x->state), to,
+		  fail_code(x->fail));
 }
 
 void exchange_log_open(struct exchange *x, const void *head, size_t head_bytes)
@@ -65,7 +49,7 @@ void exchange_log_end(struct exchange *x)
 {
 	const struct exchange_log *l = &x->log;
 	char corr_hex[2 * CORR_BYTES + 1];
-	bool maybe_delivered = x->sent && !x->surely_unserved;
+	bool maybe_delivered = exchange_maybe_delivered(x);
 
 	if (l->request == NULL)
 		return;
@@ -74,9 +58,9 @@ void exchange_log_end(struct exchange *x)
 		.conn = x->home->id,
 		.corr = corr_hex,
 		.request = l->request,
-		.status =
-			x->failed && !x->head_given ? fail_status(x->fail, !x->refused) : l->status,
-		.fail = x->failed ? x->fail : FAIL_NONE,
+		.status = exchange_is_over(x) && !x->head_given ? fail_status(x->fail, !x->refused)
+								: l->status,
+		.fail = x->fail,
 		.delivered = maybe_delivered ? "maybe" : "no",
 		.up_bytes = x->up_bytes,
 		.down_bytes = l->down_bytes,

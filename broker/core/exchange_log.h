@@ -16,19 +16,17 @@ struct tunnel;
 
 /* In struct exchange, zero at first. */
 struct exchange_log {
-	struct access_log_request *request; /* NULL: there will be no line */
-	const char *state;		    /* the last that was logged */
-	uint64_t tunnel;		    /* the last that had it; 0: none */
-	int64_t taken_ms;		    /* when that got it */
-	int64_t head_ms;		    /* when the response head came; 0: not yet */
-	int64_t down_bytes;		    /* given to the responder */
-	int status;			    /* of that head */
+	/* Of access_log_request_of(); NULL: there will be no line. */
+	struct access_log_request *request;
+	uint64_t tunnel;    /* the last that had it; 0: none */
+	int64_t taken_ms;   /* when that got it */
+	int64_t head_ms;    /* when the response head came; 0: not yet */
+	int64_t down_bytes; /* given to the responder */
+	int status;	    /* of that head */
 };
 
-const char *exchange_log_state_name(const struct exchange *x);
-
 void exchange_log_open(struct exchange *x, const void *head, size_t head_bytes);
-void exchange_log_state(struct exchange *x); /* it may have changed */
+void exchange_log_state(const struct exchange *x, const char *to); /* before the change */
 void exchange_log_take(struct exchange *x, const struct tunnel *t);
 void exchange_log_head(struct exchange *x, const void *head, size_t head_bytes);
 void exchange_log_end(struct exchange *x); /* the line; frees what was kept for it */

@@ -1,10 +1,12 @@
-/* broker/core/group.c - Connection ids: which tunnels serve one, and who waits for them. See hub.h.
+/* broker/core/group.c - Connection ids: which tunnels serve one, and who waits for them. See
+ * hub.h.
  *
- * A group exists while a tunnel or an exchange has it as its home, and afterwards for as long as there is
- * room, so that a request for a name that was here before may wait for its client to come back.
+ * A group exists while a tunnel or an exchange has it as its home, and afterwards for as long as
+ * there is room, so that a request for a name that was here before may wait for its client to
+ * come back.
  *
- * A request waits only while no tunnel that can carry it has room, and group_dispatch() sees to that
- * after each change. So one that finds room at once overtakes nobody who could have had it. */
+ * A request waits only while no tunnel that can carry it has room, and group_dispatch() sees to
+ * that after each change. So one that finds room at once overtakes nobody who could have had it. */
 #include "broker/core/core.h"
 
 #include <stdlib.h>
@@ -16,8 +18,8 @@ enum {
 	/* So many requests may wait for names never seen, all together: each takes one of the
 	 * responder's slots (1024), and a scan of ids must not take them all. */
 	UNSEEN_QUEUED_MAX = 256,
-	/* Callers' WebSockets of one id: as many as this number of tunnels may have. Each holds a descriptor,
-	 * and ids may have many tunnels. Further ones are refused. */
+	/* Callers' WebSockets of one id: as many as this number of tunnels may have. Each holds
+	 * a descriptor, and ids may have many tunnels. Further ones are refused. */
 	WEBSOCKETS_TUNNELS = 4,
 };
 
@@ -201,7 +203,7 @@ static void enqueue(struct group *r, struct exchange *x, bool at_front)
 		TAILQ_INSERT_HEAD(&r->queue, x, place);
 	else
 		TAILQ_INSERT_TAIL(&r->queue, x, place);
-	x->queued = true;
+	exchange_set_state(x, EXCHANGE_QUEUED);
 	x->group = r;
 	r->queued++;
 	r->queued_websockets += x->websocket;
@@ -215,9 +217,8 @@ void group_dequeue(struct exchange *x)
 {
 	struct group *r = x->group;
 
-	CHECK(x->queued);
+	CHECK(r != NULL);
 	TAILQ_REMOVE(&r->queue, x, place);
-	x->queued = false;
 	x->group = NULL;
 	r->queued--;
 	r->queued_websockets -= x->websocket;
@@ -269,7 +270,8 @@ void group_requeue(struct group *r, struct exchange *x)
 	enqueue(r, x, true);
 }
 
-/* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can wait then. */
+/* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can
+ * wait then. */
 static bool may_serve_more(const struct group *r)
 {
 	const struct tunnel *t;
@@ -285,8 +287,9 @@ static bool may_serve_more(const struct group *r)
 	return false;
 }
 
-/* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id. Then each
- * request that ends there costs a look at the whole queue, which its bound keeps short. */
+/* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id.
+ * Then each request that ends there costs a look at the whole queue, which its bound keeps
+ * short. */
 void group_dispatch(struct group *r)
 {
 	struct exchange *x, *next;

@@ -1,4 +1,5 @@
-/* broker/core/hub.c - see hub.h. The turn of the loop, deadlines, liveness of responders, the drain. */
+/* broker/core/hub.c - see hub.h. The turn of the loop, deadlines, liveness of responders, the
+ * drain. */
 #include "broker/core/core.h"
 
 #include "common/id.h"
@@ -244,8 +245,8 @@ void hub_settle(struct hub *h)
 	struct tunnel *t;
 
 	h->turn++;
-	/* Replies can make room for more of an upload, writes for more credit, and both for more of the
-	 * budget: so until all lists are empty. */
+	/* Replies can make room for more of an upload, writes for more credit, and both for more
+	 * of the budget: so until all lists are empty. */
 	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels) ||
 	       !TAILQ_EMPTY(&h->marked_groups)) {
 		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)

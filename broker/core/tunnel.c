@@ -164,9 +164,10 @@ static size_t *count_of(struct tunnel *t, const struct exchange *x)
 
 void tunnel_take(struct tunnel *t, struct exchange *x)
 {
-	CHECK(x->tunnel == NULL && !x->queued);
+	CHECK(x->tunnel == NULL && x->group == NULL);
 	x->tunnel = t;
 	exchange_log_take(x, t);
+	exchange_set_state(x, EXCHANGE_ASSIGNED);
 	TAILQ_INSERT_TAIL(&t->running, x, place);
 	*count_of(t, x) += 1;
 	t->hub->stats.running++;
@@ -207,7 +208,6 @@ void tunnel_answered(struct exchange *x)
 
 	t->protocol->detach(t, x);
 	tunnel_unready(t, x);
-	x->answered = true;
 }
 
 void tunnel_detach(struct exchange *x)
@@ -247,8 +247,8 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	if (r != NULL)
 		group_remove_tunnel(t);
 	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
-		if (x->answered) {
-			unlink_exchange(t, x);
+		if (x->state == EXCHANGE_ANSWERED) {
+			unlink_exchange(x);
 		} else if (x->sent) {
 			exchange_fail(x, FAIL_TUNNEL_LOST);
 		} else { /* the client never saw it: somebody else may serve it */

@@ -136,7 +136,7 @@ static bool load_message(struct tunnel *t)
 			exchange_fail(x, f);
 			continue;
 		}
-		x->sent = true;
+		exchange_mark_sent(x);
 		x->is_head = method_is_head(x);
 		buf_fini(&x->head);
 		exchange_recount(x);
@@ -224,7 +224,7 @@ static void on_decoded(struct tunnel *t, struct v1_response *r)
 	struct exchange *x = r->has_corr ? exchange_find(t->hub, r->corr) : NULL;
 
 	t->hub->stats.messages_refused_total += r->fault != NULL;
-	if (x != NULL && x->tunnel == t && x->sent && !x->answered)
+	if (x != NULL && x->tunnel == t && x->state == EXCHANGE_SENT)
 		deliver(x, r);
 	else
 		ignore_message(t, r);

@@ -1,5 +1,5 @@
-/* broker/core/v1_request.c - see v1_request.h. Of the tunnel codecs, this file writes JSON with jansson and
- * v1_response.c reads it; no other one includes jansson.h. */
+/* broker/core/v1_request.c - see v1_request.h. Of the tunnel codecs, this file writes JSON with
+ * jansson and v1_response.c reads it; no other one includes jansson.h. */
 #include "broker/core/v1_request.h"
 
 #include "common/head.h"

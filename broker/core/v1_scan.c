@@ -105,8 +105,8 @@ static int hex_value(uint8_t c)
 	return at ? (int)(at - digits) : -1;
 }
 
-/* The next character of a JSON string that holds base64: some encoders escape '/', '+' and '='. -1: another
- * one, or a wrong escape. */
+/* The next character of a JSON string that holds base64: some encoders escape '/', '+' and '='.
+ * -1: another one, or a wrong escape. */
 static int next_digit(const uint8_t *text, struct v1_span *s)
 {
 	int c = text[s->start++];

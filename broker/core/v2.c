@@ -155,7 +155,8 @@ static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 		flow_sent(&x->flow, bytes);
 		exchange_progress(x);
 	}
-	x->sent = true;
+	if (!x->sent)
+		exchange_mark_sent(x);
 	exchange_recount(x);
 	x->up_end_sent = end;
 	if (!x->up_end)
@@ -332,7 +333,8 @@ static void on_reset(struct exchange *x, const struct frame *f)
 			break;
 		}
 	}
-	x->surely_unserved = f->payload_bytes >= 2 && f->payload[1] == 0 && !x->head_came;
+	if (f->payload_bytes >= 2 && f->payload[1] == 0)
+		exchange_mark_unserved(x);
 	tunnel_detach(x); /* it is over there: no RESET goes back */
 	exchange_fail(x, why);
 }

@@ -141,6 +141,25 @@ static inline void world_check_wait(const struct exchange *x)
 		      x->websocket || t->protocol->refuses(t, x) != FAIL_NONE);
 }
 
+/* The state says where an exchange is, and what is known of it. */
+static inline void world_check_state(const struct exchange *x)
+{
+	bool on_stream = x->state == EXCHANGE_ASSIGNED || x->state == EXCHANGE_SENT ||
+			 x->state == EXCHANGE_RESPONDING;
+
+	CHECK(x->state != EXCHANGE_NEW && x->state != EXCHANGE_ABANDONED); /* not between turns */
+	CHECK((x->group != NULL) == (x->state == EXCHANGE_QUEUED));
+	CHECK(!on_stream || x->tunnel != NULL);
+	CHECK(on_stream || x->state == EXCHANGE_ANSWERED || x->tunnel == NULL);
+	CHECK(x->tunnel == NULL || x->tunnel->state != TUNNEL_DEAD);
+	CHECK((x->fail != FAIL_NONE) == (x->state == EXCHANGE_FAILED));
+	CHECK(x->state != EXCHANGE_QUEUED && x->state != EXCHANGE_ASSIGNED ? true : !x->sent);
+	CHECK(x->state != EXCHANGE_SENT || (x->sent && !x->head_came));
+	CHECK(x->state != EXCHANGE_RESPONDING || (x->sent && x->head_came && !x->down_end));
+	CHECK(x->state != EXCHANGE_ANSWERED || (x->sent && x->down_end));
+	CHECK(!x->unserved || (x->state == EXCHANGE_FAILED && !x->head_came));
+}
+
 static inline void world_count(const struct world *w)
 {
 	const struct hub *h = w->hub;
@@ -151,12 +170,12 @@ static inline void world_count(const struct world *w)
 
 	for (x = h->exchanges; x != NULL; x = x->hh.next) {
 		open++;
-		queued += x->queued;
-		unseen += x->queued && !x->group->seen;
-		if (x->queued)
+		world_check_state(x);
+		queued += x->state == EXCHANGE_QUEUED;
+		unseen += x->group != NULL && !x->group->seen;
+		if (x->group != NULL)
 			world_check_wait(x);
 		running += x->tunnel != NULL;
-		CHECK(!(x->queued && x->tunnel != NULL) && !(x->failed && x->tunnel != NULL));
 		CHECK(x->progress.at_ms != 0); /* whatever happens, it ends */
 		CHECK(x->held_bytes == x->head.end + x->up.end + x->granted_bytes +
 					       x->answer_head.end + x->down.end);

@@ -306,7 +306,7 @@ static int slot_of(size_t peer)
 		if (x->tunnel != NULL && w.sockets[i].tunnel == x->tunnel)
 			return i;
 	}
-	assert_true(x->queued);
+	assert_int_equal(x->state, EXCHANGE_QUEUED);
 	return -1;
 }
 
