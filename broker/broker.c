@@ -196,21 +196,11 @@ static void on_polled(uv_check_t *check)
 
 /* --- start and end --- */
 
-/* To a responder, or to a WebSocket of a caller's. */
-static bool reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
-{
-	struct broker *b = ctx;
-
-	return ws_relay_owns(peer) ? ws_relay_reply(b->ws_relays, peer, m)
-				   : gate_reply(b->gate, peer, m);
-}
-
 static bool start_parts(struct broker *b)
 {
 	const struct config *c = b->config;
-	struct hub_io io = {.ctx = b, .reply = reply};
 
-	b->hub = hub_new(c, &io, now_ms(b));
+	b->hub = hub_new(c, now_ms(b));
 	b->gate = gate_new(&b->loop, c, b->hub);
 	if (b->gate == NULL)
 		return false;

@@ -1,6 +1,7 @@
 /* broker/gate.c - see gate.h. */
 #include "broker/gate.h"
 
+#include "broker/core/deadline.h"
 #include "common/socket_claim.h"
 #include "common/log.h"
 
@@ -19,6 +20,7 @@ enum {
 };
 
 struct gate {
+	struct requester requester; /* of all responders */
 	void *context;
 	void *router;
 	struct hub *hub;
@@ -93,12 +95,38 @@ static int bind_gate(struct gate *g, const struct config *c)
 	return 0;
 }
 
+/* requester.reply */
+static bool reply(const struct reply_to *to, const struct gate_msg *m)
+{
+	const struct gate *g = OWNER_OF(to->requester, struct gate, requester);
+	size_t used = 0;
+	zmq_msg_t payload;
+
+	for (int i = 0; i < to->parts; i++) {
+		if (zmq_send(g->router, to->data + used, to->part_bytes[i],
+			     ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+			return false; /* gone, or it reads nothing; only the first part fails so */
+		used += to->part_bytes[i];
+	}
+	if (zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+		return false;
+	if (zmq_msg_init_size(&payload, gate_msg_bytes(m)) != 0)
+		return false;
+	gate_msg_encode(m, zmq_msg_data(&payload));
+	if (zmq_msg_send(&payload, g->router, ZMQ_DONTWAIT) < 0) {
+		zmq_msg_close(&payload);
+		return false;
+	}
+	return true;
+}
+
 struct gate *gate_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
 {
 	struct gate *g = xcalloc(1, sizeof *g);
 	int fd;
 	size_t fd_bytes = sizeof fd;
 
+	g->requester.reply = reply;
 	g->hub = hub;
 	g->poll = xcalloc(1, sizeof *g->poll);
 	if (!make_router(g))
@@ -141,12 +169,12 @@ void gate_destroy(struct gate **gp)
 
 /* Receives one message: envelope frames up to the empty one, then the payload. 1: *payload is to be
  * closed. 0: nothing is there. -1: it was malformed and is gone. */
-static int receive(struct gate *g, struct gate_peer *peer, zmq_msg_t *payload)
+static int receive(struct gate *g, struct reply_to *to, zmq_msg_t *payload)
 {
 	size_t used = 0;
 	bool enveloped = false, good = true, have_payload = false;
 
-	*peer = (struct gate_peer){0};
+	*to = (struct reply_to){.requester = &g->requester};
 	for (;;) {
 		zmq_msg_t part;
 		zmq_msg_init(&part);
@@ -161,10 +189,10 @@ static int receive(struct gate *g, struct gate_peer *peer, zmq_msg_t *payload)
 			have_payload = true;
 		} else if (!enveloped && bytes == 0) {
 			enveloped = true;
-		} else if (!enveloped && peer->parts < 4 && bytes <= 255 &&
-			   used + bytes <= sizeof peer->data) {
-			memcpy(peer->data + used, zmq_msg_data(&part), bytes);
-			peer->part_bytes[peer->parts++] = (uint8_t)bytes;
+		} else if (!enveloped && to->parts < 4 && bytes <= 255 &&
+			   used + bytes <= sizeof to->data) {
+			memcpy(to->data + used, zmq_msg_data(&part), bytes);
+			to->part_bytes[to->parts++] = (uint8_t)bytes;
 			used += bytes;
 		} else {
 			good = false;
@@ -177,17 +205,17 @@ static int receive(struct gate *g, struct gate_peer *peer, zmq_msg_t *payload)
 
 static bool drain_one(struct gate *g)
 {
-	struct gate_peer peer;
+	struct reply_to to;
 	struct gate_msg m;
 	zmq_msg_t payload;
 
 	zmq_msg_init(&payload);
-	int got = receive(g, &peer, &payload);
+	int got = receive(g, &to, &payload);
 	if (got == 1 && gate_msg_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m)) {
-		if (m.kind == GATE_OPEN && m.process == 0) /* 0 is ws_relay.c */
-			hub_refuse(g->hub, &peer, &m, FAIL_BAD_REQUEST);
+		if (m.kind == GATE_OPEN && m.process == 0) /* it would not end with its responder */
+			hub_refuse(g->hub, &to, &m, FAIL_BAD_REQUEST);
 		else
-			hub_on_gate(g->hub, &peer, &m);
+			hub_on_gate(g->hub, &to, &m);
 	} else if (got != 0) {
 		log_limited_warn("", "gate.malformed bytes=%zu", zmq_msg_size(&payload));
 	}
@@ -209,29 +237,6 @@ bool gate_has_input(const struct gate *g)
 	size_t bytes = sizeof events;
 
 	return zmq_getsockopt(g->router, ZMQ_EVENTS, &events, &bytes) == 0 && (events & ZMQ_POLLIN);
-}
-
-bool gate_reply(struct gate *g, const struct gate_peer *peer, const struct gate_msg *m)
-{
-	size_t used = 0;
-	zmq_msg_t payload;
-
-	for (int i = 0; i < peer->parts; i++) {
-		if (zmq_send(g->router, peer->data + used, peer->part_bytes[i],
-			     ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-			return false; /* gone, or it reads nothing; only the first part fails so */
-		used += peer->part_bytes[i];
-	}
-	if (zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-		return false;
-	if (zmq_msg_init_size(&payload, gate_msg_bytes(m)) != 0)
-		return false;
-	gate_msg_encode(m, zmq_msg_data(&payload));
-	if (zmq_msg_send(&payload, g->router, ZMQ_DONTWAIT) < 0) {
-		zmq_msg_close(&payload);
-		return false;
-	}
-	return true;
 }
 
 const char *gate_library_version(void)

@@ -20,9 +20,6 @@ void gate_destroy(struct gate **gp); /* lets what is queued go out, for half a s
 void gate_drain(struct gate *g);
 bool gate_has_input(const struct gate *g);
 
-/* hub_io.reply; ctx is the gate. */
-bool gate_reply(struct gate *g, const struct gate_peer *peer, const struct gate_msg *m);
-
 const char *gate_library_version(void);
 
 #endif

@@ -6,6 +6,7 @@
  * reply gave credit. So one reply, or one piece, is all that is held here for each direction. */
 #include "broker/ws_relay.h"
 
+#include "broker/core/deadline.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ struct frames {
 };
 
 struct ws_relay {
+	struct requester requester; /* of one exchange */
 	TAILQ_ENTRY(ws_relay) link; /* ws_relays->all */
 	TAILQ_ENTRY(ws_relay) dirty_link;
 	bool dirty;
@@ -61,11 +63,6 @@ struct ws_relay {
 	int64_t read_ms, written_ms, pinged_ms;
 	int64_t stuck_ms; /* since then the caller has taken nothing of `out`; 0: nothing waits */
 	int64_t until_ms; /* finished, or in_ended: then it is closed */
-};
-
-/* What gate_peer holds for ours. */
-struct way_back {
-	struct ws_relay *ws_relay;
 };
 
 struct ws_relays {
@@ -157,8 +154,8 @@ static void end(struct ws_relay *x)
 {
 	struct ws_relays *u = x->owner;
 
-	if (!x->finished)
-		hub_abandon(u->hub, x->request->corr, FAIL_CANCELLED);
+	if (!x->finished || x->give_up != FAIL_NONE)
+		hub_abandon(u->hub, x->request->corr, x->give_up ? x->give_up : FAIL_CANCELLED);
 	x->finished = true;
 	hub_socket_closed(u->hub, x->request->corr);
 	if (x->dirty)
@@ -240,18 +237,12 @@ static void put_body(struct ws_relay *x, const uint8_t *data, size_t bytes)
 		put(&x->out, "\r\n");
 }
 
-bool ws_relay_owns(const struct gate_peer *peer)
+/* requester.reply */
+static bool on_reply(const struct reply_to *to, const struct gate_msg *m)
 {
-	return peer->parts == 0;
-}
+	/* It lives as long as its exchange: see end(). */
+	struct ws_relay *x = OWNER_OF(to->requester, struct ws_relay, requester);
 
-bool ws_relay_reply(struct ws_relays *u, const struct gate_peer *peer, const struct gate_msg *m)
-{
-	struct way_back way;
-
-	(void)u;
-	memcpy(&way, peer->data, sizeof way);
-	struct ws_relay *x = way.ws_relay; /* lives as long as its exchange: see end() */
 	x->asked = false;
 	x->boot = m->boot;
 	x->credit_bytes = m->number;
@@ -279,17 +270,15 @@ bool ws_relay_reply(struct ws_relays *u, const struct gate_peer *peer, const str
 
 static void say(struct ws_relay *x, struct gate_msg *m)
 {
-	struct gate_peer peer = {.parts = 0};
-	struct way_back way = {x};
+	const struct reply_to to = {.requester = &x->requester};
 
-	memcpy(peer.data, &way, sizeof way);
 	memcpy(m->corr, x->request->corr, CORR_BYTES);
 	m->boot = x->boot;
 	m->number = HOLD_MS;
 	x->asked = true;
 	x->credit_bytes -= (int64_t)m->body_bytes;
 	hub_set_now(x->owner->hub, now_ms(x)); /* the loop may have slept long */
-	hub_on_gate(x->owner->hub, &peer, m);
+	hub_on_gate(x->owner->hub, &to, m);
 }
 
 static void step(struct ws_relay *x, const void *data, size_t bytes, bool ended)
@@ -486,6 +475,7 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *request, con
 	struct ws_relay *x = xcalloc(1, sizeof *x);
 	int on = 1;
 
+	x->requester = (struct requester){.reply = on_reply, .websocket = true};
 	x->owner = u;
 	x->fd = fd;
 	x->request = request;

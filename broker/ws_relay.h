@@ -21,10 +21,6 @@ struct ws_relays *ws_relays_new(uv_loop_t *loop, const struct config *config, st
 void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *caller, const void *data,
 		    size_t bytes);
 
-/* hub_io.reply for those exchanges. */
-bool ws_relay_reply(struct ws_relays *u, const struct gate_peer *peer, const struct gate_msg *m);
-bool ws_relay_owns(const struct gate_peer *peer);
-
 /* Writes what came, and asks for more: after each hub_settle(). True: the hub has work again. */
 bool ws_relays_settle(struct ws_relays *u);
 bool ws_relays_unsettled(const struct ws_relays *u);

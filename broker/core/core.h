@@ -14,7 +14,6 @@ struct socket;	/* group.c */
 
 struct hub {
 	const struct config *config;
-	struct hub_io io;
 	struct stats stats;
 	uint64_t boot;
 	int64_t now_ms; /* set by the callers of hub_*() through hub_set_now() */
@@ -37,5 +36,16 @@ struct hub {
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
 	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
 };
+
+/* --- requester.c --- */
+void requester_open(struct hub *h, const struct reply_to *to, const struct gate_msg *m);
+void requester_step(struct exchange *x, const struct reply_to *to, const struct gate_msg *m);
+/* Replies if there is something to say; may free the exchange. */
+void requester_settle(struct exchange *x);
+void requester_free_all(struct hub *h);
+/* Replies to a message that names no exchange, and refuses an OPEN. */
+void requester_reply(const struct hub *h, const struct reply_to *to, struct gate_msg *m);
+void requester_refuse(struct hub *h, const struct reply_to *to, const struct gate_msg *m,
+		      enum fail f);
 
 #endif

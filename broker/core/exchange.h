@@ -41,7 +41,7 @@ struct exchange {
 	UT_hash_handle hh; /* hub->exchanges, by corr */
 	uint8_t corr[CORR_BYTES];
 	struct hub *hub;
-	uint64_t process; /* of the responder; 0: ours, see ws_relay.h */
+	uint64_t process; /* of the responder; 0: of none */
 	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
 	int64_t opened_ms;
 	enum exchange_state state; /* exchange_set_state() changes it */
@@ -92,7 +92,7 @@ struct exchange {
 	bool wants_credit;   /* the reply goes out as soon as there is credit */
 	bool gave_no_credit; /* the last reply said 0 */
 	bool hold_over;
-	struct gate_peer peer;
+	struct reply_to to;
 	struct deadline hold;		 /* reply_due: an empty reply goes out then */
 	struct deadline progress;	 /* response time-out, then idle time-out */
 	struct deadlines *progress_list; /* the one that `progress` is on */
@@ -112,10 +112,9 @@ void exchange_mark_unserved(struct exchange *x); /* the client says that the app
 bool exchange_maybe_delivered(const struct exchange *x);
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
-void exchange_open(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
-void exchange_step(struct exchange *x, const struct gate_peer *peer, const struct gate_msg *m);
+/* On no tunnel and in no queue. */
+void exchange_free(struct exchange *x);
 void exchange_touch(struct exchange *x);    /* something changed: hub_settle() shall look at it */
-void exchange_settle(struct exchange *x);   /* replies if there is something to say; may free it */
 void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
 int64_t exchange_credit_bytes(const struct exchange *x);
 
@@ -125,7 +124,6 @@ void exchange_fail(struct exchange *x, enum fail f);
 /* Its responder is gone: fails, then hub_settle() frees. */
 void exchange_abandon(struct exchange *x);
 void exchange_idle(struct exchange *x); /* its idle deadline has come */
-void exchange_free_all(struct hub *h);
 
 /* The tunnel side: what the protocols report. All mark the exchange dirty and free nothing.
  * False: there was no memory, and the exchange has failed. */

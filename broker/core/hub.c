@@ -18,12 +18,11 @@ struct process {
 	int64_t heard_ms;
 };
 
-struct hub *hub_new(const struct config *config, const struct hub_io *io, int64_t now_ms)
+struct hub *hub_new(const struct config *config, int64_t now_ms)
 {
 	struct hub *h = xcalloc(1, sizeof *h);
 
 	h->config = config;
-	h->io = *io;
 	h->boot = id_random_u64();
 	h->now_ms = h->started_ms = now_ms;
 	TAILQ_INIT(&h->idle_groups);
@@ -52,7 +51,7 @@ void hub_destroy(struct hub **hp)
 	hub_settle(h);
 	CHECK(TAILQ_EMPTY(&h->tunnels) && TAILQ_EMPTY(&h->dead_tunnels));
 	hub_end_all(h);
-	exchange_free_all(h);
+	requester_free_all(h);
 	group_free_all(h);
 	HASH_ITER (hh, h->processes, p, next)
 		forget_process(h, p);
@@ -89,17 +88,27 @@ static void heard_from(struct hub *h, uint64_t id)
 	p->heard_ms = h->now_ms;
 }
 
-/* An answer to a message that names no exchange of ours. */
-static void reply_plain(struct hub *h, const struct gate_peer *peer, const struct gate_msg *to,
-			uint8_t kind, uint8_t flags, enum fail f)
+static void reply_plain(const struct hub *h, const struct reply_to *to, const struct gate_msg *m,
+			uint8_t kind)
 {
-	struct gate_msg m = {.kind = kind, .flags = flags, .fail = (uint8_t)f, .boot = h->boot};
+	struct gate_msg reply = {.kind = kind};
 
-	memcpy(m.corr, to->corr, CORR_BYTES);
-	h->io.reply(h->io.ctx, peer, &m); /* false: it is gone, and nothing of it is left here */
+	memcpy(reply.corr, m->corr, CORR_BYTES);
+	requester_reply(h, to, &reply);
 }
 
-void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m)
+/* Replies to a message for an exchange that ended, or was another broker's. */
+static void reply_unknown(const struct hub *h, const struct reply_to *to, const struct gate_msg *m)
+{
+	struct gate_msg reply = {.kind = GATE_REPLY,
+				 .flags = GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,
+				 .fail = FAIL_BROKER_UNAVAILABLE};
+
+	memcpy(reply.corr, m->corr, CORR_BYTES);
+	requester_reply(h, to, &reply);
+}
+
+void hub_on_gate(struct hub *h, const struct reply_to *to, const struct gate_msg *m)
 {
 	struct exchange *x;
 
@@ -107,26 +116,24 @@ void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_
 		heard_from(h, m->process);
 	switch (m->kind) {
 	case GATE_OPEN:
-		exchange_open(h, peer, m);
+		requester_open(h, to, m);
 		break;
 	case GATE_STEP:
 	case GATE_CANCEL:
 		x = m->boot == h->boot ? exchange_find(h, m->corr) : NULL;
 		if (x != NULL)
-			exchange_step(x, peer, m);
+			requester_step(x, to, m);
 		else
-			reply_plain(h, peer, m, GATE_REPLY,
-				    GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,
-				    FAIL_BROKER_UNAVAILABLE);
+			reply_unknown(h, to, m);
 		break;
 	case GATE_PING:
-		reply_plain(h, peer, m, GATE_PONG, 0, FAIL_NONE);
+		reply_plain(h, to, m, GATE_PONG);
 		break;
 	case GATE_ALIVE:
 		break;
 	default:
 		log_limited_warn("", "gate.unknown kind=%u", m->kind);
-		reply_plain(h, peer, m, GATE_REPLY, GATE_FAILED, FAIL_BAD_REQUEST);
+		requester_refuse(h, to, m, FAIL_BAD_REQUEST);
 	}
 }
 
@@ -172,11 +179,9 @@ struct stats *hub_stats(struct hub *h)
 	return &h->stats;
 }
 
-void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f)
+void hub_refuse(struct hub *h, const struct reply_to *to, const struct gate_msg *m, enum fail f)
 {
-	h->stats.outcomes[f]++;
-	exchange_log_refused(m, f);
-	reply_plain(h, peer, m, GATE_REPLY, GATE_FAILED, f);
+	requester_refuse(h, to, m, f);
 }
 
 static void end_silent_processes(struct hub *h)
@@ -250,7 +255,7 @@ void hub_settle(struct hub *h)
 	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels) ||
 	       !TAILQ_EMPTY(&h->marked_groups)) {
 		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)
-			exchange_settle(x);
+			requester_settle(x);
 		while ((t = TAILQ_FIRST(&h->dirty_tunnels)) != NULL) {
 			TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
 			t->dirty = false;

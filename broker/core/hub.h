@@ -12,6 +12,7 @@
 #define PIPEGATE_HUB_H
 
 #include "broker/config.h"
+#include "broker/core/requester.h"
 #include "broker/core/stats.h"
 #include "broker/core/tunnel.h"
 #include "common/gate_msg.h"
@@ -19,29 +20,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The way back to one waiting worker: ZeroMQ envelope frames, opaque here. */
-struct gate_peer {
-	uint8_t parts;
-	uint8_t part_bytes[4];
-	uint8_t data[128];
-};
-
-/* What the hub needs from outside. */
-struct hub_io {
-	void *ctx;
-	/* Sends one reply. False: the worker is gone, or reads nothing. Borrows all. */
-	bool (*reply)(void *ctx, const struct gate_peer *peer, const struct gate_msg *m);
-};
-
 struct hub;
 
 /* Borrows the configuration. All tunnels must be closed before hub_destroy(). */
-struct hub *hub_new(const struct config *config, const struct hub_io *io, int64_t now_ms);
+struct hub *hub_new(const struct config *config, int64_t now_ms);
 void hub_destroy(struct hub **hp);
 
 /* Each turn of the loop: hub_set_now(), then events, then hub_settle(). */
 void hub_set_now(struct hub *h, int64_t now_ms);
-void hub_on_gate(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m);
+void hub_on_gate(struct hub *h, const struct reply_to *to, const struct gate_msg *m);
 /* Judges deadlines. Call it at least every 250 ms while hub_busy(), else every second, and only
  * after all input that has arrived was read, because it judges peers by what they have sent. */
 void hub_tick(struct hub *h);
@@ -49,7 +36,7 @@ void hub_tick(struct hub *h);
 void hub_settle(struct hub *h);
 
 /* Refuses an OPEN without making an exchange. */
-void hub_refuse(struct hub *h, const struct gate_peer *peer, const struct gate_msg *m, enum fail f);
+void hub_refuse(struct hub *h, const struct reply_to *to, const struct gate_msg *m, enum fail f);
 
 /* The responder of this exchange gives it up: it fails with `f`, and no reply is sent. */
 void hub_abandon(struct hub *h, const uint8_t corr[CORR_BYTES], enum fail f);

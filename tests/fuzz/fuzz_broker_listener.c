@@ -116,7 +116,6 @@ static void remove_directory(void)
 
 static void start(void)
 {
-	const struct hub_io io = {0};
 	char spec[64];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -124,7 +123,7 @@ static void start(void)
 	CHECK(snprintf(address.sun_path, 50, "%s/socket", directory) < 50);
 	CHECK(snprintf(spec, sizeof spec, "unix:%s/socket", directory) < (int)sizeof spec);
 	atexit(remove_directory);
-	front.hub = hub_new(&config, &io, 0);
+	front.hub = hub_new(&config, 0);
 	CHECK(listener_new(&loop, spec, "listener", NULL, on_request, &front) != NULL);
 }
 

@@ -29,6 +29,7 @@ struct world_socket {
 };
 
 struct world {
+	struct requester gate, websocket; /* of the last peer, if it asks for one */
 	struct config config;
 	struct hub *hub;
 	struct world_peer peers[WORLD_PEERS];
@@ -39,10 +40,12 @@ struct world {
 	bool gate_news;
 };
 
-static inline bool world_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+static inline bool world_reply(const struct reply_to *to, const struct gate_msg *m)
 {
-	struct world *w = ctx;
-	struct world_peer *p = &w->peers[peer->data[0]];
+	struct world *w = to->requester->websocket
+				  ? OWNER_OF(to->requester, struct world, websocket)
+				  : OWNER_OF(to->requester, struct world, gate);
+	struct world_peer *p = &w->peers[to->data[0]];
 
 	CHECK(p->waiting);
 	CHECK(m->kind == GATE_PONG || m->kind == GATE_REPLY);
@@ -95,8 +98,6 @@ static inline void world_pause(void *socket, bool paused)
 
 static inline void world_init(struct world *w)
 {
-	const struct hub_io io = {.ctx = w, .reply = world_reply};
-
 	*w = (struct world){.config = {.max_body_bytes = 400000,
 				       .max_queue_depth = 3,
 				       .max_concurrent = 2,
@@ -107,8 +108,10 @@ static inline void world_init(struct world *w)
 				       .response_timeout_ms = 20000,
 				       .idle_timeout_ms = 15000,
 				       .offline_wait_ms = 5000}};
-	w->hub = hub_new(&w->config, &io, 1000);
+	w->hub = hub_new(&w->config, 1000);
 	w->hub->boot = 7;
+	w->gate.reply = w->websocket.reply = world_reply;
+	w->websocket.websocket = true;
 }
 
 /* The responder process that `peer` belongs to. */
@@ -120,7 +123,8 @@ static inline uint64_t world_process(const struct world *w, size_t peer)
 /* `peer` sends a message to the gate, if it does not wait for a reply. */
 static inline void world_send(struct world *w, size_t peer, const struct gate_msg *m)
 {
-	const struct gate_peer from = {.parts = 1, .part_bytes = {1}, .data = {(uint8_t)peer}};
+	const struct reply_to from = {.requester = m->process == 0 ? &w->websocket : &w->gate,
+				      .data = {(uint8_t)peer}};
 
 	if (w->peers[peer].waiting)
 		return;

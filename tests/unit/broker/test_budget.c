@@ -401,7 +401,7 @@ static void test_no_memory_for_requests(void **state)
 			     .id_bytes = 1,
 			     .head = large.data,
 			     .head_bytes = large.bytes};
-	const struct gate_peer from = {.parts = 1, .part_bytes = {1}, .data = {1}};
+	const struct reply_to from = {.requester = &w.gate, .data = {1}};
 	w.peers[1].waiting = true;
 	most_bytes = 50000;
 	hub_on_gate(w.hub, &from, &m);

@@ -15,19 +15,20 @@
 static struct gate_msg last;
 static int replies;
 
-static bool keep_reply(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+static bool keep_reply(const struct reply_to *to, const struct gate_msg *m)
 {
-	(void)ctx;
-	(void)peer;
+	(void)to;
 	last = *m;
 	replies++;
 	return true;
 }
 
+static struct requester requester = {.reply = keep_reply};
+
 static void pass(struct hub *h, int64_t now_ms)
 {
 	struct gate_msg alive = {.kind = GATE_ALIVE, .process = 1};
-	struct gate_peer peer = {0};
+	const struct reply_to peer = {.requester = &requester};
 
 	hub_set_now(h, now_ms);
 	hub_on_gate(h, &peer, &alive);
@@ -45,8 +46,7 @@ static void test_holds_do_not_put_the_time_out_off(void **state)
 				.response_timeout_ms = 25000,
 				.idle_timeout_ms = 25000,
 				.offline_wait_ms = 1000000};
-	struct hub_io io = {.reply = keep_reply};
-	struct gate_peer peer = {.parts = 1, .part_bytes = {1}};
+	const struct reply_to peer = {.requester = &requester};
 	struct gate_msg m = {
 		.kind = GATE_OPEN, .process = 1, .id = "demo", .id_bytes = 4, .number = 10000};
 	struct head head = {0};
@@ -57,7 +57,7 @@ static void test_holds_do_not_put_the_time_out_off(void **state)
 	m.head = head.data;
 	m.head_bytes = head.bytes;
 	m.flags = GATE_BODY_END;
-	hub = hub_new(&config, &io, 0);
+	hub = hub_new(&config, 0);
 	hub_on_gate(hub, &peer, &m);
 	hub_settle(hub);
 	assert_int_equal(replies, 0);

@@ -180,10 +180,9 @@ static void test_queue_is_bounded(void **state)
 /* Of a reply that no peer of the world waits for: how many ended in which way. */
 static size_t ends[FAIL_COUNT];
 
-static bool count_end(void *ctx, const struct gate_peer *peer, const struct gate_msg *m)
+static bool count_end(const struct reply_to *to, const struct gate_msg *m)
 {
-	(void)ctx;
-	(void)peer;
+	(void)to;
 	ends[m->fail]++;
 	return true;
 }
@@ -191,7 +190,8 @@ static bool count_end(void *ctx, const struct gate_peer *peer, const struct gate
 /* Requests `first` to `last` for ids of their own, or for one id where `id` is not NULL. */
 static void open_many(int first, int last, const char *id)
 {
-	static const struct gate_peer nobody = {.parts = 1, .part_bytes = {1}};
+	static struct requester counter = {.reply = count_end};
+	const struct reply_to nobody = {.requester = &counter};
 	char own[16];
 	struct gate_msg m = {.kind = GATE_OPEN,
 			     .flags = GATE_BODY_END,
@@ -215,7 +215,6 @@ static void open_many(int first, int last, const char *id)
 static void test_a_young_broker_holds_a_queue_and_not_a_scan(void **state)
 {
 	(void)state;
-	w.hub->io.reply = count_end;
 	memset(ends, 0, sizeof ends);
 	w.config.max_queue_depth = 100;
 	open_many(1, 101, "a");
