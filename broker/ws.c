@@ -306,9 +306,14 @@ static void on_established(struct ws_socket *s)
 	} else {
 		tcp_set_options(lws_get_socket_fd(s->wsi));
 		watch_start(&s->ws->watch, &s->watched, now_ms_of(s->ws));
-		s->tunnel =
-			hub_open_tunnel(h, k->v2 ? &protocol_v2 : &protocol_v1,
-					k->grant.connection_id, k->grant.life_ms, &tunnel_io, s);
+		const struct tunnel_start start = {
+			.protocol = k->v2 ? &protocol_v2 : &protocol_v1,
+			.id = k->grant.connection_id,
+			.life_ms = k->grant.life_ms,
+			.io = &tunnel_io,
+			.socket = s,
+		};
+		s->tunnel = hub_open_tunnel(h, &start);
 	}
 	free(s->handshake);
 	s->handshake = NULL;

@@ -8,6 +8,8 @@
 enum {
 	/* The largest message of any client. */
 	BUDGET_MESSAGE_BYTES = 16 * 1024 * 1024,
+	/* The one tunnel that is read although the budget is full is closed after this silence. */
+	BUDGET_STALL_MS = 10000,
 };
 
 bool budget_is_full(const struct group *r);  /* nothing new is taken for it */
@@ -25,7 +27,14 @@ void budget_new_tunnel(struct tunnel *t);
  * turn. True: it is spent, and the tunnel is not to be read before the next turn. */
 bool budget_spend(struct tunnel *t, size_t bytes) MUST_CHECK;
 void budget_unmark(struct group *r);
-void budget_settle(struct hub *h); /* pauses and resumes reading */
-void budget_tick(struct hub *h);
+
+/* The threshold of budget_is_full(). */
+size_t budget_full_bytes(const struct hub *h);
+/* How long a message may be unfinished. */
+int64_t budget_message_wait_ms(const struct hub *h);
+
+/* --- throttle.c --- */
+void throttle_settle(struct hub *h); /* pauses and resumes reading */
+void throttle_tick(struct hub *h);
 
 #endif

@@ -29,10 +29,11 @@ struct hub {
 	struct tunnel_list tunnels;
 	struct exchange_list dirty;
 	struct tunnel_list dirty_tunnels;
+	TAILQ_HEAD(, group) dirty_groups;
 	struct tunnel_list dead_tunnels;
 	struct process *processes;
 	struct socket *sockets;		   /* by corr */
-	TAILQ_HEAD(, group) marked_groups; /* budget_settle() must look at them */
+	TAILQ_HEAD(, group) marked_groups; /* throttle_settle() must look at them */
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
 	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
 };

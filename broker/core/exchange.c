@@ -116,7 +116,7 @@ void exchange_free(struct exchange *x)
 {
 	struct hub *h = x->hub;
 
-	CHECK(x->tunnel == NULL && x->group == NULL);
+	CHECK(x->holder == NULL);
 	exchange_log_end(x);
 	if (x->dirty)
 		TAILQ_REMOVE(&h->dirty, x, dirty_link);
@@ -131,31 +131,27 @@ void exchange_free(struct exchange *x)
 	free(x);
 }
 
-bool exchange_on_stream(const struct exchange *x)
-{
-	return x->state >= EXCHANGE_ASSIGNED && x->state < EXCHANGE_ANSWERED;
-}
-
 int64_t exchange_credit_bytes(const struct exchange *x)
 {
 	if (x->up_end)
 		return 0;
-	if (exchange_on_stream(x))
-		return x->tunnel->protocol->credit(x->tunnel, x);
+	if (x->holder != NULL && x->holder->credit != NULL)
+		return x->holder->credit(x);
 	return x->down_end ? GATE_PIECE_BYTES : 0; /* answered early: the rest is thrown away */
+}
+
+void exchange_release(struct exchange *x, enum fail f)
+{
+	if (x->holder != NULL)
+		x->holder->release(x, f);
+	CHECK(x->holder == NULL);
 }
 
 void exchange_fail(struct exchange *x, enum fail f)
 {
 	if (exchange_is_over(x))
 		return;
-	if (x->tunnel != NULL) {
-		if (x->state != EXCHANGE_ANSWERED)
-			x->tunnel->protocol->cancel(x->tunnel, x, f);
-		tunnel_detach(x);
-	} else if (x->group != NULL) {
-		group_dequeue(x);
-	}
+	exchange_release(x, f);
 	x->fail = f;
 	exchange_set_state(x, EXCHANGE_FAILED);
 	drop_bodies(x);
@@ -221,9 +217,9 @@ void exchange_on_end(struct exchange *x)
 	buf_fini(&x->up);
 	/* Where its caller has the whole of it at the next hub_settle(), the place is free now. */
 	if (x->reply_due && buf_bytes(&x->down) <= GATE_PIECE_BYTES)
-		tunnel_detach(x);
+		exchange_release(x, FAIL_NONE);
 	else
-		tunnel_answered(x);
+		x->holder->answered(x);
 	exchange_recount(x);
 	exchange_touch(x);
 }

@@ -37,6 +37,20 @@ enum exchange_state {
 		EXCHANGE_STATE_COUNT
 };
 
+/* What holds an exchange: the queue of its group, or a tunnel. NULL: nothing to do. */
+struct exchange_holder {
+	/* There is more of the request. May fail it. */
+	void (*more)(struct exchange *x);
+	/* How many more request body bytes are welcome. */
+	int64_t (*credit)(const struct exchange *x);
+	/* The responder took so many response body bytes. */
+	void (*consumed)(struct exchange *x, size_t bytes);
+	/* The response is complete here; the exchange keeps its place until it is released. */
+	void (*answered)(struct exchange *x);
+	/* It leaves, because of `f` or at its good end. Must reset `holder`. */
+	void (*release)(struct exchange *x, enum fail f);
+};
+
 struct exchange {
 	UT_hash_handle hh; /* hub->exchanges, by corr */
 	uint8_t corr[CORR_BYTES];
@@ -70,7 +84,8 @@ struct exchange {
 	bool sent;     /* exchange_mark_sent() */
 	bool unserved; /* exchange_mark_unserved() */
 
-	/* Where it is. */
+	/* Where it is. The holder sets these; this file knows `holder` only. */
+	const struct exchange_holder *holder;
 	struct group *home;    /* its connection id */
 	size_t held_bytes;     /* what `home` is charged for it */
 	size_t unsent_bytes;   /* the responder holds so much of the response: see ws_relay.h */
@@ -112,14 +127,14 @@ void exchange_mark_unserved(struct exchange *x); /* the client says that the app
 bool exchange_maybe_delivered(const struct exchange *x);
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
-/* On no tunnel and in no queue. */
-void exchange_free(struct exchange *x);
+/* Its holder lets it go. */
+void exchange_release(struct exchange *x, enum fail f);
+void exchange_free(struct exchange *x);	    /* released before */
 void exchange_touch(struct exchange *x);    /* something changed: hub_settle() shall look at it */
 void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
 int64_t exchange_credit_bytes(const struct exchange *x);
 
-/* Ends it badly; the first reason wins. Takes it off its group or tunnel; on the tunnel the stream
- * is reset when it had begun. Frees nothing. */
+/* Ends it badly; the first reason wins. Its holder releases it. Frees nothing. */
 void exchange_fail(struct exchange *x, enum fail f);
 /* Its responder is gone: fails, then hub_settle() frees. */
 void exchange_abandon(struct exchange *x);
@@ -132,6 +147,5 @@ bool exchange_on_data(struct exchange *x, const void *data, size_t bytes) MUST_C
 void exchange_on_body(struct exchange *x, struct buf *body); /* the whole one: takes its memory */
 void exchange_on_end(struct exchange *x);		     /* complete: its stream is over */
 void exchange_recount(struct exchange *x);		     /* after its buffers have changed */
-bool exchange_on_stream(const struct exchange *x);	     /* a tunnel has to do with it still */
 
 #endif

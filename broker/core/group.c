@@ -1,12 +1,12 @@
-/* broker/core/group.c - Connection ids: which tunnels serve one, and who waits for them. See
- * hub.h.
+/* broker/core/group.c - Connection ids: which tunnels serve one, and which exchanges wait for them.
  *
  * A group exists while a tunnel or an exchange has it as its home, and afterwards for as long as
- * there is room, so that a request for a name that was here before may wait for its client to
- * come back.
+ * there is room, so that a request for a name that was here before may wait for its client to come
+ * back.
  *
- * A request waits only while no tunnel that can carry it has room, and group_dispatch() sees to
- * that after each change. So one that finds room at once overtakes nobody who could have had it. */
+ * An exchange waits only while no tunnel that can carry it has room. What may end that marks the
+ * group, and group_settle() dispatches marked groups once a turn. A new exchange of a marked group
+ * is looked at after those that wait, so it overtakes none that could have had its place. */
 #include "broker/core/core.h"
 
 #include <stdlib.h>
@@ -93,9 +93,19 @@ void group_release(struct group *r)
 	review(r);
 }
 
-bool group_may_open_tunnel(const struct group *r)
+void group_touch(struct group *r)
 {
-	return r->tunnel_count < (size_t)r->hub->config->max_tunnels;
+	if (r->queued > 0 && !r->dirty) {
+		TAILQ_INSERT_TAIL(&r->hub->dirty_groups, r, dirty_link);
+		r->dirty = true;
+	}
+}
+
+static void untouch(struct group *r)
+{
+	if (r->dirty)
+		TAILQ_REMOVE(&r->hub->dirty_groups, r, dirty_link);
+	r->dirty = false;
 }
 
 static void forget(struct group *r)
@@ -104,6 +114,7 @@ static void forget(struct group *r)
 
 	CHECK(r->held_bytes == 0 && TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue));
 	budget_unmark(r);
+	untouch(r);
 	TAILQ_REMOVE(&h->idle_groups, r, idle_link);
 	h->idle_group_count--;
 	HASH_DEL(h->groups, r);
@@ -172,10 +183,27 @@ static struct tunnel *pick(struct group *r, const struct exchange *x, enum fail 
 	return best;
 }
 
+static void count_socket(struct group *r, const struct exchange *x)
+{
+	struct socket *s;
+
+	HASH_FIND(hh, r->hub->sockets, x->corr, CORR_BYTES, s);
+	if (s != NULL)
+		return;
+	s = xcalloc(1, sizeof *s);
+	memcpy(s->corr, x->corr, CORR_BYTES);
+	s->group = r;
+	HASH_ADD(hh, r->hub->sockets, corr, CORR_BYTES, s);
+	r->sockets++;
+	review(r);
+}
+
 static void give(struct group *r, struct tunnel *t, struct exchange *x)
 {
 	TAILQ_REMOVE(&r->tunnels, t, siblings);
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
+	if (x->websocket)
+		count_socket(r, x);
 	tunnel_take(t, x);
 }
 
@@ -197,13 +225,37 @@ static void wait_for_tunnel(struct exchange *x)
 	deadline_set(&h->offline_waits, &x->offline, h->now_ms + h->config->offline_wait_ms);
 }
 
+static void dequeue(struct exchange *x)
+{
+	struct group *r = x->group;
+
+	TAILQ_REMOVE(&r->queue, x, place);
+	x->group = NULL;
+	x->holder = NULL;
+	r->queued--;
+	r->queued_websockets -= x->websocket;
+	r->hub->stats.queued--;
+	r->hub->unseen_queued -= !r->seen;
+	deadline_clear(&r->hub->offline_waits, &x->offline);
+}
+
+/* exchange_holder.release */
+static void leave_queue(struct exchange *x, enum fail f)
+{
+	(void)f;
+	dequeue(x);
+}
+
 static void enqueue(struct group *r, struct exchange *x, bool at_front)
 {
+	static const struct exchange_holder holder = {.release = leave_queue};
+
 	if (at_front)
 		TAILQ_INSERT_HEAD(&r->queue, x, place);
 	else
 		TAILQ_INSERT_TAIL(&r->queue, x, place);
 	exchange_set_state(x, EXCHANGE_QUEUED);
+	x->holder = &holder;
 	x->group = r;
 	r->queued++;
 	r->queued_websockets += x->websocket;
@@ -213,18 +265,50 @@ static void enqueue(struct group *r, struct exchange *x, bool at_front)
 		wait_for_tunnel(x);
 }
 
-void group_dequeue(struct exchange *x)
+/* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can
+ * wait then. */
+static bool may_serve_more(const struct group *r)
 {
-	struct group *r = x->group;
+	const struct tunnel *t;
 
-	CHECK(r != NULL);
-	TAILQ_REMOVE(&r->queue, x, place);
-	x->group = NULL;
-	r->queued--;
-	r->queued_websockets -= x->websocket;
-	r->hub->stats.queued--;
-	r->hub->unseen_queued -= !r->seen;
-	deadline_clear(&r->hub->offline_waits, &x->offline);
+	if (budget_is_full(r))
+		return false; /* responses would find no room; budget_settle() comes back */
+	if (r->queued_websockets > 0)
+		return true;
+	TAILQ_FOREACH (t, &r->tunnels, siblings) {
+		if (t->state == TUNNEL_OPEN && t->running_count < t->max_running)
+			return true;
+	}
+	return false;
+}
+
+/* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id.
+ * Then each request that ends there costs a look at the whole queue, which its bound keeps
+ * short. */
+static void dispatch(struct group *r)
+{
+	struct exchange *x, *next;
+
+	untouch(r);
+	for (x = TAILQ_FIRST(&r->queue); x != NULL && may_serve_more(r); x = next) {
+		enum fail refusal;
+		struct tunnel *t = pick(r, x, &refusal);
+		next = TAILQ_NEXT(x, place); /* what happens to x takes no other off the queue */
+		if (refusal != FAIL_NONE) {
+			exchange_fail(x, refusal);
+		} else if (t != NULL) {
+			dequeue(x);
+			give(r, t, x);
+		}
+	}
+}
+
+void group_settle(struct hub *h)
+{
+	struct group *r;
+
+	while ((r = TAILQ_FIRST(&h->dirty_groups)) != NULL)
+		dispatch(r);
 }
 
 /* Of an id, the one that is asked for included: exchanges, or sockets that outlive theirs. */
@@ -239,6 +323,8 @@ enum fail group_accept(struct group *r, struct exchange *x)
 	enum fail refusal;
 	bool fresh = h->now_ms - h->started_ms < FRESH_MS;
 
+	if (r->dirty)
+		dispatch(r); /* those that wait go first */
 	if (budget_is_full(r))
 		return FAIL_OVERLOADED;
 	if (x->websocket &&
@@ -265,52 +351,6 @@ enum fail group_accept(struct group *r, struct exchange *x)
 	return FAIL_NONE;
 }
 
-void group_requeue(struct group *r, struct exchange *x)
-{
-	enqueue(r, x, true);
-}
-
-/* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can
- * wait then. */
-static bool may_serve_more(const struct group *r)
-{
-	const struct tunnel *t;
-
-	if (budget_is_full(r))
-		return false; /* responses would find no room; budget_settle() comes back */
-	if (r->queued_websockets > 0)
-		return true;
-	TAILQ_FOREACH (t, &r->tunnels, siblings) {
-		if (t->state == TUNNEL_OPEN && t->running_count < t->max_running)
-			return true;
-	}
-	return false;
-}
-
-/* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id.
- * Then each request that ends there costs a look at the whole queue, which its bound keeps
- * short. */
-void group_dispatch(struct group *r)
-{
-	struct exchange *x, *next;
-
-	if (r->dispatching)
-		return; /* an exchange failed while it was given out: the loop below goes on */
-	r->dispatching = true;
-	for (x = TAILQ_FIRST(&r->queue); x != NULL && may_serve_more(r); x = next) {
-		enum fail refusal;
-		struct tunnel *t = pick(r, x, &refusal);
-		next = TAILQ_NEXT(x, place); /* nobody else leaves the queue here */
-		if (refusal != FAIL_NONE) {
-			exchange_fail(x, refusal);
-		} else if (t != NULL) {
-			group_dequeue(x);
-			give(r, t, x);
-		}
-	}
-	r->dispatching = false;
-}
-
 /* Those that wait for it count among the never seen no longer. */
 static void mark_seen(struct group *r)
 {
@@ -330,42 +370,150 @@ void group_expect_tunnel(struct group *r)
 	}
 }
 
-void group_add_tunnel(struct group *r, struct tunnel *t)
+/* One takes nothing new: those that wait may be alone now. */
+static void tunnel_left(struct group *r)
 {
 	struct exchange *x;
 
+	if (has_open_tunnel(r))
+		return;
+	TAILQ_FOREACH (x, &r->queue, place) {
+		if (x->offline.at_ms == 0)
+			wait_for_tunnel(x);
+	}
+}
+
+static void refuse_one_more(struct tunnel *t)
+{
+	t->hub->stats.over_limit_total += t->doom == NULL;
+	tunnel_doom(t, 1013, "too many tunnels for this connection id");
+}
+
+/* Of those that have not greeted the oldest makes room, as an honest client greets at once. */
+static void enter_greeting(struct group *r, struct tunnel *t)
+{
+	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
+	if (++r->greeting_count > (size_t)r->hub->config->max_tunnels)
+		refuse_one_more(TAILQ_FIRST(&r->greeting));
+}
+
+static void leave_greeting(struct group *r, struct tunnel *t)
+{
+	TAILQ_REMOVE(&r->greeting, t, siblings);
+	r->greeting_count--;
+}
+
+/* --- tunnel_events --- */
+
+/* The connection of the same client process that this one replaces. */
+static struct tunnel *find_own_earlier(const struct group *r, const struct tunnel *t)
+{
+	struct tunnel *other;
+
+	TAILQ_FOREACH (other, &r->tunnels, siblings) {
+		if (*t->instance != '\0' && strcmp(other->instance, t->instance) == 0)
+			return other;
+	}
+	return NULL;
+}
+
+static bool on_admit(struct tunnel *t)
+{
+	struct group *r = t->home;
+	struct tunnel *earlier;
+
+	while ((earlier = find_own_earlier(r, t)) != NULL)
+		tunnel_kill(earlier, 1000, "replaced");
+	if (r->tunnel_count < (size_t)r->hub->config->max_tunnels)
+		return true;
+	refuse_one_more(t);
+	return false;
+}
+
+static void on_opened(struct tunnel *t)
+{
+	struct group *r = t->home;
+	struct exchange *x;
+
+	leave_greeting(r, t);
 	t->group = r;
 	mark_seen(r);
 	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
 	r->tunnel_count++;
 	TAILQ_FOREACH (x, &r->queue, place)
 		deadline_clear(&r->hub->offline_waits, &x->offline);
-	group_dispatch(r);
+	group_touch(r);
 }
 
-void group_remove_tunnel(struct tunnel *t)
+static void on_leaving(struct tunnel *t)
 {
-	struct group *r = t->group;
-
-	TAILQ_REMOVE(&r->tunnels, t, siblings);
-	r->tunnel_count--;
-	t->group = NULL;
-	group_tunnel_left(r);
+	tunnel_left(t->home);
 }
 
-void group_socket_opened(struct group *r, const struct exchange *x)
+static void on_room(struct tunnel *t)
 {
-	struct socket *s;
+	if (t->state == TUNNEL_OPEN)
+		group_touch(t->home);
+}
 
-	HASH_FIND(hh, r->hub->sockets, x->corr, CORR_BYTES, s);
-	if (s != NULL)
-		return;
-	s = xcalloc(1, sizeof *s);
-	memcpy(s->corr, x->corr, CORR_BYTES);
-	s->group = r;
-	HASH_ADD(hh, r->hub->sockets, corr, CORR_BYTES, s);
-	r->sockets++;
-	review(r);
+/* A closing handshake takes seconds if the peer likes, and meanwhile a descriptor. */
+static bool on_dead(struct tunnel *t)
+{
+	struct group *r = t->home;
+
+	if (t->group == NULL) {
+		leave_greeting(r, t);
+	} else {
+		TAILQ_REMOVE(&r->tunnels, t, siblings);
+		r->tunnel_count--;
+		t->group = NULL;
+		tunnel_left(r);
+		group_touch(r); /* only it may have been able to carry one that waits */
+	}
+	if (t->socket == NULL)
+		return false;
+	return ++r->closing_count > (size_t)r->hub->config->max_tunnels;
+}
+
+static void on_returned(struct tunnel *t, struct exchange *x)
+{
+	group_socket_closed(t->hub, x->corr);
+	enqueue(t->home, x, true);
+	group_touch(t->home);
+}
+
+static void on_closed(struct tunnel *t)
+{
+	t->home->closing_count--;
+}
+
+struct tunnel *group_open_tunnel(struct hub *h, const struct tunnel_start *start)
+{
+	static const struct tunnel_events events = {
+		.admit = on_admit,
+		.opened = on_opened,
+		.leaving = on_leaving,
+		.room = on_room,
+		.dead = on_dead,
+		.returned = on_returned,
+		.closed = on_closed,
+	};
+	struct group *r = group_get(h, start->id, strlen(start->id));
+	struct tunnel *t = tunnel_new(h, start, r, &events);
+
+	group_hold(r);
+	group_expect_tunnel(r);
+	enter_greeting(r, t);
+	tunnel_start(t);
+	return t;
+}
+
+void group_free_tunnel(struct tunnel *t)
+{
+	struct group *r = t->home;
+
+	tunnel_free(t);
+	group_release(r);
 }
 
 void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)
@@ -389,16 +537,4 @@ void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
 	s->group->sockets--;
 	review(s->group);
 	free(s);
-}
-
-void group_tunnel_left(struct group *r)
-{
-	struct exchange *x;
-
-	if (has_open_tunnel(r))
-		return;
-	TAILQ_FOREACH (x, &r->queue, place) {
-		if (x->offline.at_ms == 0)
-			wait_for_tunnel(x);
-	}
 }

@@ -18,7 +18,8 @@ struct group {
 	size_t queued, queued_websockets; /* the latter among the former */
 	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
 	bool seen;	/* had a tunnel once: worth waiting for */
-	bool dispatching;
+	TAILQ_ENTRY(group) dirty_link; /* hub->dirty_groups: some that wait may find room */
+	bool dirty;
 	TAILQ_ENTRY(group) idle_link; /* hub->idle_groups: nothing refers to it */
 	bool idle;
 	size_t users;	   /* exchanges and tunnels whose home it is */
@@ -40,22 +41,19 @@ struct group *group_get(struct hub *h, const char *id, size_t bytes); /* makes i
 /* A new exchange: to a tunnel, or into the queue. Otherwise says why not, and nothing has
  * changed. */
 enum fail group_accept(struct group *r, struct exchange *x) MUST_CHECK;
-void group_requeue(struct group *r, struct exchange *x); /* at the front: its tunnel was lost */
-void group_dequeue(struct exchange *x);
-void group_dispatch(struct group *r);
-void group_expect_tunnel(struct group *r); /* its token is good, its greeting is still to come */
-void group_add_tunnel(struct group *r, struct tunnel *t);
-void group_remove_tunnel(struct tunnel *t);
-/* One takes nothing new: those that wait may be alone now. */
-void group_tunnel_left(struct group *r);
+struct tunnel *group_open_tunnel(struct hub *h, const struct tunnel_start *start);
+void group_free_tunnel(struct tunnel *t); /* dead and closed */
+/* A tunnel with a good token for it will open: requests may wait for it. */
+void group_expect_tunnel(struct group *r);
+/* Some that wait may find room: group_settle() looks. */
+void group_touch(struct group *r);
+void group_settle(struct hub *h); /* gives waiting exchanges to tunnels */
 void group_hold(struct group *r); /* an exchange or a tunnel has it as its home */
 void group_release(struct group *r);
-bool group_may_open_tunnel(const struct group *r); /* PIPEGATE_MAX_TUNNELS */
 void group_free_all(struct hub *h);
 
 /* A caller's WebSocket counts for the limit of its id from the time that a tunnel takes it until
  * its socket is closed, which may be long after the end of the exchange: a caller need not read. */
-void group_socket_opened(struct group *r, const struct exchange *x);
 void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
 void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
 void group_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */

@@ -29,6 +29,7 @@ struct hub *hub_new(const struct config *config, int64_t now_ms)
 	TAILQ_INIT(&h->tunnels);
 	TAILQ_INIT(&h->dirty);
 	TAILQ_INIT(&h->dirty_tunnels);
+	TAILQ_INIT(&h->dirty_groups);
 	TAILQ_INIT(&h->dead_tunnels);
 	TAILQ_INIT(&h->marked_groups);
 	return h;
@@ -163,10 +164,9 @@ void hub_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
 	group_socket_closed(h, corr);
 }
 
-struct tunnel *hub_open_tunnel(struct hub *h, const struct protocol *protocol, const char *id,
-			       int64_t life_ms, const struct tunnel_io *io, void *socket)
+struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start)
 {
-	return tunnel_new(h, protocol, id, life_ms, io, socket);
+	return group_open_tunnel(h, start);
 }
 
 bool hub_is_draining(const struct hub *h)
@@ -229,7 +229,7 @@ void hub_tick(struct hub *h)
 {
 	expire_exchanges(h);
 	expire_tunnels(h);
-	budget_tick(h);
+	throttle_tick(h);
 	end_silent_processes(h);
 }
 
@@ -240,8 +240,14 @@ static void reap_tunnels(struct hub *h)
 	for (t = TAILQ_FIRST(&h->dead_tunnels); t != NULL; t = next) {
 		next = TAILQ_NEXT(t, all);
 		if (t->socket == NULL)
-			tunnel_free(t);
+			group_free_tunnel(t);
 	}
+}
+
+static bool has_work(const struct hub *h)
+{
+	return !TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_groups) ||
+	       !TAILQ_EMPTY(&h->dirty_tunnels) || !TAILQ_EMPTY(&h->marked_groups);
 }
 
 void hub_settle(struct hub *h)
@@ -250,12 +256,12 @@ void hub_settle(struct hub *h)
 	struct tunnel *t;
 
 	h->turn++;
-	/* Replies can make room for more of an upload, writes for more credit, and both for more
-	 * of the budget: so until all lists are empty. */
-	while (!TAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->dirty_tunnels) ||
-	       !TAILQ_EMPTY(&h->marked_groups)) {
+	/* Replies make room for those that wait and for more of an upload, writes make more credit,
+	 * and all of them more of the budget: so until all lists are empty. */
+	while (has_work(h)) {
 		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)
 			requester_settle(x);
+		group_settle(h);
 		while ((t = TAILQ_FIRST(&h->dirty_tunnels)) != NULL) {
 			TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
 			t->dirty = false;
@@ -264,7 +270,7 @@ void hub_settle(struct hub *h)
 			else if (t->socket != NULL)
 				t->io->flush(t->socket);
 		}
-		budget_settle(h);
+		throttle_settle(h);
 	}
 	reap_tunnels(h);
 	group_forget_idle(h);

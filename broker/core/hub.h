@@ -50,9 +50,7 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
  * more. It may be open long after the end of its exchange, because a caller need not read. */
 void hub_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]);
 
-/* Opens a tunnel for connection `id` that ends after life_ms, on a socket that `io` drives. */
-struct tunnel *hub_open_tunnel(struct hub *h, const struct protocol *protocol, const char *id,
-			       int64_t life_ms, const struct tunnel_io *io, void *socket);
+struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start);
 
 /* True while the broker stops: nothing new is accepted. */
 bool hub_is_draining(const struct hub *h);

@@ -48,11 +48,30 @@ struct protocol {
 	bool text;
 };
 
+/* What a tunnel tells its group. */
+struct tunnel_events {
+	/* It has greeted. False: it may not open, and is doomed. */
+	bool (*admit)(struct tunnel *t);
+	void (*opened)(struct tunnel *t);
+	/* It takes nothing new. */
+	void (*leaving)(struct tunnel *t);
+	/* An exchange has left. */
+	void (*room)(struct tunnel *t);
+	/* It is dead; its exchanges leave next. True: too many sockets are closing, cut this
+	 * one. */
+	bool (*dead)(struct tunnel *t);
+	/* It is dead, and had not sent this exchange: another may serve it. */
+	void (*returned)(struct tunnel *t, struct exchange *x);
+	/* The socket of a dead one is closed. */
+	void (*closed)(struct tunnel *t);
+};
+
 struct tunnel {
 	struct hub *hub;
 	struct group *home;  /* its connection id */
 	struct group *group; /* the same while it is open, NULL otherwise */
 	const struct protocol *protocol;
+	const struct tunnel_events *events;
 	const struct tunnel_io *io;
 	void *socket; /* NULL: closed */
 	enum tunnel_state state;
@@ -97,13 +116,14 @@ struct tunnel {
 
 TAILQ_HEAD(tunnel_list, tunnel);
 
-struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol, const char *id,
-			  int64_t life_ms, const struct tunnel_io *io, void *socket);
+/* A tunnel in state GREETING, which tunnel_start() sets off. */
+struct tunnel *tunnel_new(struct hub *h, const struct tunnel_start *start, struct group *home,
+			  const struct tunnel_events *events);
+void tunnel_start(struct tunnel *t);
 
 /* Gives the exchange to this tunnel: it counts as running there. */
 void tunnel_take(struct tunnel *t, struct exchange *x);
-void tunnel_answered(struct exchange *x); /* its stream is over, it keeps its place */
-void tunnel_detach(struct exchange *x);	  /* the exchange leaves; both live on */
+void tunnel_detach(struct exchange *x);			 /* the exchange leaves; both live on */
 void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
 void tunnel_unready(struct tunnel *t, struct exchange *x);
 void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */

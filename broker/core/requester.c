@@ -167,8 +167,8 @@ void requester_step(struct exchange *x, const struct reply_to *to, const struct 
 	}
 	if (news && take_body(x, m)) {
 		exchange_progress(x);
-		if (exchange_on_stream(x))
-			x->tunnel->protocol->more(x->tunnel, x);
+		if (x->holder != NULL && x->holder->more != NULL)
+			x->holder->more(x);
 	}
 }
 
@@ -208,8 +208,8 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 	}
 	if (m->body_bytes > 0) {
 		buf_consume(&x->down, m->body_bytes);
-		if (exchange_on_stream(x))
-			x->tunnel->protocol->consumed(x->tunnel, x, m->body_bytes);
+		if (x->holder != NULL && x->holder->consumed != NULL)
+			x->holder->consumed(x, m->body_bytes);
 	}
 	exchange_recount(x);
 	if ((m->flags & GATE_HAS_HEAD) || m->body_bytes > 0)
@@ -237,8 +237,7 @@ static void end_exchange(struct exchange *x)
 {
 	struct group *home = x->home;
 
-	if (x->tunnel != NULL && x->state == EXCHANGE_ANSWERED)
-		tunnel_detach(x);
+	exchange_release(x, FAIL_NONE);
 	home->websockets -= x->websocket;
 	exchange_free(x);
 	group_release(home);

@@ -43,43 +43,23 @@ void tunnel_doom(struct tunnel *t, int ws_code, const char *reason)
 	tunnel_touch(t);
 }
 
-static void refuse_one_more(struct tunnel *t)
-{
-	t->hub->stats.over_limit_total += t->doom == NULL;
-	tunnel_doom(t, 1013, "too many tunnels for this connection id");
-}
-
-/* Of those that have not greeted the oldest makes room, as an honest client greets at once. */
-static void enter_greeting(struct tunnel *t)
-{
-	struct group *r = t->home;
-
-	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
-	if (++r->greeting_count > (size_t)t->hub->config->max_tunnels)
-		refuse_one_more(TAILQ_FIRST(&r->greeting));
-}
-
-static void leave_greeting(struct tunnel *t)
-{
-	TAILQ_REMOVE(&t->home->greeting, t, siblings);
-	t->home->greeting_count--;
-}
-
-struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol, const char *id,
-			  int64_t life_ms, const struct tunnel_io *io, void *socket)
+struct tunnel *tunnel_new(struct hub *h, const struct tunnel_start *start, struct group *home,
+			  const struct tunnel_events *events)
 {
 	struct tunnel *t = xcalloc(1, sizeof *t);
 
 	t->hub = h;
-	t->protocol = protocol;
-	t->io = io;
-	t->socket = socket;
+	t->home = home;
+	t->events = events;
+	t->protocol = start->protocol;
+	t->io = start->io;
+	t->socket = start->socket;
 	t->state = TUNNEL_GREETING;
 	t->since_ms = h->now_ms;
 	t->number = ++h->stats.tunnels_total;
-	CHECK(strlen(id) < sizeof t->id);
-	strcpy(t->id, id);
-	t->expires_ms = h->now_ms + life_ms;
+	CHECK(strlen(start->id) < sizeof t->id);
+	strcpy(t->id, start->id);
+	t->expires_ms = h->now_ms + start->life_ms;
 	deadline_set(&h->lives, &t->life,
 		     t->expires_ms < h->now_ms + GREETING_MS ? t->expires_ms
 							     : h->now_ms + GREETING_MS);
@@ -89,25 +69,22 @@ struct tunnel *tunnel_new(struct hub *h, const struct protocol *protocol, const 
 	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
 	h->stats.tunnels++;
 	log_limited_info(t->id, "tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
-			 (unsigned long long)t->number, protocol->name);
-	t->home = group_get(h, t->id, strlen(t->id));
-	group_hold(t->home);
-	group_expect_tunnel(t->home);
-	enter_greeting(t);
-	protocol->start(t);
+			 (unsigned long long)t->number, t->protocol->name);
 	return t;
+}
+
+void tunnel_start(struct tunnel *t)
+{
+	t->protocol->start(t);
 }
 
 void tunnel_opened(struct tunnel *t)
 {
-	if (!group_may_open_tunnel(t->home)) {
-		refuse_one_more(t);
+	if (!t->events->admit(t))
 		return;
-	}
 	set_state(t, TUNNEL_OPEN);
 	deadline_set(&t->hub->lives, &t->life, t->expires_ms);
-	leave_greeting(t);
-	group_add_tunnel(t->home, t);
+	t->events->opened(t);
 	budget_new_tunnel(t);
 }
 
@@ -124,12 +101,12 @@ void tunnel_leaving(struct tunnel *t)
 	if (t->state != TUNNEL_OPEN)
 		return;
 	set_state(t, TUNNEL_LEAVING);
-	group_tunnel_left(t->group);
+	t->events->leaving(t);
 }
 
 void tunnel_say_goodbye(struct tunnel *t)
 {
-	if (t->state != TUNNEL_DEAD)
+	if (t->state != TUNNEL_DEAD && t->protocol->goodbye != NULL)
 		t->protocol->goodbye(t);
 }
 
@@ -162,21 +139,6 @@ static size_t *count_of(struct tunnel *t, const struct exchange *x)
 	return x->websocket ? &t->websocket_count : &t->running_count;
 }
 
-void tunnel_take(struct tunnel *t, struct exchange *x)
-{
-	CHECK(x->tunnel == NULL && x->group == NULL);
-	x->tunnel = t;
-	exchange_log_take(x, t);
-	exchange_set_state(x, EXCHANGE_ASSIGNED);
-	TAILQ_INSERT_TAIL(&t->running, x, place);
-	*count_of(t, x) += 1;
-	t->hub->stats.running++;
-	if (x->websocket)
-		group_socket_opened(t->group, x);
-	exchange_touch(x); /* there may be credit now */
-	t->protocol->more(t, x);
-}
-
 void tunnel_recount(struct tunnel *t)
 {
 	budget_charge(t->home, &t->out_charge, t->out.end + t->out_body.end);
@@ -190,24 +152,23 @@ static void give_memory_back(struct tunnel *t)
 	tunnel_recount(t);
 }
 
-/* Takes it off without asking who might take the free place. */
+/* The stream is over for the protocol. */
+static void leave_stream(struct tunnel *t, struct exchange *x)
+{
+	if (t->protocol->detach != NULL)
+		t->protocol->detach(t, x);
+	tunnel_unready(t, x);
+}
+
 static void unlink_exchange(struct tunnel *t, struct exchange *x)
 {
-	t->protocol->detach(t, x);
-	tunnel_unready(t, x);
+	leave_stream(t, x);
 	TAILQ_REMOVE(&t->running, x, place);
 	*count_of(t, x) -= 1;
 	t->hub->stats.running--;
 	x->tunnel = NULL;
+	x->holder = NULL;
 	give_memory_back(t);
-}
-
-void tunnel_answered(struct exchange *x)
-{
-	struct tunnel *t = x->tunnel;
-
-	t->protocol->detach(t, x);
-	tunnel_unready(t, x);
 }
 
 void tunnel_detach(struct exchange *x)
@@ -215,23 +176,92 @@ void tunnel_detach(struct exchange *x)
 	struct tunnel *t = x->tunnel;
 
 	unlink_exchange(t, x);
-	if (t->state == TUNNEL_OPEN)
-		group_dispatch(t->group);
+	t->events->room(t);
 }
 
-/* A closing handshake takes seconds if the peer likes, and meanwhile a descriptor. */
-static void close_socket(struct tunnel *t, int ws_code, const char *reason)
-{
-	bool cut = ++t->home->closing_count > (size_t)t->hub->config->max_tunnels;
+/* --- exchange_holder --- */
 
-	t->io->close(t->socket, ws_code, reason, cut);
+static void on_more(struct exchange *x)
+{
+	x->tunnel->protocol->more(x->tunnel, x);
+}
+
+static int64_t credit_of(const struct exchange *x)
+{
+	return x->tunnel->protocol->credit(x->tunnel, x);
+}
+
+static void on_consumed(struct exchange *x, size_t bytes)
+{
+	if (x->tunnel->protocol->consumed != NULL)
+		x->tunnel->protocol->consumed(x->tunnel, x, bytes);
+}
+
+static void release_answered(struct exchange *x, enum fail f)
+{
+	(void)f;
+	tunnel_detach(x);
+}
+
+static void on_answered(struct exchange *x)
+{
+	static const struct exchange_holder holder = {.release = release_answered};
+
+	leave_stream(x->tunnel, x);
+	x->holder = &holder;
+}
+
+static void release_running(struct exchange *x, enum fail f)
+{
+	if (f != FAIL_NONE && x->tunnel->protocol->cancel != NULL)
+		x->tunnel->protocol->cancel(x->tunnel, x, f);
+	tunnel_detach(x);
+}
+
+void tunnel_take(struct tunnel *t, struct exchange *x)
+{
+	static const struct exchange_holder holder = {
+		.more = on_more,
+		.credit = credit_of,
+		.consumed = on_consumed,
+		.answered = on_answered,
+		.release = release_running,
+	};
+
+	CHECK(x->holder == NULL);
+	x->holder = &holder;
+	x->tunnel = t;
+	exchange_log_take(x, t);
+	exchange_set_state(x, EXCHANGE_ASSIGNED);
+	TAILQ_INSERT_TAIL(&t->running, x, place);
+	*count_of(t, x) += 1;
+	t->hub->stats.running++;
+	exchange_touch(x); /* there may be credit now */
+	t->protocol->more(t, x);
+}
+
+/* --- the end --- */
+
+/* Its exchanges: a sent one is lost, another one may be served by another tunnel. */
+static void let_go(struct tunnel *t)
+{
+	struct exchange *x;
+
+	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
+		if (x->state == EXCHANGE_ANSWERED) {
+			unlink_exchange(t, x);
+		} else if (x->sent) {
+			exchange_fail(x, FAIL_TUNNEL_LOST);
+		} else {
+			unlink_exchange(t, x);
+			t->events->returned(t, x);
+		}
+	}
 }
 
 void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 {
 	struct hub *h = t->hub;
-	struct group *r = t->group;
-	struct exchange *x;
 
 	if (t->state == TUNNEL_DEAD)
 		return;
@@ -240,25 +270,10 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 			 "websockets=%zu",
 			 t->id, (unsigned long long)t->number, ws_code, reason, t->running_count,
 			 t->websocket_count);
-	if (t->state == TUNNEL_GREETING)
-		leave_greeting(t);
 	set_state(t, TUNNEL_DEAD);
 	deadline_clear(&h->lives, &t->life);
-	if (r != NULL)
-		group_remove_tunnel(t);
-	while ((x = TAILQ_LAST(&t->running, exchange_list)) != NULL) {
-		if (x->state == EXCHANGE_ANSWERED) {
-			unlink_exchange(x);
-		} else if (x->sent) {
-			exchange_fail(x, FAIL_TUNNEL_LOST);
-		} else { /* the client never saw it: somebody else may serve it */
-			unlink_exchange(t, x);
-			group_socket_closed(h, x->corr);
-			group_requeue(r, x);
-		}
-	}
-	if (r != NULL)
-		group_dispatch(r);
+	bool cut = t->events->dead(t);
+	let_go(t);
 	if (t->dirty)
 		TAILQ_REMOVE(&h->dirty_tunnels, t, dirty_link);
 	t->dirty = false;
@@ -270,7 +285,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	tunnel_recount(t);
 	budget_message(t, 0, false);
 	if (t->socket != NULL)
-		close_socket(t, ws_code, reason);
+		t->io->close(t->socket, ws_code, reason, cut);
 }
 
 const char *tunnel_id(const struct tunnel *t)
@@ -351,7 +366,8 @@ void tunnel_on_message(struct tunnel *t, const uint8_t *data, size_t bytes)
 
 void tunnel_on_closed(struct tunnel *t, int ws_code, const char *reason)
 {
-	t->home->closing_count -= t->state == TUNNEL_DEAD;
+	if (t->state == TUNNEL_DEAD)
+		t->events->closed(t);
 	t->socket = NULL;
 	tunnel_kill(t, ws_code, reason);
 }
@@ -361,6 +377,5 @@ void tunnel_free(struct tunnel *t)
 	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && TAILQ_EMPTY(&t->running));
 	CHECK(t->out_charge == 0 && t->message_bytes == 0);
 	TAILQ_REMOVE(&t->hub->dead_tunnels, t, all);
-	group_release(t->home);
 	free(t);
 }

@@ -31,6 +31,15 @@ struct tunnel_io {
 	void (*pause)(void *socket, bool paused);
 };
 
+/* What hub_open_tunnel() needs. */
+struct tunnel_start {
+	const struct protocol *protocol;
+	const char *id;	 /* the connection id; copied */
+	int64_t life_ms; /* after that it is closed */
+	const struct tunnel_io *io;
+	void *socket;
+};
+
 const char *tunnel_id(const struct tunnel *t);
 
 /* True: messages are text, not binary. */

@@ -24,11 +24,6 @@ static void start(struct tunnel *t)
 	tunnel_opened(t); /* v1 has no greeting */
 }
 
-static void goodbye(struct tunnel *t)
-{
-	(void)t; /* nor a goodbye */
-}
-
 static enum fail refuses(const struct tunnel *t, const struct exchange *x)
 {
 	(void)t;
@@ -63,26 +58,6 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 	int64_t left = body_max_bytes(t) + 1 - (int64_t)buf_bytes(&x->up);
 
 	return left < CREDIT_BYTES ? left : CREDIT_BYTES;
-}
-
-static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
-{
-	(void)t;
-	(void)x;
-	(void)bytes;
-}
-
-static void cancel(struct tunnel *t, struct exchange *x, enum fail f)
-{
-	(void)t; /* v1 cannot say it: the client's late answer will name no exchange */
-	(void)x;
-	(void)f;
-}
-
-static void detach(struct tunnel *t, struct exchange *x)
-{
-	(void)t;
-	(void)x;
 }
 
 static bool method_is_head(const struct exchange *x)
@@ -233,13 +208,9 @@ static void on_decoded(struct tunnel *t, struct v1_response *r)
 const struct protocol protocol_v1 = {
 	.name = "v1",
 	.start = start,
-	.goodbye = goodbye,
 	.refuses = refuses,
 	.more = more,
 	.credit = credit,
-	.consumed = consumed,
-	.cancel = cancel,
-	.detach = detach,
 	.pull = pull,
 	.decode = v1_response_decode,
 	.on_decoded = on_decoded,

@@ -228,26 +228,9 @@ static void take_number(const struct frame *f, const char *name, int64_t least, 
 		*out = value < most ? value : most;
 }
 
-/* The connection of the same process that this one replaces: it has greeted, so it is on the
- * group. */
-static struct tunnel *find_own_earlier(const struct tunnel *t)
-{
-	struct group *r = group_find(t->hub, t->id, strlen(t->id));
-	struct tunnel *other;
-
-	if (r == NULL)
-		return NULL;
-	TAILQ_FOREACH (other, &r->tunnels, siblings) {
-		if (other != t && strcmp(other->instance, t->instance) == 0)
-			return other;
-	}
-	return NULL;
-}
-
 static void on_hello(struct tunnel *t, const struct frame *f)
 {
 	struct head_field field;
-	struct tunnel *earlier;
 	int64_t max_streams = (int64_t)t->max_running;
 
 	if (!head_valid(f->payload, f->payload_bytes) ||
@@ -260,11 +243,8 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 	t->max_running = (size_t)max_streams;
 	take_number(f, "window", 65536, 16 << 20, &t->peer_window_bytes);
 	if (head_find(f->payload, f->payload_bytes, "instance", &field) &&
-	    field.value_bytes == sizeof t->instance - 1) {
+	    field.value_bytes == sizeof t->instance - 1)
 		memcpy(t->instance, field.value, field.value_bytes);
-		while ((earlier = find_own_earlier(t)) != NULL)
-			tunnel_kill(earlier, 1000, "replaced");
-	}
 	tunnel_opened(t);
 }
 

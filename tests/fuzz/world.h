@@ -155,6 +155,7 @@ static inline void world_check_state(const struct exchange *x)
 	CHECK((x->group != NULL) == (x->state == EXCHANGE_QUEUED));
 	CHECK(!on_stream || x->tunnel != NULL);
 	CHECK(on_stream || x->state == EXCHANGE_ANSWERED || x->tunnel == NULL);
+	CHECK((x->holder != NULL) == (x->group != NULL || x->tunnel != NULL));
 	CHECK(x->tunnel == NULL || x->tunnel->state != TUNNEL_DEAD);
 	CHECK((x->fail != FAIL_NONE) == (x->state == EXCHANGE_FAILED));
 	CHECK(x->state != EXCHANGE_QUEUED && x->state != EXCHANGE_ASSIGNED ? true : !x->sent);
@@ -197,12 +198,15 @@ static inline void world_count(const struct world *w)
 	}
 	for (r = h->groups; r != NULL; r = r->hh.next) {
 		full += r->full;
+		CHECK(!r->dirty);
 		sockets += r->sockets;
 		CHECK(r->tunnel_count <= (size_t)h->config->max_tunnels &&
 		      r->greeting_count <= (size_t)h->config->max_tunnels);
 	}
 	CHECK(h->stats.held_bytes == held && h->stats.full_ids == full);
 	CHECK(h->stats.open == open && h->stats.queued == queued && h->stats.running == running);
+	CHECK(TAILQ_EMPTY(&h->dirty_groups) && TAILQ_EMPTY(&h->dirty) &&
+	      TAILQ_EMPTY(&h->dirty_tunnels));
 	CHECK(sockets <= 1); /* one peer asks for them */
 	CHECK(h->stats.tunnels == tunnels && h->unseen_queued == unseen);
 }
@@ -280,8 +284,14 @@ static inline void world_connect(struct world *w, size_t slot, const struct prot
 	if (s->tunnel != NULL)
 		return;
 	s->world = w;
-	s->tunnel = hub_open_tunnel(w->hub, protocol, id, w->life_ms ? w->life_ms : INT64_MAX / 2,
-				    &io, s);
+	const struct tunnel_start start = {
+		.protocol = protocol,
+		.id = id,
+		.life_ms = w->life_ms ? w->life_ms : INT64_MAX / 2,
+		.io = &io,
+		.socket = s,
+	};
+	s->tunnel = hub_open_tunnel(w->hub, &start);
 }
 
 /* The client of that socket sends a message. */
