@@ -43,6 +43,7 @@ struct broker {
 	const struct config *config;
 	uv_loop_t loop;
 	struct hub *hub;
+	struct presence_observer presence;
 	struct gate *gate;
 	struct ws *ws;
 	struct ws_relays *ws_relays;
@@ -196,11 +197,25 @@ static void on_polled(uv_check_t *check)
 
 /* --- start and end --- */
 
+static void on_online(struct presence_observer *o, const char *id)
+{
+	(void)o;
+	log_debug("presence.online conn=%s", id);
+}
+
+static void on_offline(struct presence_observer *o, const char *id)
+{
+	(void)o;
+	log_debug("presence.offline conn=%s", id);
+}
+
 static bool start_parts(struct broker *b)
 {
 	const struct config *c = b->config;
 
 	b->hub = hub_new(c, now_ms(b));
+	b->presence = (struct presence_observer){.online = on_online, .offline = on_offline};
+	hub_observe_presence(b->hub, &b->presence);
 	b->gate = gate_new(&b->loop, c, b->hub);
 	if (b->gate == NULL)
 		return false;

@@ -20,6 +20,7 @@ struct hub {
 	int64_t started_ms;
 	uint64_t turn; /* of the loop; counted by hub_settle() */
 	bool draining;
+	struct presence_observer *observer; /* NULL: none */
 
 	struct exchange *exchanges;
 	struct group *groups;

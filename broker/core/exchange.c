@@ -43,13 +43,8 @@ void exchange_set_state(struct exchange *x, enum exchange_state to)
 	};
 
 	CHECK(legal[x->state][to]);
-	exchange_log_state(x, exchange_state_name(to));
+	exchange_log_state(x, exchange_state_name(x->state), exchange_state_name(to));
 	x->state = to;
-}
-
-bool exchange_is_over(const struct exchange *x)
-{
-	return x->state >= EXCHANGE_FAILED;
 }
 
 void exchange_mark_sent(struct exchange *x)
@@ -61,11 +56,6 @@ void exchange_mark_sent(struct exchange *x)
 void exchange_mark_unserved(struct exchange *x)
 {
 	x->unserved = !x->head_came; /* whoever has sent a response has served it */
-}
-
-bool exchange_maybe_delivered(const struct exchange *x)
-{
-	return x->sent && !x->unserved;
 }
 
 void exchange_touch(struct exchange *x)

@@ -119,12 +119,19 @@ TAILQ_HEAD(exchange_list, exchange);
 /* Changes the state. A change that is not in the drawing above ends the process. */
 void exchange_set_state(struct exchange *x, enum exchange_state to);
 const char *exchange_state_name(enum exchange_state s);
-bool exchange_is_over(const struct exchange *x); /* FAILED or ABANDONED */
 
 /* Whether the app may have seen the request (delivered=) is decided by these three alone. */
 void exchange_mark_sent(struct exchange *x);	 /* bytes of it were written for a tunnel */
 void exchange_mark_unserved(struct exchange *x); /* the client says that the app never saw it */
-bool exchange_maybe_delivered(const struct exchange *x);
+static inline bool exchange_maybe_delivered(const struct exchange *x)
+{
+	return x->sent && !x->unserved;
+}
+
+static inline bool exchange_is_over(const struct exchange *x)
+{
+	return x->state == EXCHANGE_FAILED || x->state == EXCHANGE_ABANDONED;
+}
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
 /* Its holder lets it go. */

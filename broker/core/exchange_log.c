@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void exchange_log_state(const struct exchange *x, const char *to)
+void exchange_log_state(const struct exchange *x, const char *from, const char *to)
 {
 	char corr_hex[2 * CORR_BYTES + 1];
 
@@ -19,8 +19,7 @@ void exchange_log_state(const struct exchange *x, const char *to)
 		return;
 	id_to_hex(x->corr, CORR_BYTES, corr_hex);
 	log_debug("exchange.state conn=%s corr=%s tunnel=%llu from=%s to=%s code=%s", x->home->id,
-		  corr_hex, (unsigned long long)x->log.tunnel, exchange_state_name(x->state), to,
-		  fail_code(x->fail));
+		  corr_hex, (unsigned long long)x->log.tunnel, from, to, fail_code(x->fail));
 }
 
 void exchange_log_open(struct exchange *x, const void *head, size_t head_bytes)

@@ -26,7 +26,7 @@ struct exchange_log {
 };
 
 void exchange_log_open(struct exchange *x, const void *head, size_t head_bytes);
-void exchange_log_state(const struct exchange *x, const char *to); /* before the change */
+void exchange_log_state(const struct exchange *x, const char *from, const char *to);
 void exchange_log_take(struct exchange *x, const struct tunnel *t);
 void exchange_log_head(struct exchange *x, const void *head, size_t head_bytes);
 void exchange_log_end(struct exchange *x); /* the line; frees what was kept for it */

@@ -370,12 +370,27 @@ void group_expect_tunnel(struct group *r)
 	}
 }
 
+static void review_presence(struct group *r)
+{
+	struct presence_observer *o = r->hub->observer;
+	bool online = has_open_tunnel(r);
+
+	if (online == r->online)
+		return;
+	r->online = online;
+	if (o != NULL && online)
+		o->online(o, r->id);
+	else if (o != NULL)
+		o->offline(o, r->id);
+}
+
 /* One takes nothing new: those that wait may be alone now. */
 static void tunnel_left(struct group *r)
 {
 	struct exchange *x;
 
-	if (has_open_tunnel(r))
+	review_presence(r);
+	if (r->online)
 		return;
 	TAILQ_FOREACH (x, &r->queue, place) {
 		if (x->offline.at_ms == 0)
@@ -442,6 +457,7 @@ static void on_opened(struct tunnel *t)
 	r->tunnel_count++;
 	TAILQ_FOREACH (x, &r->queue, place)
 		deadline_clear(&r->hub->offline_waits, &x->offline);
+	review_presence(r);
 	group_touch(r);
 }
 

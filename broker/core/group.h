@@ -17,6 +17,7 @@ struct group {
 	struct exchange_list queue;
 	size_t queued, queued_websockets; /* the latter among the former */
 	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
+	bool online;	/* what the presence observer was told */
 	bool seen;	/* had a tunnel once: worth waiting for */
 	TAILQ_ENTRY(group) dirty_link; /* hub->dirty_groups: some that wait may find room */
 	bool dirty;

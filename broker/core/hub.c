@@ -169,6 +169,11 @@ struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start)
 	return group_open_tunnel(h, start);
 }
 
+void hub_observe_presence(struct hub *h, struct presence_observer *o)
+{
+	h->observer = o;
+}
+
 bool hub_is_draining(const struct hub *h)
 {
 	return h->draining;

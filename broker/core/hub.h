@@ -52,6 +52,16 @@ void hub_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]);
 
 struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start);
 
+/* Told when a connection id gets its first tunnel that accepts requests, and when it loses the last
+ * one. Must not call the hub. */
+struct presence_observer {
+	void (*online)(struct presence_observer *o, const char *id);
+	void (*offline)(struct presence_observer *o, const char *id);
+};
+
+/* There is one observer at most. It is told of changes only, so set it before the first tunnel. */
+void hub_observe_presence(struct hub *h, struct presence_observer *o);
+
 /* True while the broker stops: nothing new is accepted. */
 bool hub_is_draining(const struct hub *h);
 /* True while there is any exchange. */

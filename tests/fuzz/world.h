@@ -29,6 +29,8 @@ struct world_socket {
 };
 
 struct world {
+	struct presence_observer presence;
+	char online[WORLD_SOCKETS][16];	  /* the ids that the observer was told of; "": free */
 	struct requester gate, websocket; /* of the last peer, if it asks for one */
 	struct config config;
 	struct hub *hub;
@@ -59,6 +61,33 @@ static inline bool world_reply(const struct reply_to *to, const struct gate_msg 
 	p->last.head = buf_first(&p->head);
 	p->last.body = buf_first(&p->body);
 	return true;
+}
+
+/* The place of an id among those online; with "": a free place. */
+static inline char *world_online(struct world *w, const char *id)
+{
+	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
+		if (strcmp(w->online[i], id) == 0)
+			return w->online[i];
+	}
+	return NULL;
+}
+
+static inline void world_on_online(struct presence_observer *o, const char *id)
+{
+	struct world *w = OWNER_OF(o, struct world, presence);
+	char *place = world_online(w, "");
+
+	CHECK(world_online(w, id) == NULL && place != NULL);
+	strcpy(place, id);
+}
+
+static inline void world_on_offline(struct presence_observer *o, const char *id)
+{
+	char *place = world_online(OWNER_OF(o, struct world, presence), id);
+
+	CHECK(place != NULL);
+	*place = '\0';
 }
 
 static inline void world_flush(void *socket)
@@ -110,6 +139,8 @@ static inline void world_init(struct world *w)
 				       .offline_wait_ms = 5000}};
 	w->hub = hub_new(&w->config, 1000);
 	w->hub->boot = 7;
+	w->presence = (struct presence_observer){world_on_online, world_on_offline};
+	hub_observe_presence(w->hub, &w->presence);
 	w->gate.reply = w->websocket.reply = world_reply;
 	w->websocket.websocket = true;
 }
@@ -165,7 +196,7 @@ static inline void world_check_state(const struct exchange *x)
 	CHECK(!x->unserved || (x->state == EXCHANGE_FAILED && !x->head_came));
 }
 
-static inline void world_count(const struct world *w)
+static inline void world_count(struct world *w)
 {
 	const struct hub *h = w->hub;
 	const struct exchange *x;
@@ -190,6 +221,7 @@ static inline void world_count(const struct world *w)
 		const struct tunnel *t = w->sockets[i].tunnel;
 		tunnels += t != NULL && t->state != TUNNEL_DEAD;
 		CHECK(t == NULL || t->running_count <= t->max_running);
+		CHECK(t == NULL || t->state != TUNNEL_OPEN || world_online(w, t->id) != NULL);
 		held += t != NULL ? t->out_charge + t->message_bytes : 0;
 		CHECK(t == NULL || t->out_charge == t->out.end + t->out_body.end);
 		CHECK(t == NULL || t->state == TUNNEL_DEAD ||
@@ -199,6 +231,7 @@ static inline void world_count(const struct world *w)
 	for (r = h->groups; r != NULL; r = r->hh.next) {
 		full += r->full;
 		CHECK(!r->dirty);
+		CHECK(r->online == (world_online(w, r->id) != NULL));
 		sockets += r->sockets;
 		CHECK(r->tunnel_count <= (size_t)h->config->max_tunnels &&
 		      r->greeting_count <= (size_t)h->config->max_tunnels);

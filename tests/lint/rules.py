@@ -3,6 +3,7 @@
 usage: rules.py [BUILD], with the directory of the object files."""
 import sys
 
+import circles
 import exports
 import headers
 import includes
@@ -20,6 +21,7 @@ def main():
     faults += includes.faults(files, includes.load())
     faults += exports.faults(files, exported, exports.load())
     faults += exports.unused(files, exported, exports.load())
+    faults += circles.faults(exported, circles.wanted(build, files))
     faults += headers.guard_faults(files | tests)
     faults += headers.compile_faults(files | tests)
     comment_faults, notes = layout.comment_faults(files | tests, layout.load())

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
+import circles
 import exports
 import headers
 import includes
@@ -42,6 +43,19 @@ class Includes(unittest.TestCase):
             self.assertIsNotNone(includes.load().library_fault(path, header), (path, header))
         for path in ("common/x.c", "fcgi/x.c", "client/x.c"):
             self.assertIsNotNone(includes.load().layer_fault(path, "broker/hub.h"), path)
+
+
+class Circles(unittest.TestCase):
+    NAMES = {"broker/core/a.c": ["a_do"], "broker/core/b.c": ["b_do"], "broker/core/c.c": ["c_do"], "broker/ws.c": ["ws_do"]}
+
+    def test_right(self):
+        self.assertEqual(list(circles.faults(self.NAMES, {"broker/core/a.c": ["b_do", "c_do", "free"], "broker/core/b.c": ["c_do", "b_do"],
+                                                          "broker/core/c.c": []})), [])
+
+    def test_planted(self):
+        for last in ("a_do", "b_do"):
+            self.assertEqual(len(list(circles.faults(self.NAMES, {"broker/core/a.c": ["b_do"], "broker/core/b.c": ["c_do"],
+                                                                  "broker/core/c.c": [last]}))), 1, last)
 
 
 class Exports(unittest.TestCase):

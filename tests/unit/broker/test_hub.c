@@ -2,8 +2,11 @@
 #include "tests/fuzz/world.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 /* after those that it needs */
 #include <cmocka.h>
 
@@ -634,6 +637,86 @@ static void test_names_do_not_mix(void **state)
 	assert_true(w.peers[0].waiting);
 }
 
+/* In a child, as such a change ends the process. */
+static bool may_change(enum exchange_state from, enum exchange_state to)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct exchange x = {.state = from};
+		signal(SIGABRT, SIG_DFL);
+		fclose(stderr);
+		exchange_set_state(&x, to);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void test_legal_changes_of_an_exchange(void **state)
+{
+	static const enum exchange_state legal[][2] = {
+		{EXCHANGE_NEW, EXCHANGE_QUEUED},
+		{EXCHANGE_NEW, EXCHANGE_ASSIGNED},
+		{EXCHANGE_QUEUED, EXCHANGE_ASSIGNED},
+		{EXCHANGE_ASSIGNED, EXCHANGE_QUEUED}, /* no byte of it was sent */
+		{EXCHANGE_ASSIGNED, EXCHANGE_SENT},
+		{EXCHANGE_SENT, EXCHANGE_RESPONDING},
+		{EXCHANGE_RESPONDING, EXCHANGE_ANSWERED},
+		{EXCHANGE_FAILED, EXCHANGE_ABANDONED},
+	};
+	bool want[EXCHANGE_STATE_COUNT][EXCHANGE_STATE_COUNT] = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof legal / sizeof legal[0]; i++)
+		want[legal[i][0]][legal[i][1]] = true;
+	for (int i = 0; i < EXCHANGE_FAILED; i++)
+		want[i][EXCHANGE_FAILED] = true;
+	for (int i = 0; i < EXCHANGE_STATE_COUNT; i++) {
+		for (int j = 0; j < EXCHANGE_STATE_COUNT; j++) {
+			if (may_change((enum exchange_state)i, (enum exchange_state)j) !=
+			    want[i][j])
+				fail_msg("%s to %s", exchange_state_name((enum exchange_state)i),
+					 exchange_state_name((enum exchange_state)j));
+		}
+	}
+}
+
+/* Before the turn has ended, too, the one that waited longest gets the free place. */
+static void test_a_new_request_overtakes_none_that_waits(void **state)
+{
+	(void)state;
+	connect_narrow(0);
+	open(0, "a");
+	open(1, "a");
+	assert_int_equal(slot_of(1), -1);
+	world_answer(&w, 0, FRAME_END, 1, "", 0);
+	world_open(&w, 2, "a", &get, GATE_BODY_END, 0);
+	world_settle(&w);
+	expect_answer(0);
+	assert_int_equal(slot_of(1), 0);
+	assert_int_equal(slot_of(2), -1);
+}
+
+static void test_presence(void **state)
+{
+	(void)state;
+	world_connect(&w, 0, &protocol_v2, "a"); /* has not greeted */
+	assert_null(world_online(&w, "a"));
+	connect(1, "a");
+	connect(2, "b");
+	assert_non_null(world_online(&w, "a"));
+	assert_non_null(world_online(&w, "b"));
+	connect(3, "a");
+	world_disconnect(&w, 1);
+	assert_non_null(world_online(&w, "a"));
+	world_receive_frame(&w, 3, FRAME_GOAWAY, 0, 0, NULL, 0); /* accepts nothing new */
+	assert_null(world_online(&w, "a"));
+	world_disconnect(&w, 2);
+	assert_null(world_online(&w, "b"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -660,6 +743,9 @@ int main(void)
 		TEST(test_drain),
 		TEST(test_expired_tunnel),
 		TEST(test_names_do_not_mix),
+		cmocka_unit_test(test_legal_changes_of_an_exchange),
+		TEST(test_a_new_request_overtakes_none_that_waits),
+		TEST(test_presence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
