@@ -198,7 +198,7 @@ static size_t put_stream_frame(struct v2_stream *s, uint8_t *out, bool *over)
 {
 	size_t bytes = flow_piece_bytes(&s->flow, buf_bytes(&s->down));
 
-	*over = s->down_end && bytes == buf_bytes(&s->down);
+	*over = s->down_end && !s->failed && bytes == buf_bytes(&s->down);
 	const struct frame_piece piece = {
 		.type = s->head_sent ? FRAME_DATA : FRAME_HEAD,
 		.flags = *over ? FRAME_END : 0,
@@ -225,6 +225,15 @@ static size_t put_stream_frame(struct v2_stream *s, uint8_t *out, bool *over)
 	return frame_bytes;
 }
 
+/* What the app sent before it failed goes first, as far as the window allows: the caller gets head
+ * and bytes, then a cut. */
+static bool owes_response(const struct v2_stream *s)
+{
+	if (s->fail != FAIL_TARGET_UNREACHABLE || !s->head_came)
+		return false;
+	return !s->head_sent || (buf_bytes(&s->down) > 0 && s->flow.send_bytes > 0);
+}
+
 static size_t put_failure(struct v2_stream *s, uint8_t *out)
 {
 	v2_stream_log_frame(
@@ -246,7 +255,7 @@ size_t v2_stream_pull(struct v2_streams *all, uint8_t *out, size_t used)
 		unready(s);
 		if (!has_news(s))
 			continue;
-		if (s->failed)
+		if (s->failed && !owes_response(s))
 			used += put_failure(s, out + used);
 		else
 			used += put_stream_frame(s, out + used, &over);

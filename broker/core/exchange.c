@@ -85,13 +85,18 @@ void exchange_progress(struct exchange *x)
 		set_progress(x, &x->hub->response_waits, c->response_timeout_ms);
 }
 
-static void drop_bodies(struct exchange *x)
+static void drop_request(struct exchange *x)
 {
 	buf_fini(&x->head);
 	buf_fini(&x->up);
+	x->granted_bytes = 0;
+	exchange_recount(x);
+}
+
+void exchange_drop_response(struct exchange *x)
+{
 	buf_fini(&x->answer_head);
 	buf_fini(&x->down);
-	x->granted_bytes = 0;
 	exchange_recount(x);
 }
 
@@ -114,7 +119,8 @@ void exchange_free(struct exchange *x)
 		deadline_clear(x->progress_list, &x->progress);
 	deadline_clear(&h->holds, &x->hold);
 	deadline_clear(&h->offline_waits, &x->offline);
-	drop_bodies(x);
+	drop_request(x);
+	exchange_drop_response(x);
 	HASH_DEL(h->exchanges, x);
 	h->stats.open--;
 	h->stats.outcomes[x->fail]++;
@@ -141,10 +147,14 @@ void exchange_fail(struct exchange *x, enum fail f)
 {
 	if (exchange_is_over(x))
 		return;
+	/* What the app sent before it was lost still reaches the caller: head, bytes, then a cut. */
+	bool lost = f == FAIL_TARGET_UNREACHABLE || f == FAIL_TUNNEL_LOST;
 	exchange_release(x, f);
 	x->fail = f;
 	exchange_set_state(x, EXCHANGE_FAILED);
-	drop_bodies(x);
+	drop_request(x);
+	if (!lost)
+		exchange_drop_response(x);
 	set_progress(x, &x->hub->idle_waits, LINGER_MS);
 	exchange_touch(x);
 }

@@ -136,7 +136,8 @@ static inline bool exchange_is_over(const struct exchange *x)
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
 /* Its holder lets it go. */
 void exchange_release(struct exchange *x, enum fail f);
-void exchange_free(struct exchange *x);	    /* released before */
+void exchange_drop_response(struct exchange *x); /* what the responder has not fetched */
+void exchange_free(struct exchange *x);		 /* released before */
 void exchange_touch(struct exchange *x);    /* something changed: hub_settle() shall look at it */
 void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
 int64_t exchange_credit_bytes(const struct exchange *x);

@@ -154,6 +154,7 @@ void requester_step(struct exchange *x, const struct reply_to *to, const struct 
 		expect_reply(x, to, m);
 		exchange_fail(x, m->fail < FAIL_COUNT && m->fail ? (enum fail)m->fail
 								 : FAIL_CANCELLED);
+		exchange_drop_response(x);
 		return;
 	}
 	x->wants_credit = m->body_bytes > 0 || x->gave_no_credit;
@@ -195,7 +196,7 @@ static void fill_piece(struct exchange *x, struct gate_msg *m)
 	m->body_bytes = x->unsent_bytes < UNSENT_MAX_BYTES ? buf_bytes(&x->down) : 0;
 	if (m->body_bytes > GATE_PIECE_BYTES)
 		m->body_bytes = GATE_PIECE_BYTES;
-	if (x->down_end && m->body_bytes == buf_bytes(&x->down))
+	if (x->down_end && !exchange_is_over(x) && m->body_bytes == buf_bytes(&x->down))
 		m->flags |= GATE_RESPONSE_END;
 }
 
@@ -218,15 +219,17 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 
 static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
 {
-	if (exchange_is_over(x)) {
-		fill_failure(x, m);
+	bool room = x->unsent_bytes < UNSENT_MAX_BYTES, over = exchange_is_over(x);
+
+	if (!over)
+		m->number = (uint32_t)exchange_credit_bytes(x);
+	if ((x->head_came && !x->head_given && (!over || buf_bytes(&x->answer_head) > 0)) ||
+	    (room && (buf_bytes(&x->down) > 0 || (x->down_end && !over)))) {
+		fill_piece(x, m);
 		return true;
 	}
-	m->number = (uint32_t)exchange_credit_bytes(x);
-	bool room = x->unsent_bytes < UNSENT_MAX_BYTES;
-	if ((x->head_came && !x->head_given) ||
-	    (room && (buf_bytes(&x->down) > 0 || x->down_end))) {
-		fill_piece(x, m);
+	if (over) {
+		fill_failure(x, m);
 		return true;
 	}
 	return (x->wants_credit && m->number > 0) || x->hold_over;

@@ -367,9 +367,20 @@ static void test_resets(void **state)
 		assert_int_equal(sent_frames(FRAME_RESET), 0); /* it is over there */
 	}
 	open(0);
-	world_answer(&w, 0, 0, 8, "", 0); /* after the head the app has seen it, whatever is said */
+	/* What came before it still goes to the caller. After the head the app has seen the request,
+	 * whatever the client says. */
+	world_answer(&w, 0, 0, 8, "some", 4);
 	world_receive_frame(&w, 0, FRAME_RESET, 0, 8, "\x0a\0", 2);
+	world_settle(&w);
+	assert_int_equal(w.peers[0].last.flags, GATE_HAS_HEAD);
+	assert_int_equal(w.peers[0].last.body_bytes, 4);
+	world_step(&w, 0, GATE_STEP, 0, 0, 1000);
 	expect_failure(0, FAIL_TARGET_UNREACHABLE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	/* but not to a responder that has given up, nor after a failure that is not the app's */
+	open(0);
+	world_answer(&w, 0, 0, 9, "some", 4);
+	world_receive_frame(&w, 0, FRAME_RESET, 0, 9, "\x0c\1", 2);
+	expect_failure(0, FAIL_BAD_RESPONSE, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 }
 
 static void test_early_answer(void **state)
