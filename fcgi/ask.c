@@ -10,11 +10,11 @@
 struct ask {
 	struct mux *mux;
 	void *socket;
-	uint64_t boot; /* of the broker that has our exchange */
+	uint64_t boot; /* of the broker that holds this exchange */
 	zmq_msg_t reply;
 };
 
-/* False: out of descriptors. */
+/* Returns false if no descriptor is left. */
 static bool open_socket(struct ask *a, uint16_t seat)
 {
 	uint32_t wire = gate_link_seat_to_wire(seat);
@@ -86,7 +86,7 @@ static bool receive_message(struct ask *a, struct gate_msg *reply)
 
 void ask_send(struct ask *a, struct gate_msg *m)
 {
-	CHECK(send_message(a, m)); /* inproc, and nothing else is under way */
+	CHECK(send_message(a, m)); /* inproc, and no other message is in flight */
 }
 
 void ask_receive(struct ask *a, struct gate_msg *reply)
@@ -98,7 +98,7 @@ void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply)
 {
 	if (send_message(a, m) && receive_message(a, reply))
 		return;
-	CHECK(errno == ETERM); /* only mux_stop() ends the wait: the mux always replies */
+	CHECK(errno == ETERM); /* only mux_stop() interrupts the wait: the mux always replies */
 	*reply = (struct gate_msg){
 		.kind = GATE_REPLY,
 		.flags = GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED,

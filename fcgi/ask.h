@@ -1,9 +1,9 @@
-/* fcgi/ask.h - One REQ socket: the gate's lock-step for one request. A message goes out, one reply
- * comes in.
+/* fcgi/ask.h - One REQ socket, used for one request in lock-step: a message is sent, one reply is
+ * received.
  *
- * The contract asks for a REQ socket per request. It connects to mux.h by inproc://, in the same
- * process, so that the messages of many requests share one link to the broker. Used by one
- * thread at a time. */
+ * The contract demands a REQ socket per request. It connects to mux.h over inproc://, within the
+ * process, so that the messages of many requests share one link to the broker. Only one thread at a
+ * time may use an ask. */
 #ifndef PIPEGATE_ASK_H
 #define PIPEGATE_ASK_H
 
@@ -12,20 +12,21 @@
 
 struct ask;
 
-/* `seat`: 0 to the mux's seats - 1, each used by one ask at a time. NULL, after a line in the
- * log: no descriptor is left. */
+/* Returns an ask for `seat`, 0 to the mux's seats - 1; two asks must not share a seat. NULL, after
+ * an error in the log: no descriptor is left. */
 struct ask *ask_new(struct mux *m, uint16_t seat);
 void ask_destroy(struct ask **ap);
 
-/* Sends `m`; fills m->boot and m->process. The server's thread only: mux.h reports the reply by
- * on_reply(). */
+/* Sends `m` and fills m->boot and m->process. Only the server's thread may call it: mux.h reports
+ * the reply through on_reply(). */
 void ask_send(struct ask *a, struct gate_msg *m);
 
-/* The reply, which points into memory of `a` until its next message. It is always a GATE_REPLY
- * or GATE_PONG; a broker that is away shows as GATE_FAILED with FAIL_BROKER_UNAVAILABLE. */
+/* Returns the reply, which points into memory of `a` until the next message. It is always
+ * GATE_REPLY or GATE_PONG; an unreachable broker shows as GATE_FAILED with
+ * FAIL_BROKER_UNAVAILABLE. */
 void ask_receive(struct ask *a, struct gate_msg *reply);
 
-/* Both, waiting in between. Any thread but the server's. */
+/* Sends `m` and blocks until the reply. Any thread but the server's may call it. */
 void ask_call(struct ask *a, struct gate_msg *m, struct gate_msg *reply);
 
 #endif

@@ -32,9 +32,9 @@ struct cgi {
 	char **entries;	      /* "NAME=value" */
 	long long left_bytes; /* of the body, by its declared length; -1: unknown */
 	bool body_ended;
-	struct buf out;	   /* records of the answer, not yet sent; plain CGI: the answer */
-	size_t open_bytes; /* of the last record there */
-	int64_t sent_us;   /* when the last of it was sent */
+	struct buf out;	   /* records not yet sent; plain CGI: the response */
+	size_t open_bytes; /* of the last record in `out` */
+	int64_t sent_us;   /* when the last byte of `out` was sent */
 };
 
 void cgi_init(void)
@@ -47,14 +47,14 @@ struct cgi *cgi_new(int fd)
 	struct cgi *c = xcalloc(1, sizeof *c);
 	struct timeval most = {.tv_sec = QUIET_S};
 
-	/* A web server sends parameters, and a record, in one go. */
+	/* A web server sends parameters, and each record, without pauses. */
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0);
-	/* Without a listening socket: libfcgi would accept another connection where this one
-	 * breaks. */
+	/* No listening socket: otherwise libfcgi would accept another connection when this one
+	 * fails. */
 	CHECK(FCGX_InitRequest(&c->fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
 	c->fcgi.ipcFd = fd;
-	/* When it does not like a request it closes: without its polite wait of two seconds, see
-	 * cgi_linger(). */
+	/* Detached, libfcgi closes a connection with a malformed request at once, without its own
+	 * linger of two seconds; see cgi_linger(). */
 	FCGX_Detach(&c->fcgi);
 	return c;
 }
@@ -96,7 +96,7 @@ bool cgi_is_gone(const struct cgi *c)
 {
 	struct pollfd p = {.fd = c->fcgi.ipcFd, .events = POLLRDHUP};
 
-	/* Not by reading: the end of the request may lie there unread. */
+	/* Not by reading: the end of the request may still be unread there. */
 	return !c->plain && poll(&p, 1, 0) > 0;
 }
 
@@ -142,8 +142,8 @@ struct request_parameters cgi_parameters(struct cgi *c)
 	return (struct request_parameters){.ctx = c, .get = get, .entry = entry};
 }
 
-/* -v. Parameters hold secrets, so only bodies have a length. `bytes`: CGI_END and CGI_BROKEN
- * too. */
+/* Logs a record with -v. Parameters hold secrets, so only bodies have a length. `bytes` may be
+ * CGI_END or CGI_BROKEN. */
 static void log_record(const struct cgi *c, const char *event, const char *type, ssize_t bytes)
 {
 	log_debug("%s fd=%d request=%d type=%s bytes=%zd", event, c->fcgi.ipcFd, c->fcgi.requestId,
@@ -154,7 +154,7 @@ bool cgi_accept(struct cgi *c)
 {
 	const char *text;
 
-	/* FCGX_Accept_r() first ends the request before, and would close the connection. */
+	/* FCGX_Accept_r() first finishes the previous request, and would close the connection. */
 	c->fcgi.keepConnection = 1;
 	if (!c->plain && FCGX_Accept_r(&c->fcgi) != 0)
 		return false;
@@ -169,8 +169,8 @@ bool cgi_accept(struct cgi *c)
 
 /* --- the body --- */
 
-/* The beginning of libfcgi's private stream data, the same in all its releases: a record that is
- * in its buffer already does not show in poll(). */
+/* The beginning of libfcgi's private stream data, the same in all its releases. poll() does not
+ * show a record that is already in its buffer. */
 struct stream_data {
 	unsigned char *buffer;
 	int buffer_bytes;
@@ -185,7 +185,7 @@ static bool is_buffered(const FCGX_Stream *in)
 	return in->stop > in->rdNext || in->isClosed || d->buffer_stop > in->stop;
 }
 
-/* More than the request that has ended: libfcgi has read it, and forgets it. */
+/* Bytes after the finished request: libfcgi has read them, and drops them. */
 static bool is_ahead(const FCGX_Stream *in)
 {
 	const struct stream_data *d = in->data;
@@ -207,7 +207,7 @@ static ssize_t read_fcgi(struct cgi *c, unsigned char *out, size_t bytes, int wa
 
 	if (!is_buffered(in) && !is_readable(c->fcgi.ipcFd, wait_ms))
 		return CGI_NOTHING;
-	if (in->stop == in->rdNext) { /* takes in the next record */
+	if (in->stop == in->rdNext) { /* reads the next record */
 		int byte = FCGX_GetChar(in);
 		if (byte == EOF)
 			return FCGX_GetError(in) == 0 ? CGI_END : CGI_BROKEN;
@@ -240,7 +240,7 @@ ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms)
 	ssize_t got =
 		c->plain ? read_plain(out, bytes, wait_ms) : read_fcgi(c, out, bytes, wait_ms);
 	if (got == CGI_END && c->left_bytes > 0)
-		got = CGI_BROKEN; /* shorter than declared: never to be taken for whole */
+		got = CGI_BROKEN; /* shorter than declared: must not count as complete */
 	if (got == CGI_END || got == CGI_BROKEN)
 		c->body_ended = true;
 	if (got > 0 && c->left_bytes > 0)
@@ -269,7 +269,7 @@ void cgi_end(struct cgi *c)
 	c->open_bytes = 0;
 }
 
-/* Whoever started the CGI program may have made its output non-blocking. */
+/* The parent of the CGI program may have made its output non-blocking. */
 static void wait_for_output(void)
 {
 	struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -317,8 +317,8 @@ static void set_blocking(const struct cgi *c, bool blocking)
 	CHECK(ioctl(c->fcgi.ipcFd, FIONBIO, &on) == 0);
 }
 
-/* Takes what is left of the body off the connection. False: its end is not here. Does not block,
- * not even where half a record has come: libfcgi takes that for an error then, and the
+/* Reads the rest of the body off the connection. Returns false if its end has not arrived. Does not
+ * block, not even where half a record has arrived: libfcgi treats that as an error then, and the
  * connection is not used again. */
 static bool drain(struct cgi *c)
 {
@@ -335,7 +335,7 @@ static bool drain(struct cgi *c)
 	return got == CGI_END;
 }
 
-/* May a part of the body be on its way still? A chunked one has no length. */
+/* Returns true if a part of the body may still be in flight. A chunked body has no length. */
 static bool is_uploading(struct cgi *c)
 {
 	bool chunked = get(c, "HTTP_TRANSFER_ENCODING") != NULL;
@@ -347,12 +347,13 @@ enum cgi_end cgi_finish(struct cgi *c)
 {
 	if (c->plain)
 		return CGI_CLOSED;
-	/* Apache forgets what it has not sent of a body, and takes a connection that looks open
-	 * for its next request. libfcgi would answer that, with nothing. */
+	/* Apache drops what it has not sent of a body, and uses a connection that looks open for
+	 * its next request. libfcgi would answer that request with an empty response. */
 	bool uploading = is_uploading(c);
 	if (uploading)
 		shutdown(c->fcgi.ipcFd, SHUT_WR);
-	/* What is left of a body on a kept connection would be the start of the next request. */
+	/* On a kept connection the rest of a body would be read as the start of the next
+	 * request. */
 	bool all_came = !uploading && drain(c);
 	if (all_came && !c->fcgi.keepConnection) {
 		close_now(c);
@@ -380,7 +381,8 @@ bool cgi_may_cut(const struct cgi *c)
 {
 	int unread_bytes = 0;
 
-	/* Of a unix socket: not read by the peer. Of TCP: not acknowledged, which has to do. */
+	/* A unix socket counts what the peer has not read. TCP counts what is not acknowledged, the
+	 * best available there. */
 	return ioctl(c->fcgi.ipcFd, TIOCOUTQ, &unread_bytes) != 0 || unread_bytes == 0;
 }
 

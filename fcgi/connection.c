@@ -42,7 +42,7 @@ struct connection *connection_of(struct event_source *source)
 
 void connection_kill(struct connections *all, struct connection *c)
 {
-	cgi_destroy(&c->cgi); /* its descriptor leaves the epoll set as it is closed */
+	cgi_destroy(&c->cgi); /* closing the descriptor removes it from the epoll set */
 	connection_unfresh(all, c);
 	connection_move(all, c, DEAD);
 	all->count--;

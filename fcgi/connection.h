@@ -1,4 +1,4 @@
-/* fcgi/connection.h - The connections from the web server, in lists by what they do. */
+/* fcgi/connection.h - The connections from the web server, in one list per state. */
 #ifndef PIPEGATE_CONNECTION_H
 #define PIPEGATE_CONNECTION_H
 
@@ -15,27 +15,27 @@ struct slot;
 
 enum connection_state {
 	IDLE,
-	READING, /* some of a request has come */
+	READING, /* part of a request has arrived */
 	QUEUED,	 /* its request waits for a slot */
 	SERVED,
 	LINGERING, /* see cgi_linger() */
 	CUTTING,   /* see cgi_may_cut() */
-	DEAD,	   /* closed, and not yet freed */
+	DEAD,	   /* closed, not yet freed */
 	CONNECTION_STATES
 };
 
 struct connection {
-	struct event_source source; /* connection_of() finds the way back */
+	struct event_source source; /* connection_of() maps it back to the connection */
 	struct cgi *cgi;
 	enum connection_state state; /* changed by connection_move() only */
 	TAILQ_ENTRY(connection) link;
-	bool fresh; /* to be looked at in this turn */
+	bool fresh; /* to be examined in this turn */
 	TAILQ_ENTRY(connection) fresh_link;
-	struct slot *slot;   /* SERVED */
-	int64_t since_ms;    /* IDLE, READING, LINGERING, CUTTING: it has been */
-	int64_t patience_ms; /* READING */
-	bool whole;	     /* QUEUED: reading it will not block */
-	uint32_t watched;    /* epoll's events; 0: not in the set */
+	struct slot *slot; /* SERVED */
+	int64_t since_ms;  /* when it entered IDLE, READING, LINGERING or CUTTING */
+	int64_t patience_ms;
+	bool whole;	  /* QUEUED: reading the request will not block */
+	uint32_t watched; /* epoll events; 0: not in the set */
 };
 
 TAILQ_HEAD(connection_list, connection);
@@ -44,18 +44,18 @@ struct connections {
 	int epoll_fd;				      /* borrowed */
 	struct event_source source;		      /* copied into each connection */
 	size_t count;				      /* without DEAD */
-	struct connection_list in[CONNECTION_STATES]; /* who came first stands first */
+	struct connection_list in[CONNECTION_STATES]; /* oldest first */
 	struct connection_list fresh;
 };
 
-/* `on_event` comes with `ctx` and the source of one of them. */
+/* `source` holds on_event() and its ctx; on_event() gets the source of one connection. */
 void connections_init(struct connections *all, int epoll_fd, const struct event_source *source);
-void connections_fini(struct connections *all); /* closes them */
+void connections_fini(struct connections *all); /* closes all */
 
-/* IDLE. Takes over `cgi`. */
+/* Returns a connection in IDLE. Takes `cgi`. */
 struct connection *connection_new(struct connections *all, struct cgi *cgi, int64_t now_ms);
 
-/* Closes it. Events of it may still come in this turn, so it is freed later. */
+/* Closes the connection. Events of it may still follow in this turn, so it is freed later. */
 void connection_kill(struct connections *all, struct connection *c);
 void connections_free_dead(struct connections *all);
 
@@ -66,10 +66,10 @@ void connection_move(struct connections *all, struct connection *c, enum connect
 void connection_refresh(struct connections *all, struct connection *c);
 void connection_unfresh(struct connections *all, struct connection *c);
 
-/* Edge-triggered: an event says that there is something new. */
+/* Edge-triggered: an event reports new input only. */
 #define NEWS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
-/* Events for the epoll set. */
+/* Sets the events that epoll reports for the connection. */
 void connection_watch(struct connections *all, struct connection *c, uint32_t events);
 
 #endif

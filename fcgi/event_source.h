@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct event_source {
-	/* `events` are epoll's. The source itself tells which of several like it this is. */
+	/* `events` are epoll's. `self` identifies the source among several with the same
+	 * handler. */
 	void (*on_event)(void *ctx, struct event_source *self, uint32_t events);
 	void *ctx;
 };

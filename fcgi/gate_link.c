@@ -12,7 +12,7 @@
 
 enum {
 	HEARTBEAT_MS = 300,
-	HEARTBEAT_TIMEOUT_MS = 1000, /* a broker that is stopped, not dead */
+	HEARTBEAT_TIMEOUT_MS = 1000, /* covers a broker process that is stopped, not dead */
 	RECONNECT_MS = 50,
 	RECONNECT_MAX_MS = 1000,
 };
@@ -90,7 +90,7 @@ int gate_link_receive(struct gate_link *l, uint16_t *seat, zmq_msg_t *payload)
 	return gate_link_receive_from(l->socket, seat, payload);
 }
 
-/* --- is the broker there? --- */
+/* --- monitor --- */
 
 static void on_monitor_event(struct gate_link *l, uint16_t number)
 {
@@ -161,7 +161,7 @@ static bool set_options(void *socket)
 	int64_t most = GATE_MAX_MESSAGE_BYTES;
 
 	return set_int(socket, ZMQ_IMMEDIATE, 1) == 0 && set_int(socket, ZMQ_LINGER, 0) == 0 &&
-	       /* The seats are the bound, each with one message; a full queue would look like a
+	       /* The number of seats is the bound, one message each; a full queue would look like a
 	        * closed link. */
 	       set_int(socket, ZMQ_SNDHWM, 0) == 0 && set_int(socket, ZMQ_RCVHWM, 0) == 0 &&
 	       set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) == 0 &&

@@ -20,14 +20,14 @@
 
 enum {
 	DRAIN_MS = 10000,
-	REQUEST_DESCRIPTORS = 3, /* a REQ socket, a connection, and one that is kept idle */
+	REQUEST_DESCRIPTORS = 3, /* a REQ socket, a connection, and an idle connection */
 	OTHER_DESCRIPTORS = 32,
 	KEPT_CONNECTIONS = 1024,
 	BACKLOG = 1024,
 };
 
 struct responder_settings {
-	const char *listen; /* NULL: a descriptor that we were given */
+	const char *listen; /* NULL: use an inherited descriptor */
 	const char *gate;
 	const char *socket_group;
 	int64_t threads;
@@ -38,7 +38,7 @@ struct responder_settings {
 /* clang-format off */
 static const struct setting settings[] = {
 	{SETTING_TEXT, .flag = "listen", .argument = "unix:PATH|ADDR:PORT", AT(listen),
-	 .help = "where the web server connects; without it, the socket that systemd hands over, or the one on "
+	 .help = "where the web server connects; without it, the socket that systemd passes, or the one on "
 	 "descriptor 0"},
 	{SETTING_RAW, .flag = "gate", .argument = "ENDPOINT", .variable = "PIPEGATE_GATE",
 	 .standard = "ipc:///run/pipegate/gate.sock", AT(gate), .help = "ZeroMQ endpoint of the broker"},
@@ -62,7 +62,7 @@ static void print_version(void)
 static const struct program program = {
 	.name = "pipegate-fcgi",
 	.summary =
-		"FastCGI responder: brings public requests from the web server to pipegate-broker.",
+		"FastCGI responder: passes public requests from the web server to pipegate-broker.",
 	.settings = settings,
 	.notes = "Without a socket, and with GATEWAY_INTERFACE set, it serves the one request of a "
 		 "CGI\n"
@@ -70,7 +70,7 @@ static const struct program program = {
 	.print_version = print_version,
 };
 
-/* 0 or EXIT_CONFIG. */
+/* Checks the settings. Returns 0 or EXIT_CONFIG. */
 static int check(const struct responder_settings *s)
 {
 	const char *fault = cli_gate_fault(s->gate);
@@ -92,7 +92,7 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &bytes) == 0 && value;
 }
 
-/* The listening socket; -1 after one line on stderr. */
+/* Returns the listening socket, or -1 after one line on stderr. */
 static int take_socket(const struct responder_settings *s)
 {
 	char why[160];
@@ -122,8 +122,8 @@ static void show_start(const struct responder_settings *s, int listen_fd)
 	notify_service_manager("READY=1");
 }
 
-/* A descriptor that tells of the signals: SIGTERM and SIGINT stop, SIGUSR1 dumps. Blocks them,
- * for all threads to come. */
+/* Returns a signalfd: SIGTERM and SIGINT stop the program, SIGUSR1 dumps its requests. Blocks these
+ * signals in all later threads. */
 static int watch_signals(void)
 {
 	sigset_t signals;
@@ -138,9 +138,9 @@ static int watch_signals(void)
 	return fd;
 }
 
-/* New connections are refused from now on, and none is lost that was not. What waits at a TCP
- * socket is reset when that is shut down, so it is taken before; at a unix socket it can be
- * taken after. */
+/* Refuses new connections without losing a waiting one. Shutting down a TCP socket resets the
+ * connections that wait there, so they are accepted before; at a unix socket they can be accepted
+ * after. */
 static void leave_socket(const struct responder_settings *s, struct server *server, int listen_fd)
 {
 	if (strncmp(s->listen, "unix:", 5) == 0) {
@@ -160,10 +160,10 @@ static int serve_until_told(const struct responder_settings *s, struct server *s
 	server_run(server, listen_fd);
 	log_info("responder.stop");
 	notify_service_manager("STOPPING=1");
-	if (s->listen != NULL) /* nobody else has it */
+	if (s->listen != NULL) /* no other process has it */
 		leave_socket(s, server, listen_fd);
 	if (!server_drain(server, DRAIN_MS))
-		_exit(0); /* the web server sees those that are left cut */
+		_exit(0); /* the web server sees the remaining responses as cut */
 	server_destroy(&server);
 	return 0;
 }
@@ -177,9 +177,9 @@ static int64_t descriptors(void)
 	return limit.rlim_cur < INT32_MAX ? (int64_t)limit.rlim_cur : INT32_MAX;
 }
 
-/* A request that cannot have its descriptors had better wait for another to end. Web servers
- * that keep connections have one in each of their threads or processes, whatever --threads is;
- * each costs a descriptor and little else. */
+/* Checks the descriptor limit: a request without descriptors must wait for another to end. Web
+ * servers that keep connections hold one in each of their threads or processes, whatever --threads
+ * is; each costs a descriptor and little else. */
 static void bound(struct responder_settings *s, struct server_settings *server)
 {
 	int64_t left = descriptors() - OTHER_DESCRIPTORS;
@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 	result = check(&s);
 	if (result != 0)
 		return result;
-	/* Apache's mod_cgid gives a CGI program its request by a socket too, but that one does
+	/* Apache's mod_cgid also passes a CGI program its request over a socket, but that one does
 	 * not listen. */
 	bool plain = s.listen == NULL && getenv("GATEWAY_INTERFACE") != NULL &&
 		     !is_listening(STDIN_FILENO) && endpoint_inherited() != 1;
@@ -219,10 +219,9 @@ int main(int argc, char **argv)
 
 	cgi_init();
 	signal(SIGPIPE, SIG_IGN);
-	/* After libfcgi's own handlers. The one request of a CGI program ends with it. */
+	/* Set after libfcgi's own handlers. The one request of a CGI program ends with it. */
 	if (plain) {
-		/* The web server's error log, a line for each request: only where it was asked
-		 * for. */
+		/* stderr is the web server's error log: one line per request only if asked for. */
 		if (getenv("PIPEGATE_LOG") == NULL)
 			log_mode = LOG_QUIET;
 		signal(SIGTERM, SIG_DFL);

@@ -1,7 +1,7 @@
 /* fcgi/mux.c - see mux.h.
  *
- * While the link is closed nothing is handed to it: a new request waits for the link (a broker
- * that is being restarted costs nobody a request), and is then answered as surely not delivered. */
+ * While the link is closed nothing is passed to it: a new request waits for the link (so a restart
+ * of the broker loses no request), and then fails as certainly not delivered. */
 #include "fcgi/mux.h"
 
 #include "common/clock.h"
@@ -17,20 +17,20 @@
 enum {
 	PARK_MS = 1500,	 /* how long a new request waits for the broker */
 	ALIVE_MS = 2000, /* see GATE_ALIVE */
-	/* The broker's longest hold is 10 s: beyond this something is broken. */
+	/* The broker's longest hold is 10 s: beyond this a reply is lost. */
 	REPLY_MAX_MS = 30000,
-	CHECK_MS = 500,	     /* how often overdue replies are looked for */
-	ROUNDS = 4,	     /* of a mux_work() */
-	LAST_WORDS_MS = 500, /* for what mux_stop() says */
+	CHECK_MS = 500,	     /* interval of the check for overdue replies */
+	ROUNDS = 4,	     /* limit per mux_work() */
+	LAST_WORDS_MS = 500, /* for the messages of mux_stop() to leave */
 };
 
-/* What the mux knows of one ask. */
+/* The mux's state of one ask. */
 struct seat {
 	enum { SEAT_FREE, SEAT_PARKED, SEAT_WAITING } state;
-	bool exchange_open;	  /* an OPEN went over and no reply has ended it */
+	bool exchange_open;	  /* an OPEN was sent and no reply has ended it */
 	uint8_t corr[CORR_BYTES]; /* of the message it waits for */
-	zmq_msg_t parked;	  /* SEAT_PARKED: not handed over yet */
-	int64_t until_ms;	  /* it gets a reply of ours then */
+	zmq_msg_t parked;	  /* SEAT_PARKED: not sent yet */
+	int64_t until_ms;	  /* when the mux itself replies */
 };
 
 struct mux {
@@ -44,10 +44,10 @@ struct mux {
 	size_t seat_count;
 	struct seat *seats;
 	size_t parked, open, waiting;
-	bool unfinished;  /* the rounds did not suffice */
+	bool unfinished;  /* work is left after ROUNDS rounds */
 	int64_t alive_ms; /* when the next ALIVE is due */
-	int64_t check_ms; /* when the next look for overdue replies is */
-	bool put_off;	  /* it was late, and is made once more before anybody is judged */
+	int64_t check_ms; /* when the next check for overdue replies is due */
+	bool put_off;	  /* the check was late; one more follows before any ask fails */
 };
 
 /* --- towards the asks --- */
@@ -59,12 +59,12 @@ static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 	if (zmq_send(m->local, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_send(m->local, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_msg_send(payload, m->local, ZMQ_DONTWAIT) < 0)
-		zmq_msg_close(payload); /* the ask is gone */
+		zmq_msg_close(payload); /* the ask was destroyed */
 	else
 		m->on_reply(m->ctx, seat);
 }
 
-/* It waits for nothing any more. `over`: nor does its exchange go on. */
+/* Marks the seat as waiting for no reply. `over`: its exchange has ended too. */
 static void release_seat(struct mux *m, struct seat *s, bool over)
 {
 	m->waiting -= s->state == SEAT_WAITING;
@@ -73,7 +73,7 @@ static void release_seat(struct mux *m, struct seat *s, bool over)
 	s->exchange_open = s->exchange_open && !over;
 }
 
-/* Answers an ask in the broker's place. */
+/* Replies to an ask in the broker's place. */
 static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
 {
 	struct seat *s = &m->seats[seat];
@@ -91,7 +91,8 @@ static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
 
 /* --- towards the broker --- */
 
-/* True: handed over, `payload` is gone. False: the link is closed, nothing has happened. */
+/* Returns true if the message was sent and `payload` is consumed; false if the link is closed and
+ * nothing has changed. */
 static bool hand_over(struct mux *m, uint16_t seat, uint8_t kind, zmq_msg_t *payload)
 {
 	struct seat *s = &m->seats[seat];
@@ -130,11 +131,11 @@ static void from_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 		park(m, s, payload);
 		return;
 	}
-	zmq_msg_close(payload); /* its exchange went down with the broker */
+	zmq_msg_close(payload); /* its exchange was lost with the broker */
 	answer_unavailable(m, seat, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 }
 
-/* Whether there were any. */
+/* Returns true if it handled any. */
 static bool drain_asks(struct mux *m)
 {
 	uint16_t seat = 0;
@@ -220,7 +221,7 @@ static void on_link_lost(void *ctx)
 {
 	struct mux *m = ctx;
 
-	drain_broker(m); /* what it said before it went */
+	drain_broker(m); /* messages sent before the link was lost */
 	for (uint16_t i = 0; i < m->seat_count; i++) {
 		struct seat *s = &m->seats[i];
 		if (s->state == SEAT_WAITING)
@@ -239,9 +240,9 @@ static void say_alive(struct mux *m)
 	gate_link_notify(m->link, &g);
 }
 
-/* The broker's longest hold is much shorter: whatever has happened to the reply, nobody waits
- * for ever. After a stall of this process, replies may still be on their way through ZeroMQ's
- * thread. True: there were some. */
+/* Replies to asks that are overdue; the broker's longest hold is much shorter, so no ask waits
+ * forever even if a reply is lost. After a stall of this process, replies may still be in flight in
+ * ZeroMQ's thread. Returns true if there were any. */
 static bool answer_overdue(struct mux *m)
 {
 	char corr_hex[2 * CORR_BYTES + 1];
@@ -281,16 +282,16 @@ void mux_work(struct mux *m)
 	gate_link_work(m->link);
 	if (m->parked > 0)
 		retry_parked(m, true);
-	/* A reply can make a new ask. And whatever was sent may have taken the sign that
-	 * something came: so nothing is sent behind the last look, or the next one does not
-	 * wait. While much is under way a round takes longer than the next replies, so there is
-	 * an end to them. */
+	/* A reply can cause a new ask, and sending may consume the notification that input has
+	 * arrived. So nothing may be sent after the last check for input, or the next wait must not
+	 * block. Under load a round takes longer than the next replies, so the rounds are
+	 * limited. */
 	m->unfinished = true;
 	for (int i = 0; m->unfinished && i < ROUNDS; i++) {
 		drain_broker(m);
 		m->unfinished = drain_asks(m);
 	}
-	if (answer_overdue(m)) /* what has come is taken first */
+	if (answer_overdue(m)) /* received replies are handled first */
 		m->unfinished = true;
 }
 
@@ -355,7 +356,8 @@ struct mux *mux_new(const char *endpoint, size_t seats, void (*on_reply)(void *c
 	return NULL;
 }
 
-/* Otherwise broker and app keep working on these requests until our silence is noticed. */
+/* Cancels all open exchanges; otherwise broker and app keep working on them until ALIVE times
+ * out. */
 static void cancel_all(struct mux *m)
 {
 	struct gate_msg g = {.kind = GATE_CANCEL,

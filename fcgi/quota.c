@@ -19,7 +19,7 @@ struct holder {
 struct quota {
 	pthread_mutex_t lock;
 	size_t slots_max, slots_busy;
-	struct holder *holders; /* those with any */
+	struct holder *holders; /* ids with at least one slot */
 };
 
 struct quota *quota_new(size_t slots_max)

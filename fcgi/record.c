@@ -31,7 +31,7 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 		if (state == RECORD_WHOLE || header[0] != VERSION || header[1] != expected ||
 		    (at > 0 && get_be16(header + 2) != id))
 			return RECORD_ODD;
-		/* libfcgi takes this padding for the next record. */
+		/* libfcgi would parse this padding as the next record. */
 		if (header[6] > 0 && (expected == BEGIN_REQUEST || content_bytes == 0))
 			return RECORD_ODD;
 		if (record_bytes > bytes - at)
@@ -39,7 +39,7 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 		id = get_be16(header + 2);
 		if (expected == BEGIN_REQUEST) {
 			expected = PARAMS;
-		} else if (content_bytes == 0) { /* the end of that stream */
+		} else if (content_bytes == 0) { /* end of that stream */
 			state = expected == PARAMS ? RECORD_PARAMETERS : RECORD_WHOLE;
 			expected = STDIN;
 		}
@@ -54,7 +54,7 @@ static void put_header(uint8_t *at, uint8_t type, int request_id, size_t content
 	at[1] = type;
 	put_be16(at + 2, (uint16_t)request_id);
 	put_be16(at + 4, (uint16_t)content_bytes);
-	at[6] = at[7] = 0; /* no padding: it would be one more read for Apache */
+	at[6] = at[7] = 0; /* no padding: it would cost Apache another read */
 }
 
 void record_put_output(struct buf *out, size_t *open_bytes, int request_id, const void *data,

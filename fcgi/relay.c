@@ -1,12 +1,12 @@
 /* fcgi/relay.c - see relay.h.
  *
- * Lock-step with the broker: each turn sends at most one piece of the request body up and takes
- * what there is of the response. A caller that sends slowly must not delay an early answer, so the
- * wait for its next piece is cut into slices with an empty step between them; a caller that is done
- * waits in the broker's hold. Whatever happens, a turn ends in bounded time.
+ * Lock-step with the broker: each turn sends at most one piece of the request body and receives
+ * what is ready of the response. A caller that sends slowly must not delay an early response, so
+ * the wait for its next piece is cut into slices with an empty step between them; once the body is
+ * complete, the broker holds the step until there is a response. Every turn ends in bounded time.
  *
- * The answer is written to the connection's buffer; relay_go_on() sends it before anything else
- * is asked, so that a slow caller slows the app down. */
+ * The response is written to the connection's buffer; relay_go_on() sends it before the next
+ * message to the broker, so that a slow caller slows the app down. */
 #include "fcgi/relay.h"
 
 #include "common/access_log.h"
@@ -21,8 +21,8 @@
 #include <string.h>
 
 enum {
-	HOLD_MS = 2000,	     /* how late we find out that the web server has gone */
-	DUPLEX_HOLD_MS = 50, /* while both bodies are under way */
+	HOLD_MS = 2000,	     /* bounds how long a closed web-server connection goes unnoticed */
+	DUPLEX_HOLD_MS = 50, /* while both bodies are in transfer */
 	SLICE_MS = 50,	     /* the first wait for a slow caller; doubles up to */
 	SLICE_MAX_MS = 500,
 	GATHER_MS = 100, /* for a body that fits into the first message */
@@ -34,25 +34,25 @@ struct relay {
 	int64_t max_body_bytes;
 	struct request q;
 	struct response response;
-	struct gate_msg message; /* to be asked */
+	struct gate_msg message; /* the next message to the broker */
 	uint8_t *piece;		 /* GATE_PIECE_BYTES; NULL without a request body */
 	int64_t up_bytes;	 /* read from the caller */
-	uint32_t credit_bytes;	 /* the broker takes so much more */
+	uint32_t credit_bytes;	 /* bytes that the broker accepts beyond `up_bytes` */
 	int slice_ms;
 	bool holds_quota;    /* has a slot of its connection id's quota */
-	bool up_done;	     /* the last piece has gone */
-	bool headed;	     /* the response head is out: no answer of our own any more */
-	enum fail giving_up; /* CANCEL is asked, and this is why; FAIL_NONE: it is not */
-	bool over;	     /* at the broker: what is written is all */
-	bool cut;	     /* and is not complete */
+	bool up_done;	     /* the last piece was sent */
+	bool headed;	     /* the response head was sent: no response of our own any more */
+	enum fail giving_up; /* the reason for a CANCEL in progress; FAIL_NONE: none */
+	bool over;	     /* ended at the broker: nothing more will be written */
+	bool cut;	     /* the response is incomplete */
 	enum cgi_end end;
 
 	/* For the log. */
-	_Atomic bool is_read; /* `q` is, and will not change */
+	_Atomic bool is_read; /* `q` is read, and will not change */
 	bool logged;
 	bool maybe_delivered;
-	int status;	/* that the caller got; 0: none */
-	enum fail fail; /* why it failed; FAIL_NONE: it did not */
+	int status;	/* sent to the caller; 0: none */
+	enum fail fail; /* why the request failed; FAIL_NONE: it did not */
 	int64_t started_ms, head_ms;
 };
 
@@ -65,7 +65,7 @@ static void log_message(const struct relay *x, const char *event, const struct g
 		  fail_code((enum fail)m->fail), m->head_bytes, m->body_bytes);
 }
 
-/* Health checks are no exchanges: whoever watches the service makes one every few seconds. */
+/* Health checks are not logged: monitoring sends one every few seconds. */
 static void log_end(struct relay *x, bool refused)
 {
 	int64_t now_ms = clock_now_ms();
@@ -102,7 +102,7 @@ static void end_with(struct relay *x, struct buf *answer)
 	x->over = true;
 }
 
-/* The exchange has failed and the broker knows it. */
+/* Ends the exchange after a failure that the broker knows. */
 static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_delivered)
 {
 	struct buf out = {0};
@@ -118,7 +118,7 @@ static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_d
 	end_with(x, &out);
 }
 
-/* We give it up: the broker is told, and its reply ends it. */
+/* Starts to cancel the exchange: the broker is told, and its reply ends it. */
 static void give_up(struct relay *x, enum fail f)
 {
 	x->giving_up = f;
@@ -204,8 +204,8 @@ static ssize_t read_piece(struct relay *x, size_t used, size_t most, int wait_ms
 	return got;
 }
 
-/* What there is of the body right now goes with OPEN; a small one whole, so that it costs one
- * message. False: it is cut or too large, and nothing has been sent. */
+/* Sends OPEN with the part of the body that has arrived; a small body whole, so that it costs one
+ * message. Returns false if the body is cut or too large; nothing was sent then. */
 static bool gather_first_piece(struct relay *x, bool may_block)
 {
 	struct gate_msg *m = &x->message;
@@ -253,8 +253,8 @@ static void open_exchange(struct relay *x, bool may_block)
 		m->flags |= GATE_BODY_END;
 }
 
-/* All that is there, `most` at most: a record of the web server holds 8 KiB or so. *end: the
- * last of it. */
+/* Reads what has arrived, at most `most` bytes: a record of the web server holds about 8 KiB. Sets
+ * *end if that was the last piece. */
 static ssize_t read_available(struct relay *x, size_t most, int wait_ms, bool *end)
 {
 	size_t used = 0;
@@ -270,7 +270,7 @@ static ssize_t read_available(struct relay *x, size_t most, int wait_ms, bool *e
 	return used > 0 ? (ssize_t)used : got;
 }
 
-/* The next piece of the body, or an empty step if the caller is slow. */
+/* Sends the next piece of the body, or an empty step if the caller is slow. */
 static void next_piece(struct relay *x)
 {
 	struct gate_msg *m = &x->message;
@@ -301,7 +301,7 @@ static void make_step(struct relay *x)
 
 /* --- turns --- */
 
-/* Closes the connection, or leaves it to the web server's next request. */
+/* Closes the connection, or keeps it for the web server's next request. */
 static enum relay_state finish(struct relay *x, bool refused)
 {
 	log_end(x, refused);
@@ -319,7 +319,7 @@ static enum relay_state finish(struct relay *x, bool refused)
 	return RELAY_OVER;
 }
 
-/* Sends what was written, and finds out what is next. */
+/* Sends the buffered output and determines the next state. */
 enum relay_state relay_go_on(struct relay *x, bool may_block)
 {
 	enum cgi_flush sent = cgi_flush(x->cgi, may_block);
@@ -349,7 +349,7 @@ enum relay_state relay_take(struct relay *x, const struct gate_msg *reply, bool 
 		take_health(x, reply->kind == GATE_PONG);
 	else
 		take_reply(x, reply);
-	/* A silent exchange is held by nobody but us if the web server has gone. */
+	/* Once the web server has disconnected, only this relay keeps a silent exchange open. */
 	if (empty && !x->over && x->up_done && cgi_is_gone(x->cgi))
 		give_up(x, FAIL_CANCELLED);
 	return relay_go_on(x, may_block);

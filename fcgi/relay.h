@@ -1,12 +1,11 @@
-/* fcgi/relay.h - One public request, from its parameters to the last byte of its answer: the
+/* fcgi/relay.h - One public request, from its parameters to the last byte of its response: the
  * responder's half of an exchange (PROTOCOL.md, "Gate").
  *
  *   relay_start() -> ASK --message to the broker, reply--> relay_take() -> ASK ... -> OVER
  *                        `--> BODY, STUCK --relay_go_on()--^
  *
- * It knows no loop and no threads. Whoever drives it says whether it may block: the server's
- * loop may not, and gives an exchange that waits for its caller's body to a thread that may
- * (server.h). */
+ * It knows no loop and no threads. Its caller says whether it may block: the server's loop may not,
+ * and passes an exchange that waits for its caller's body to a thread that may (server.h). */
 #ifndef PIPEGATE_RELAY_H
 #define PIPEGATE_RELAY_H
 
@@ -19,36 +18,37 @@
 struct relay;
 
 enum relay_state {
-	RELAY_ASK,  /* relay_message() is to be asked, and the reply to be taken */
+	RELAY_ASK,  /* send relay_message(), then pass the reply to relay_take() */
 	RELAY_BODY, /* it needs more of the request body, and may not block */
-	/* The caller accepts no more of the response now, and this must not block. */
+	/* The caller accepts no more of the response now, and this call must not block. */
 	RELAY_STUCK,
-	RELAY_OVER, /* at the broker and here: see relay_end() */
+	RELAY_OVER, /* the exchange has ended, here and at the broker: see relay_end() */
 };
 
-/* Borrows all. `max_body_bytes` 0: no limit. */
+/* Returns a relay, which borrows its arguments. `max_body_bytes` 0: no limit. */
 struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes);
 void relay_destroy(struct relay **xp);
 
-/* Reads the request. Must be allowed to block unless cgi_look() said CGI_WHOLE. */
+/* Reads the request. `may_block` must be true unless cgi_look() returned CGI_WHOLE. */
 enum relay_state relay_start(struct relay *x, bool may_block) MUST_CHECK;
 enum relay_state relay_take(struct relay *x, const struct gate_msg *reply,
 			    bool may_block) MUST_CHECK;
 enum relay_state relay_go_on(struct relay *x, bool may_block) MUST_CHECK;
 
-/* RELAY_ASK: what to ask the broker. Borrowed, until the next call. */
+/* RELAY_ASK: returns the message for the broker. Borrowed until the next call. */
 struct gate_msg *relay_message(struct relay *x);
 
-/* What it is about; NULL: it is not read yet. From any thread: once read, it does not change. */
+/* Returns the request; NULL: not read yet. Any thread may call it: once read, the request does not
+ * change. */
 const struct request *relay_request(const struct relay *x);
 
-/* The request body has not all gone to the broker. */
+/* Returns true if part of the request body has not been sent to the broker. */
 bool relay_is_uploading(const struct relay *x);
 
-/* RELAY_OVER: what became of the connection. */
+/* RELAY_OVER: returns what becomes of the connection. */
 enum cgi_end relay_end(const struct relay *x);
 
-/* The program has to stop now: what the broker would say is not waited for. */
+/* Ends the relay because the program stops, without waiting for the broker's reply. */
 void relay_end_now(struct relay *x);
 
 #endif

@@ -1,9 +1,9 @@
 /* fcgi/request.c - see request.h.
  *
- * The web server's access rules have judged the normalised path; the local app gets the raw one.
- * So that nobody walks around a rule on /t/private with /t/private/%2e%2e/x, the two must not
- * part: the raw path must begin, byte for byte, with the mount and the id of the normalised one,
- * and hold no "..". */
+ * The web server's access rules were applied to the normalised path; the local app receives the raw
+ * one. So that no caller bypasses a rule on /t/private with /t/private/%2e%2e/x, the two must
+ * agree: the raw path must begin, byte for byte, with the mount and the id of the normalised
+ * one, and must not contain "..". */
 #include "fcgi/request.h"
 
 #include "common/access_log.h"
@@ -32,7 +32,8 @@ static void refuse(struct request *r, enum fail f)
 	r->fail = f;
 }
 
-/* A parameter of the web server's own that is wrong: each request meets it. */
+/* Refuses a request over a wrong parameter of the web server's configuration, which affects each
+ * request. */
 static void complain(const struct request *r, const char *name)
 {
 	log_limited_error("", "request.bad_parameter name=%s corr=%s", name, r->corr_hex);
@@ -56,8 +57,8 @@ static char *join(const char *a, const char *b)
 	return strcat(text, b);
 }
 
-/* The absolute form (RFC 9112 3.2.2), which Apache hands on as it came, has the path behind the
- * authority. */
+/* Skips to the path. The absolute form (RFC 9112 3.2.2), which Apache passes on unchanged, has it
+ * after the authority. */
 static const char *without_authority(const char *uri)
 {
 	const char *colon = strstr(uri, "://");
@@ -77,14 +78,16 @@ static void target_init(struct raw_target *t, const struct request_parameters *p
 	t->path_bytes = strcspn(t->raw, "?");
 	t->query = t->raw + t->path_bytes;
 	t->normal = join(get(p, "SCRIPT_NAME"), get(p, "PATH_INFO"));
-	if (*t->normal == '\0') { /* a gateway that says neither judges the raw path */
+	if (*t->normal ==
+	    '\0') { /* a gateway without PATH_INFO and SCRIPT_NAME: check the raw path */
 		free(t->normal);
 		t->normal = strndup(t->raw, t->path_bytes);
 		CHECK(t->normal != NULL);
 	}
 }
 
-/* "/mount/id" of the normalised path. False: not below the mount, or no id there. */
+/* Finds "/mount/id" in the normalised path. Returns false if it is not below the mount, or has no
+ * id. */
 static bool find_id(const struct raw_target *t, const char *mount, struct request *r,
 		    size_t *prefix_bytes)
 {
@@ -116,7 +119,8 @@ static bool mount_is_valid(const char *mount)
 	return bytes == 0 || (mount[0] == '/' && mount[bytes - 1] != '/' && bytes < 1024);
 }
 
-/* By path, perhaps below a mount. Sets *stripped, the bytes to take off the raw path. */
+/* Finds the tunnel by the path, possibly below a mount. Sets *stripped, the bytes to remove from
+ * the raw path. */
 static void route_by_path(struct request *r, const struct raw_target *t, const char *mount,
 			  size_t *stripped)
 {
@@ -148,7 +152,7 @@ static void route_by_path(struct request *r, const struct raw_target *t, const c
 	}
 }
 
-/* The label before the suffix: "my-app" of "my-app.t.example.org:8080". */
+/* Finds the label before the suffix: "my-app" of "my-app.t.example.org:8080". */
 static void route_by_host(struct request *r, const char *host, const char *suffix)
 {
 	size_t suffix_bytes = strlen(suffix);
@@ -194,12 +198,14 @@ static void route(struct request *r, const struct request_parameters *p, const s
 	if (!http_path_is_plain(t->raw, t->path_bytes))
 		refuse(r, FAIL_BAD_PATH);
 	else if (!http_value_valid(t->raw, strlen(t->raw)) || strchr(t->raw, ' ') != NULL)
-		refuse(r, FAIL_BAD_REQUEST); /* nor may the query end a line, of Location either */
+		refuse(r,
+		       FAIL_BAD_REQUEST); /* a query must not end a line either, in Location too */
 }
 
 /* --- the head for the local app --- */
 
-/* HTTP_X_SOME_NAME -> x-some-name. False: no header, or too long a name. */
+/* Converts HTTP_X_SOME_NAME to x-some-name. Returns false if it is no header, or its name is too
+ * long. */
 static bool header_name(const char *entry, size_t name_bytes, char out[NAME_MAX_BYTES])
 {
 	if (name_bytes <= 5 || strncmp(entry, "HTTP_", 5) != 0 || name_bytes - 5 >= NAME_MAX_BYTES)
@@ -214,8 +220,8 @@ static bool header_name(const char *entry, size_t name_bytes, char out[NAME_MAX_
 	return http_token_valid(out, name_bytes - 5);
 }
 
-/* lighttpd joins two Cookie lines as they should be. All others are taken for Apache, which need
- * not say its name. */
+/* lighttpd joins two Cookie lines correctly. Any other server is treated as Apache, which may hide
+ * its name. */
 static bool joins_cookies_by_comma(const struct request_parameters *p)
 {
 	return strncmp(get(p, "SERVER_SOFTWARE"), "lighttpd", 8) != 0;
@@ -239,7 +245,7 @@ static void add_headers(struct inbound *in, const struct request_parameters *p)
 static bool is_https(const struct request_parameters *p)
 {
 	const char *https = get(p, "HTTPS");
-	const char *scheme = get(p, "PIPEGATE_SCHEME"); /* of a proxy in front of the web server */
+	const char *scheme = get(p, "PIPEGATE_SCHEME"); /* of a proxy in front */
 
 	if (*scheme != '\0')
 		return strcasecmp(scheme, "https") == 0;
@@ -247,7 +253,7 @@ static bool is_https(const struct request_parameters *p)
 	       strcasecmp(get(p, "REQUEST_SCHEME"), "https") == 0;
 }
 
-/* RFC 3875 4.1.1, 4.1.11: the web server has asked for a password, and it was right. */
+/* Returns true if the web server has checked a password (RFC 3875 4.1.1, 4.1.11). */
 static bool password_is_checked(const struct request_parameters *p)
 {
 	const char *type = get(p, "AUTH_TYPE");
@@ -256,12 +262,12 @@ static bool password_is_checked(const struct request_parameters *p)
 	       (strcasecmp(type, "Basic") == 0 || strcasecmp(type, "Digest") == 0);
 }
 
-/* The body's declared length. False: it is no number, or the body is coded in a way that we
- * would not undo. */
+/* Reads the body's declared length. Returns false if it is not a number, or the body has a coding
+ * that we do not undo. */
 static bool read_length(struct request *r, const struct request_parameters *p)
 {
 	const char *text = get(p, "CONTENT_LENGTH");
-	const char *coding = get(p, "PIPEGATE_TRANSFER_ENCODING"); /* as the caller wrote it */
+	const char *coding = get(p, "PIPEGATE_TRANSFER_ENCODING"); /* as the caller sent it */
 
 	if (*coding == '\0')
 		coding = get(p, "HTTP_TRANSFER_ENCODING");
@@ -269,7 +275,7 @@ static bool read_length(struct request *r, const struct request_parameters *p)
 
 	if (*coding != '\0' && !http_is_chunked(coding, strlen(coding)))
 		return false;
-	/* RFC 3875 4.1.2: absent means no body; but Apache leaves it out for chunked bodies too. */
+	/* RFC 3875 4.1.2: absent means no body; but Apache omits it for chunked bodies too. */
 	if (*text == '\0') {
 		r->has_length = *coding == '\0';
 		return true;
@@ -281,7 +287,8 @@ static bool read_length(struct request *r, const struct request_parameters *p)
 	return true;
 }
 
-/* No body: did the caller say so? lighttpd gives CONTENT_LENGTH=0 either way. */
+/* No body: whether the caller declared it is unknown, since lighttpd sets CONTENT_LENGTH=0 either
+ * way. */
 static bool says_zero_length(const struct request_parameters *p, const char *method)
 {
 	return *get(p, "HTTP_CONTENT_LENGTH") != '\0' || strcmp(method, "POST") == 0 ||

@@ -1,5 +1,5 @@
-/* fcgi/request.h - What the web server says about a public request, judged: which tunnel it is
- * for, and the head that the local app shall see (contract section 3). Pure: no FastCGI, no
+/* fcgi/request.h - Evaluates the web server's description of a public request: which tunnel it is
+ * for, and the head that the local app receives (contract section 3). Pure: no FastCGI, no
  * sockets. */
 #ifndef PIPEGATE_REQUEST_H
 #define PIPEGATE_REQUEST_H
@@ -14,10 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The parameters of one request. Both borrow for the life of the request. */
+/* The parameters of one request. Returned strings are valid for the life of the request. */
 struct request_parameters {
 	void *ctx;
-	const char *(*get)(void *ctx, const char *name); /* NULL: not there */
+	const char *(*get)(void *ctx, const char *name); /* NULL: not set */
 	const char *(*entry)(void *ctx, size_t index);	 /* "NAME=value"; NULL after the last */
 };
 
@@ -36,15 +36,15 @@ struct request {
 	uint8_t corr[CORR_BYTES];
 	struct access_log_request *log_line; /* what the caller asked for; may be NULL */
 	bool has_length;
-	int64_t length_bytes;  /* declared; has_length */
-	struct head head;      /* for the client */
+	int64_t length_bytes;  /* as declared; valid if has_length */
+	struct head head;      /* sent to the client */
 	char *location;	       /* REQUEST_REDIRECT */
-	char *prefix, *origin; /* owned; what `public` shows */
+	char *prefix, *origin; /* owned; `public` points to them */
 	struct public_name public;
-	struct local_reply_to to; /* for answers of our own */
+	struct local_reply_to to; /* for responses of our own */
 };
 
-/* Always succeeds: what is wrong with the request is in *r. End with request_fini(). */
+/* Always succeeds: a fault of the request is recorded in *r. End with request_fini(). */
 void request_read(struct request *r, const struct request_parameters *p);
 void request_fini(struct request *r);
 

@@ -1,7 +1,7 @@
 /* fcgi/server.c - see server.h.
  *
- * An event may end a connection of which another event is still to come in the same turn: so
- * connections are closed at once and freed at the turn's end. */
+ * An event may end a connection that has another event in the same turn. So connections are closed
+ * at once and freed at the end of the turn. */
 #include "fcgi/server.h"
 
 #include "common/clock.h"
@@ -27,7 +27,7 @@ enum {
 	ROUNDS_PER_TURN = 4,
 	ACCEPTS_PER_TURN = 64,
 	PARAMETERS_MS = 1000, /* how long to wait for the parameters before a thread takes over */
-	BODY_MS = 20,	      /* likewise for a small body: Apache sends it behind the parameters */
+	BODY_MS = 20,	      /* the same for a small body: Apache sends it after the parameters */
 	RETRY_MS = 100,	      /* after a descriptor or room for a connection could not be had */
 	LAST_IDLE_MS = 1000,
 	DRAINED_IDLE_MS = 200,
@@ -42,19 +42,19 @@ struct server {
 	bool accepting; /* listen_fd is in the epoll set */
 	bool is_tcp;
 	bool told_to_stop, draining;
-	int64_t pause_until_ms; /* after accept() failed; 0: not */
+	int64_t pause_until_ms; /* set after accept() failed; 0: not paused */
 	size_t connections_max;
 	struct connections all;
 	uint8_t scratch[CGI_LOOK_BYTES];
 };
 
-/* At the limit, idle connections are closed so that new ones can be accepted. */
+/* Returns true at the limit, where idle connections are closed so that new ones can be accepted. */
 static bool is_full(const struct server *f)
 {
 	return f->all.count >= f->connections_max;
 }
 
-/* The request has arrived but its epoll event has not been handled yet. */
+/* Returns true if a request has arrived although its epoll event has not been handled yet. */
 static bool has_request(struct server *f, const struct connection *c)
 {
 	return cgi_look(c->cgi, f->scratch) > CGI_IDLE;
@@ -62,9 +62,9 @@ static bool has_request(struct server *f, const struct connection *c)
 
 /* --- what workers report --- */
 
-/* A web server that keeps connections looks whether one is open, and then sends its request. To
- * close it in between would cost that request: it is closed so soon behind a response that the
- * web server cannot have come to looking, or not at all now. */
+/* Decides when to close a kept connection. A web server checks whether one is open, and then sends
+ * its request; closing it in between would lose that request. So it is closed so soon after a
+ * response that the web server cannot have made that check yet, or not at all now. */
 static bool may_close_behind(struct server *f, struct connection *c)
 {
 	return !has_request(f, c) && cgi_sent_ago_us(c->cgi) <= SOON_US;
@@ -85,7 +85,7 @@ static void on_done(void *ctx, struct connection *c, enum cgi_end end)
 		return;
 	}
 	connection_move(&f->all, c, end == CGI_KEPT ? IDLE : LINGERING);
-	/* What arrived in the meantime raised no event that we heard. */
+	/* Input that arrived meanwhile raised no event that was handled. */
 	connection_refresh(&f->all, c);
 }
 
@@ -98,7 +98,7 @@ static void on_stuck(void *ctx, struct connection *c)
 
 /* --- requests --- */
 
-/* False: no slot is free. */
+/* Serves the connection's request. Returns false if no slot is free. */
 static bool serve(struct server *f, struct connection *c, bool whole)
 {
 	struct slot *s = workers_reserve(f->workers, f->now_ms);
@@ -131,7 +131,7 @@ static void read_on(struct server *f, struct connection *c, int64_t patience_ms)
 static void look(struct server *f, struct connection *c)
 {
 	if (c->state == LINGERING) {
-		if (cgi_linger(c->cgi)) /* it may have left some: not edge-triggered */
+		if (cgi_linger(c->cgi)) /* input may remain: not edge-triggered */
 			connection_watch(&f->all, c, EPOLLIN | EPOLLRDHUP);
 		else
 			connection_kill(&f->all, c);
@@ -172,9 +172,9 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 
 /* --- the listening socket --- */
 
-/* One that can be closed for another to come: the web server has had time to read its answer, or
- * it has been idle for longest. Not one that is new, or was in use just now: a request may be on
- * its way. */
+/* Finds a connection that can be closed to make room: the web server has had time to read its
+ * response, or it has been idle longest. Never a connection that is new or was just in use: a
+ * request may be in flight. */
 static struct connection *spare(const struct server *f)
 {
 	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
@@ -199,7 +199,7 @@ static void listen_or_not(struct server *f)
 	f->accepting = may;
 }
 
-/* False: there is none, or no room for it. */
+/* Accepts one connection. Returns false if there is none, or no room for it. */
 static bool take_connection(struct server *f)
 {
 	struct connection *old = is_full(f) ? spare(f) : NULL;
@@ -211,7 +211,7 @@ static bool take_connection(struct server *f)
 		return false;
 	int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0) {
-		/* EINVAL: it was shut down. */
+		/* EINVAL: the socket was shut down. */
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && errno != EINVAL)
 			f->pause_until_ms = f->now_ms + RETRY_MS;
 		return false;
@@ -224,7 +224,7 @@ static bool take_connection(struct server *f)
 	return true;
 }
 
-/* True: there may be more. */
+/* Returns true if there may be more. */
 static bool take_connections(struct server *f)
 {
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
@@ -249,8 +249,8 @@ static int64_t linger_ms(const struct server *f)
 	return f->draining ? CGI_LINGER_LEAST_MS : CGI_LINGER_MOST_MS;
 }
 
-/* Those whose parameters or body do not come as a whole: a thread waits for the rest. And those
- * that the web server does not close, or that are to be cut. */
+/* Handles time-outs. If parameters or body are late, a thread waits for the rest. Also closes
+ * connections that the web server does not close, and those to be cut. */
 static void end_patience(struct server *f)
 {
 	struct connection *c, *next;
@@ -274,7 +274,7 @@ static void end_patience(struct server *f)
 	}
 }
 
-/* Those that are fresh now; a look may make others so. */
+/* Examines the connections that are fresh now; this may make others fresh. */
 static void look_at_fresh(struct server *f)
 {
 	const struct connection *last = TAILQ_LAST(&f->all.fresh, connection_list);
@@ -287,8 +287,8 @@ static void look_at_fresh(struct server *f)
 	}
 }
 
-/* What came in this turn, and what follows from it: a few times over, then others have to be
- * heard. */
+/* Handles the input of this turn and what follows from it. The rounds are limited so that other
+ * event sources get their turn. */
 static void settle(struct server *f)
 {
 	struct connection *c;
@@ -304,7 +304,7 @@ static void settle(struct server *f)
 	connections_free_dead(&f->all);
 }
 
-/* The sooner of the two; -1: never. */
+/* Returns the earlier of the two; -1: never. */
 static int sooner_ms(const struct server *f, int most_ms, int64_t due_ms)
 {
 	int64_t left_ms = due_ms > f->now_ms ? due_ms - f->now_ms : 0;
@@ -392,8 +392,9 @@ void server_take_rest(struct server *f)
 		;
 }
 
-/* A connection that the web server keeps may be about to get a request: it is closed once that
- * has become unlikely. One on which half a request has come is waited for: see cgi_accept(). */
+/* Closes idle connections while draining. A connection that the web server keeps may be about to
+ * receive a request: it is closed once that has become unlikely. One with half a request is waited
+ * for: see cgi_accept(). */
 static void close_idle(struct server *f, int64_t stopped_ms)
 {
 	struct connection *c, *next;
@@ -426,7 +427,7 @@ void server_serve_plain(struct server *f)
 	CHECK(serve(f, connection_new(&f->all, cgi_new_plain(), f->now_ms), false));
 	while (f->all.count > 0)
 		turn(f);
-	CHECK(workers_stop(f->workers)); /* its thread has nothing to do any more */
+	CHECK(workers_stop(f->workers)); /* its thread is idle */
 }
 
 /* --- start --- */

@@ -1,15 +1,15 @@
-/* fcgi/server.h - The responder's loop, in one thread: takes connections from the web server, waits
- * until a request is there as a whole, asks the broker, gives the answer back, and keeps the
- * connection if the web server does.
+/* fcgi/server.h - The responder's loop, in one thread: accepts connections from the web server,
+ * waits until a whole request has arrived, forwards it to the broker, returns the response, and
+ * keeps the connection if the web server does.
  *
- * A connection and what is asked for it:
+ * States of a connection:
  *
- *   IDLE --bytes--> READING --whole--> SERVED --answer out--> IDLE, LINGERING or closed
+ *   IDLE --bytes--> READING --whole--> SERVED --response sent--> IDLE, LINGERING or closed
  *                       `--no slot free--> QUEUED --^
  *
- * While a request waits for the broker, or its caller for the answer, it holds a slot and no
- * thread. Only one whose body comes piece by piece has a thread, until that is through, as
- * libfcgi blocks there. */
+ * A request that waits for the broker or for its caller holds a slot and no thread. Only a request
+ * whose body arrives in pieces has a thread, until the body is complete, because libfcgi blocks
+ * there. */
 #ifndef PIPEGATE_SERVER_H
 #define PIPEGATE_SERVER_H
 
@@ -23,33 +23,35 @@ struct server;
 
 struct server_settings {
 	const char *gate;
-	size_t slots; /* requests at one time */
-	/* Limit on open connections. Those beyond `slots` are idle, or wait for a slot. */
+	size_t slots; /* limit on concurrent requests */
+	/* Limit on open connections. Those beyond `slots` are idle or wait for a slot. */
 	size_t connections;
 	int64_t max_body_bytes;
-	int signal_fd; /* signalfd(2): SIGUSR1 dumps the requests, any other one stops; -1: none */
+	/* signalfd(2): SIGUSR1 dumps the requests, any other signal stops; -1: none */
+	int signal_fd;
 };
 
-/* NULL: `why` says why not. */
+/* Returns a server. NULL: `why` holds the reason. */
 struct server *server_new(const struct server_settings *s, char *why, size_t why_bytes);
-/* After server_drain() was true, or server_serve_plain(). */
+/* Must follow server_drain() that returned true, or server_serve_plain(). */
 void server_destroy(struct server **fp);
 
-/* Serves the listening socket, which it borrows and makes non-blocking, until a signal stops it. */
+/* Serves the listening socket until a signal stops it. Borrows the socket and makes it
+ * non-blocking. */
 void server_run(struct server *f, int listen_fd);
 
-/* After server_run(), if nobody else will serve that socket: takes the connections that wait
- * there. */
+/* Accepts the connections that wait at the socket. For use after server_run(), if no other process
+ * will serve that socket. */
 void server_take_rest(struct server *f);
 
-/* Takes no more connections and lets the running requests finish for `most_ms`; then they are
- * ended as "shutting-down", which takes a second at most. Connections that the web server keeps
- * are closed right behind an answer, or once they have been idle for a while, so that none is
- * closed under a request. False: some thread hangs still; the process has to end without
+/* Accepts no more connections and lets the running requests finish for `most_ms`; then ends them as
+ * "shutting-down", which takes at most one second. Connections that the web server keeps are closed
+ * right after a response, or once they have been idle for a while, so that none is closed during a
+ * request. Returns false if some thread still hangs; the process must then end without
  * server_destroy(). */
 bool server_drain(struct server *f, int64_t most_ms) MUST_CHECK;
 
-/* Plain CGI: the one request of this process. */
+/* Serves the one request of a plain CGI process. */
 void server_serve_plain(struct server *f);
 
 #endif

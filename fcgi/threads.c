@@ -9,27 +9,27 @@
 #include <string.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define STACK_BYTES (1024 * 1024) /* their frames are larger */
+#define STACK_BYTES (1024 * 1024) /* the jobs' stack frames need more than the minimum */
 #else
 #define STACK_BYTES (256 * 1024)
 #endif
 
-enum { IDLE_MS = 5000 }; /* a thread that had nothing to do for so long ends */
+enum { IDLE_MS = 5000 }; /* an idle thread ends after this time */
 
 struct threads {
 	size_t threads_max;
 	void (*work)(struct job *job);
 
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t given; /* a job is there, or the end */
-	pthread_cond_t ended; /* a thread has ended */
+	pthread_cond_t given; /* signals a job, or the stop */
+	pthread_cond_t ended; /* signals that a thread has ended */
 	STAILQ_HEAD(, job) jobs;
-	size_t waiting; /* jobs */
+	size_t waiting; /* jobs without a thread */
 	size_t threads, idle;
 	bool stopping;
 };
 
-/* The next job; NULL: the thread is to end. With the lock held. */
+/* Returns the next job; NULL: the thread must end. Call with the lock held. */
 static struct job *next_job(struct threads *p)
 {
 	struct timespec last = clock_timespec(clock_now_ms() + IDLE_MS);
@@ -64,7 +64,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* One more thread. With the lock held. */
+/* Starts one more thread. Call with the lock held. */
 static bool grow(struct threads *p)
 {
 	pthread_attr_t attributes;
@@ -87,7 +87,7 @@ static bool grow(struct threads *p)
 bool threads_run(struct threads *p, struct job *job)
 {
 	pthread_mutex_lock(&p->lock);
-	/* Were there as many threads as there may be, one of them would be about to be idle. */
+	/* If the limit of threads is reached, one of them is about to become idle. */
 	bool taken = p->waiting < p->idle || p->threads == p->threads_max || grow(p);
 	if (taken) {
 		STAILQ_INSERT_TAIL(&p->jobs, job, link);

@@ -1,5 +1,5 @@
-/* fcgi/threads.h - Threads for what has to wait for a caller: libfcgi blocks where a request
- * body comes slowly. There are as many as there is such work, and a few idle ones. */
+/* fcgi/threads.h - A pool of threads for work that waits for a caller: libfcgi blocks while a
+ * request body arrives slowly. One thread per job, and a few idle ones. */
 #ifndef PIPEGATE_THREADS_H
 #define PIPEGATE_THREADS_H
 
@@ -12,21 +12,21 @@
 
 struct threads;
 
-/* A piece of work, embedded by its owner. */
+/* A unit of work, embedded by its owner. */
 struct job {
 	STAILQ_ENTRY(job) link;
 };
 
-/* `work` runs in a thread of the pool. */
+/* Returns a pool, whose threads run `work`. */
 struct threads *threads_new(size_t threads_max, void (*work)(struct job *job));
 
-/* At most `threads_max` jobs at a time: each has a thread at once. False: no thread could be
- * had. */
+/* Runs a job at once in a thread of its own; at most `threads_max` jobs may run concurrently.
+ * Returns false if no thread could be created. */
 bool threads_run(struct threads *p, struct job *job) MUST_CHECK;
 
-/* Waits until all threads have ended, for `most_ms`. False: some job hangs still, and the pool
- * lives on; the process has to end without threads_destroy(). */
+/* Waits at most `most_ms` until all threads have ended. Returns false if some job still hangs; the
+ * pool stays alive then, and the process must end without threads_destroy(). */
 bool threads_stop(struct threads *p, int64_t most_ms) MUST_CHECK;
-void threads_destroy(struct threads **pp); /* after threads_stop() was true */
+void threads_destroy(struct threads **pp); /* after threads_stop() returned true */
 
 #endif

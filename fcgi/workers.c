@@ -17,20 +17,20 @@
 enum {
 	RETRY_MS = 100,	       /* after a descriptor or a thread could not be had */
 	SPARE_ASKS = 128,      /* sockets kept for slots that are free */
-	FORCED_STOP_MS = 1000, /* for the threads to end */
+	FORCED_STOP_MS = 1000, /* limit on the wait for threads to end */
 };
 
 struct slot {
 	struct job job;
 	struct workers *workers;
 	uint16_t number;
-	struct ask *ask; /* NULL: not made, or given back */
+	struct ask *ask; /* NULL: not created, or released */
 	struct connection *connection;
 	struct relay *relay;
 	enum relay_state state;
 	int64_t started_ms;
 	bool begun;		 /* relay_start() was called */
-	bool in_thread;		 /* then a thread owns all but this and `connection` */
+	bool in_thread;		 /* a thread owns all members but this one and `connection` */
 	STAILQ_ENTRY(slot) link; /* workers->free, or workers->unthreaded */
 	STAILQ_ENTRY(slot) done_link;
 };
@@ -45,19 +45,20 @@ struct workers {
 	int64_t max_body_bytes;
 	bool plain;
 	int64_t pause_until_ms; /* after a descriptor could not be had; 0: no pause */
-	int64_t threads_due_ms; /* when a thread is asked for again */
+	int64_t threads_due_ms; /* when the next attempt to start a thread is due */
 	int64_t now_ms;
 
 	size_t slot_count, busy, asks;
 	struct slot *slots;
-	/* Slots with an ask first, and the last used one of them: its memory is warm. */
+	/* Slots with an ask first, the most recently used one in front: its memory is warm in the
+	 * cache. */
 	struct slots free;
-	struct slots unthreaded; /* these want a thread, and none could be had */
+	struct slots unthreaded; /* no thread could be created for these */
 
-	int wake_fd; /* a thread is done */
+	int wake_fd; /* eventfd: a thread has finished */
 	struct event_source woken, mux_ready;
 	pthread_mutex_t lock; /* guards what follows */
-	struct slots done;    /* back from their threads */
+	struct slots done;    /* returned by their threads */
 };
 
 /* --- slots --- */
@@ -91,12 +92,12 @@ static void release(struct workers *w, struct slot *s)
 	}
 	ask_destroy(&s->ask);
 	w->asks--;
-	STAILQ_INSERT_TAIL(&w->free, s, link); /* behind those that have a socket */
+	STAILQ_INSERT_TAIL(&w->free, s, link); /* behind the slots that have a socket */
 }
 
 static void give_to_thread(struct workers *w, struct slot *s)
 {
-	/* A newcomer waits behind the others, and does not postpone their retry. */
+	/* A new request waits behind the others and does not postpone their retry. */
 	if (STAILQ_EMPTY(&w->unthreaded)) {
 		s->in_thread = true;
 		if (threads_run(w->threads, &s->job))
@@ -107,7 +108,7 @@ static void give_to_thread(struct workers *w, struct slot *s)
 	STAILQ_INSERT_TAIL(&w->unthreaded, s, link);
 }
 
-/* The response is out. */
+/* Reports that the response was sent. */
 static void finish(struct workers *w, struct slot *s)
 {
 	struct connection *c = s->connection;
@@ -145,7 +146,7 @@ static void on_reply(void *ctx, uint16_t seat)
 	struct gate_msg reply;
 
 	if (s->in_thread)
-		return; /* it is waiting in ask_call() */
+		return; /* its thread waits in ask_call() */
 	ask_receive(s->ask, &reply);
 	s->state = relay_take(s->relay, &reply, false);
 	drive(w, s);
@@ -153,8 +154,8 @@ static void on_reply(void *ctx, uint16_t seat)
 
 /* --- threads --- */
 
-/* In a thread: what may block, until the request body is through. Plain CGI: all of it, as
- * writing the response may block too. */
+/* Runs in a thread: all that may block, until the request body is complete. For plain CGI that is
+ * everything, because writing the response may block too. */
 static void work(struct job *job)
 {
 	struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));
@@ -176,7 +177,7 @@ static void work(struct job *job)
 	(void)!write(w->wake_fd, &one, sizeof one);
 }
 
-/* Continues with what threads have brought through. */
+/* Continues with the requests that threads have returned. */
 static void on_woken(void *ctx, struct event_source *self, uint32_t events)
 {
 	struct workers *w = ctx;
@@ -294,7 +295,7 @@ void workers_dump(const struct workers *w, int64_t now_ms)
 
 /* --- start and end --- */
 
-/* workers_work() looks at the mux in each turn: the event only ends the wait. */
+/* The event only ends the wait: workers_work() checks the mux in each turn. */
 static void on_mux_ready(void *ctx, struct event_source *self, uint32_t events)
 {
 	(void)ctx;

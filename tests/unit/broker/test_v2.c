@@ -367,8 +367,8 @@ static void test_resets(void **state)
 		assert_int_equal(sent_frames(FRAME_RESET), 0); /* it is over there */
 	}
 	open(0);
-	/* What came before it still goes to the caller. After the head the app has seen the request,
-	 * whatever the client says. */
+	/* What came before it still goes to the caller. After the head the app has seen the
+	 * request, whatever the client says. */
 	world_answer(&w, 0, 0, 8, "some", 4);
 	world_receive_frame(&w, 0, FRAME_RESET, 0, 8, "\x0a\0", 2);
 	world_settle(&w);
