@@ -85,8 +85,21 @@ int gate_link_receive_from(void *socket, uint16_t *seat, zmq_msg_t *payload)
 	}
 }
 
+/* libzmq looks for commands of its own in each 100th receive call. If it finds there that the
+ * broker's connection has ended, it throws away what is unread, and aborts where that is the
+ * rest of a message ("!_more", fq.cpp). So it looks here, between two messages. */
+static bool has_message(struct gate_link *l)
+{
+	int events = 0;
+	size_t bytes = sizeof events;
+
+	return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &bytes) == 0 && (events & ZMQ_POLLIN);
+}
+
 int gate_link_receive(struct gate_link *l, uint16_t *seat, zmq_msg_t *payload)
 {
+	if (!has_message(l))
+		return 0;
 	return gate_link_receive_from(l->socket, seat, payload);
 }
 

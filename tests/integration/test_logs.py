@@ -247,7 +247,7 @@ def test_tables_on_signal(web, name, make_app):
     ids = [{f["corr"] for f in found} for found in rows.values()]
     assert len(ids[0]) == 3 and ids[0] == ids[1] == ids[2], rows
     assert {f["state"] for f in rows["fcgi"]} == {"WAITS_FOR_BROKER"}
-    assert {f["state"] for f in rows["broker"]} == {"RUNNING"}
+    assert {f["state"] for f in rows["broker"]} == {"SENT"}
     assert {f["state"] for f in rows[client.name]} == {"WAITS_FOR_APP"}
     assert all(int(f["age_ms"]) >= 0 for found in rows.values() for f in found)
     tunnel = next(f for f in lines_of(web.broker, "dump.tunnel") if f["conn"] == name)

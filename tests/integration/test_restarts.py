@@ -68,7 +68,8 @@ class Load:
             if self.outcomes["right"] >= target:
                 return
             done.wait(0.01)
-        raise AssertionError(f"no service: {self.outcomes}")
+        ends = {p.name: (p.popen.poll(), p.log()[-2000:]) for p in (self.web.responder, self.web.broker)}
+        raise AssertionError(f"no service: {self.outcomes}, {ends}")
 
     def end(self, what):
         self.stop.set()
