@@ -45,7 +45,7 @@ static void relay(struct app_websocket *u, const char *data, size_t bytes)
 		u->down_waits = !u->events->data(u->ctx, data, bytes);
 }
 
-static void take_answer(struct app_websocket *u, const char *data, size_t bytes)
+static void parse_response(struct app_websocket *u, const char *data, size_t bytes)
 {
 	size_t used;
 
@@ -56,7 +56,7 @@ static void take_answer(struct app_websocket *u, const char *data, size_t bytes)
 		buf_append(&u->in, data + used, bytes - used);
 }
 
-static void take_end(struct app_websocket *u, ssize_t how)
+static void end_receiving(struct app_websocket *u, ssize_t how)
 {
 	if (u->state != RESPONSE_SWITCHED) {
 		u->state = how == CONN_END ? response_parser_end(u->parser) : RESPONSE_CUT;
@@ -81,11 +81,11 @@ static void pump_down(struct app_websocket *u)
 		if (got == CONN_WAIT)
 			return;
 		if (got < 0)
-			take_end(u, got);
+			end_receiving(u, got);
 		else if (u->state == RESPONSE_SWITCHED)
 			relay(u, piece, (size_t)got);
 		else
-			take_answer(u, piece, (size_t)got);
+			parse_response(u, piece, (size_t)got);
 	}
 }
 
@@ -213,7 +213,7 @@ static void on_expired(void *ctx)
 	finish(u, FAIL_TARGET_UNREACHABLE);
 }
 
-struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *head,
+struct app_websocket *app_websocket_start(struct fetch_engine *e, const void *head,
 					  size_t head_bytes, const struct fetch_events *events,
 					  void *ctx, enum fail *why)
 {
@@ -224,16 +224,16 @@ struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *he
 	u->events = events;
 	u->ctx = ctx;
 	request_log_corr(head, head_bytes, u->corr);
-	*why = request_writer_write_upgrade(&u->up, fetch_engine_target(o), head, head_bytes);
+	*why = request_writer_write_upgrade(&u->up, fetch_engine_target(e), head, head_bytes);
 	if (*why != FAIL_NONE) {
 		upgrade_free(u);
 		return NULL;
 	}
-	u->parser = response_parser_new(fetch_engine_target(o), fetch_engine_host_hint(o));
+	u->parser = response_parser_new(fetch_engine_target(e), fetch_engine_host_hint(e));
 	response_parser_begin(u->parser, RESPONSE_TO_HANDSHAKE,
 			      &(struct response_events){events->head, events->data}, ctx);
-	u->dialer = fetch_engine_dialer(o);
-	connect_queue_join(fetch_engine_queue(o), &u->place, &queue_events, u);
+	u->dialer = fetch_engine_dialer(e);
+	connect_queue_join(fetch_engine_queue(e), &u->place, &queue_events, u);
 	return u;
 }
 

@@ -10,7 +10,7 @@ struct app_websocket;
 
 /* Like fetch_start(), with the same events: after a head of 101 "data" and "body" are the two
  * directions. */
-struct app_websocket *app_websocket_start(struct fetch_engine *o, const void *head,
+struct app_websocket *app_websocket_start(struct fetch_engine *e, const void *head,
 					  size_t head_bytes, const struct fetch_events *events,
 					  void *ctx, enum fail *why) MUST_CHECK;
 void app_websocket_resume(struct app_websocket *u, bool body, bool data);

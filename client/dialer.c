@@ -170,7 +170,7 @@ static void end_easy(struct dialer_attempt *a)
 }
 
 /* The descriptor; without TLS it is the caller's, and libcurl's handle is gone. -1: there is none. */
-static int take_descriptor(struct dialer_attempt *a)
+static int detach_descriptor(struct dialer_attempt *a)
 {
 	curl_socket_t active = CURL_SOCKET_BAD;
 
@@ -191,7 +191,7 @@ static void on_over(struct dialer_attempt *a, CURLcode result)
 	read_address(a);
 	if (result != CURLE_OK)
 		explain(a, result);
-	else if ((fd = take_descriptor(a)) < 0)
+	else if ((fd = detach_descriptor(a)) < 0)
 		snprintf(a->why, sizeof a->why, "no descriptor is left");
 	a->over(a->ctx, fd);
 }

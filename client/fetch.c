@@ -97,14 +97,14 @@ static void stop_expecting(struct fetch *f)
 
 static void come_again(struct fetch *f)
 {
-	struct fetch_engine *o = f->engine;
+	struct fetch_engine *e = f->engine;
 
 	if (f->again)
 		return;
 	f->again = true;
-	TAILQ_INSERT_TAIL(&o->again, f, again_link);
-	o->again_count++;
-	uv_idle_start(&o->soon, on_soon);
+	TAILQ_INSERT_TAIL(&e->again, f, again_link);
+	e->again_count++;
+	uv_idle_start(&e->soon, on_soon);
 }
 
 static void leave_again(struct fetch *f)
@@ -138,7 +138,7 @@ static bool is_reusable(const struct fetch *f)
 }
 
 /* Keeps the connection for another request, or learns from it that there is none to be kept. */
-static void judge_wire(struct fetch *f)
+static void judge_conn(struct fetch *f)
 {
 	struct conn_pool *pool = f->engine->pool;
 
@@ -154,7 +154,7 @@ static void judge_wire(struct fetch *f)
 
 static void finish(struct fetch *f, enum fail why)
 {
-	judge_wire(f);
+	judge_conn(f);
 	f->events->end(f->ctx, why, f->begun);
 	fetch_free(f);
 }
@@ -246,7 +246,7 @@ static void send_request(struct fetch *f)
 
 /* --- the answer --- */
 
-static void take_held(struct fetch *f)
+static void parse_held(struct fetch *f)
 {
 	size_t used;
 
@@ -254,7 +254,7 @@ static void take_held(struct fetch *f)
 	buf_consume(&f->in, used);
 }
 
-static void take(struct fetch *f, size_t bytes)
+static void parse(struct fetch *f, size_t bytes)
 {
 	const uint8_t *data = f->engine->in;
 	size_t used;
@@ -264,7 +264,7 @@ static void take(struct fetch *f, size_t bytes)
 }
 
 /* Until there is nothing more, or the owner takes no more, or it is the turn of others. */
-static void read_answer(struct fetch *f)
+static void read_response(struct fetch *f)
 {
 	for (int i = 0; f->state == RESPONSE_GOING; i++) {
 		if (i == READS_PER_TURN) {
@@ -276,7 +276,7 @@ static void read_answer(struct fetch *f)
 			return;
 		f->has_read = f->has_read || got > 0;
 		if (got > 0)
-			take(f, (size_t)got);
+			parse(f, (size_t)got);
 		else
 			f->state = got == CONN_END ? response_parser_end(f->parser) : RESPONSE_CUT;
 	}
@@ -299,7 +299,7 @@ static bool wants_body(const struct fetch *f)
 }
 
 /* All that can be done now was done. May be the end of *f. */
-static void settle(struct fetch *f)
+static void finish_or_wait(struct fetch *f)
 {
 	switch (f->state) {
 	case RESPONSE_COMPLETE:
@@ -336,23 +336,23 @@ static void work(struct fetch *f)
 		join_queue(f);
 		return;
 	}
-	read_answer(f);
+	read_response(f);
 	if (f->state == RESPONSE_GOING && f->body == BODY_HELD && wants_body(f)) {
 		release_body(f);
 		send_request(f);
 	}
-	settle(f);
+	finish_or_wait(f);
 }
 
 /* --- the connection --- */
 
 static void on_patience(uv_timer_t *timer)
 {
-	struct fetch_engine *o = timer->data;
-	uint64_t now_ms = uv_now(o->loop);
+	struct fetch_engine *e = timer->data;
+	uint64_t now_ms = uv_now(e->loop);
 	struct fetch *f;
 
-	while ((f = TAILQ_FIRST(&o->expecting)) != NULL && f->continue_ms <= now_ms) {
+	while ((f = TAILQ_FIRST(&e->expecting)) != NULL && f->continue_ms <= now_ms) {
 		release_body(f);
 		if (f->connected)
 			work(f);
@@ -363,13 +363,13 @@ static void on_patience(uv_timer_t *timer)
 
 static void expect(struct fetch *f)
 {
-	struct fetch_engine *o = f->engine;
+	struct fetch_engine *e = f->engine;
 
-	f->continue_ms = uv_now(o->loop) + CONTINUE_WAIT_MS;
-	TAILQ_INSERT_TAIL(&o->expecting, f, link);
+	f->continue_ms = uv_now(e->loop) + CONTINUE_WAIT_MS;
+	TAILQ_INSERT_TAIL(&e->expecting, f, link);
 	f->is_expecting = true;
-	if (!uv_is_active((uv_handle_t *)&o->patience))
-		uv_timer_start(&o->patience, on_patience, CONTINUE_WAIT_MS, 0);
+	if (!uv_is_active((uv_handle_t *)&e->patience))
+		uv_timer_start(&e->patience, on_patience, CONTINUE_WAIT_MS, 0);
 }
 
 static void on_connected(void *ctx)
@@ -438,36 +438,36 @@ static void join_queue(struct fetch *f)
 
 static void on_soon(uv_idle_t *idle)
 {
-	struct fetch_engine *o = idle->data;
+	struct fetch_engine *e = idle->data;
 	struct fetch *f;
 
 	uv_idle_stop(idle);
-	for (size_t left = o->again_count; left > 0 && (f = TAILQ_FIRST(&o->again)) != NULL;
+	for (size_t left = e->again_count; left > 0 && (f = TAILQ_FIRST(&e->again)) != NULL;
 	     left--) {
 		leave_again(f);
 		work(f);
 	}
 }
 
-struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
+struct fetch *fetch_start(struct fetch_engine *e, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx,
 			  enum fail *why)
 {
 	struct fetch *f = xcalloc(1, sizeof *f);
 	struct request_writer *r = &f->request;
 
-	f->engine = o;
+	f->engine = e;
 	f->events = events;
 	f->ctx = ctx;
 	request_log_corr(head, head_bytes, f->corr);
-	*why = request_writer_write(&f->out, r, o->target, head, head_bytes, body == FETCH_BODY,
-				    conn_pool_keeps(o->pool));
+	*why = request_writer_write(&f->out, r, e->target, head, head_bytes, body == FETCH_BODY,
+				    conn_pool_keeps(e->pool));
 	if (*why != FAIL_NONE) {
 		fetch_free(f);
 		return NULL;
 	}
 	f->body = !r->has_body ? BODY_OVER : r->expects ? BODY_HELD : BODY_GOING;
-	f->parser = response_parser_new(o->target, &o->hint);
+	f->parser = response_parser_new(e->target, &e->hint);
 	response_parser_begin(f->parser, r->is_head ? RESPONSE_TO_HEAD : RESPONSE_TO_REQUEST,
 			      &(struct response_events){events->head, events->data}, ctx);
 	join_queue(f);
@@ -478,7 +478,7 @@ void fetch_resume(struct fetch *f, bool body, bool data)
 {
 	f->body_waits = f->body_waits && !body;
 	if (data && f->state == RESPONSE_STALLED)
-		take_held(f);
+		parse_held(f);
 	if (f->connected)
 		work(f);
 }
@@ -496,59 +496,59 @@ void fetch_cancel(struct fetch **fp)
 
 struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *target)
 {
-	struct fetch_engine *o = xcalloc(1, sizeof *o);
+	struct fetch_engine *e = xcalloc(1, sizeof *e);
 
-	o->loop = loop;
-	o->target = target;
-	o->dialer = dialer_new_to_target(loop, target);
-	o->pool = conn_pool_new(loop, target->keep_alive);
-	o->queue = connect_queue_new(loop);
-	TAILQ_INIT(&o->again);
-	TAILQ_INIT(&o->expecting);
-	CHECK(uv_idle_init(loop, &o->soon) == 0 && uv_timer_init(loop, &o->patience) == 0);
-	o->soon.data = o->patience.data = o;
-	return o;
+	e->loop = loop;
+	e->target = target;
+	e->dialer = dialer_new_to_target(loop, target);
+	e->pool = conn_pool_new(loop, target->keep_alive);
+	e->queue = connect_queue_new(loop);
+	TAILQ_INIT(&e->again);
+	TAILQ_INIT(&e->expecting);
+	CHECK(uv_idle_init(loop, &e->soon) == 0 && uv_timer_init(loop, &e->patience) == 0);
+	e->soon.data = e->patience.data = e;
+	return e;
 }
 
 static void handle_closed(uv_handle_t *handle)
 {
-	struct fetch_engine *o = handle->data;
+	struct fetch_engine *e = handle->data;
 
-	if (--o->open_handles == 0)
-		free(o);
+	if (--e->open_handles == 0)
+		free(e);
 }
 
 void fetch_engine_destroy(struct fetch_engine **op)
 {
-	struct fetch_engine *o = *op;
+	struct fetch_engine *e = *op;
 
 	*op = NULL;
-	if (o == NULL)
+	if (e == NULL)
 		return;
-	conn_pool_destroy(&o->pool);
-	dialer_destroy(&o->dialer);
-	connect_queue_destroy(&o->queue);
-	o->open_handles = 2;
-	uv_close((uv_handle_t *)&o->soon, handle_closed);
-	uv_close((uv_handle_t *)&o->patience, handle_closed);
+	conn_pool_destroy(&e->pool);
+	dialer_destroy(&e->dialer);
+	connect_queue_destroy(&e->queue);
+	e->open_handles = 2;
+	uv_close((uv_handle_t *)&e->soon, handle_closed);
+	uv_close((uv_handle_t *)&e->patience, handle_closed);
 }
 
-const struct target *fetch_engine_target(const struct fetch_engine *o)
+const struct target *fetch_engine_target(const struct fetch_engine *e)
 {
-	return o->target;
+	return e->target;
 }
 
-struct host_hint *fetch_engine_host_hint(struct fetch_engine *o)
+struct host_hint *fetch_engine_host_hint(struct fetch_engine *e)
 {
-	return &o->hint;
+	return &e->hint;
 }
 
-struct dialer *fetch_engine_dialer(struct fetch_engine *o)
+struct dialer *fetch_engine_dialer(struct fetch_engine *e)
 {
-	return o->dialer;
+	return e->dialer;
 }
 
-struct connect_queue *fetch_engine_queue(struct fetch_engine *o)
+struct connect_queue *fetch_engine_queue(struct fetch_engine *e)
 {
-	return o->queue;
+	return e->queue;
 }

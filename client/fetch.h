@@ -43,16 +43,16 @@ struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *targ
 /* After the last fetch; then the loop has to run once more. */
 void fetch_engine_destroy(struct fetch_engine **op);
 
-const struct target *fetch_engine_target(const struct fetch_engine *o);
-struct host_hint *fetch_engine_host_hint(struct fetch_engine *o);
-struct dialer *fetch_engine_dialer(struct fetch_engine *o);
-struct connect_queue *fetch_engine_queue(struct fetch_engine *o);
+const struct target *fetch_engine_target(const struct fetch_engine *e);
+struct host_hint *fetch_engine_host_hint(struct fetch_engine *e);
+struct dialer *fetch_engine_dialer(struct fetch_engine *e);
+struct connect_queue *fetch_engine_queue(struct fetch_engine *e);
 
 enum fetch_body { FETCH_NO_BODY, FETCH_BODY };
 
 /* Starts the request that this head describes. FETCH_NO_BODY: there is none, whatever ":length" says.
  * NULL: a head that must not be sent; *why: FAIL_BAD_PATH or FAIL_BAD_REQUEST. */
-struct fetch *fetch_start(struct fetch_engine *o, const void *head, size_t head_bytes,
+struct fetch *fetch_start(struct fetch_engine *e, const void *head, size_t head_bytes,
 			  enum fetch_body body, const struct fetch_events *events, void *ctx,
 			  enum fail *why) MUST_CHECK;
 /* There is more of the body, or more data is taken, or both. May call events. */

@@ -138,7 +138,7 @@ static void end_connection(struct link *l)
 }
 
 /* The connection broke or ended. */
-static void end_by_wire(struct link *l)
+static void end_by_conn(struct link *l)
 {
 	char words[LINK_END_SHOWN_BYTES];
 	const char *why = conn_why(l->conn);
@@ -272,7 +272,7 @@ static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
 	size_t used;
 	int status = link_handshake_status(l->handshake);
 
-	switch (link_handshake_take(l->handshake, data, bytes, &used)) {
+	switch (link_handshake_receive(l->handshake, data, bytes, &used)) {
 	case HANDSHAKE_FAILED:
 		link_end_set_words(&l->end, link_handshake_status(l->handshake), true,
 				   link_handshake_why(l->handshake));
@@ -298,7 +298,7 @@ static bool read_conn(struct link *l)
 		if (got == CONN_WAIT)
 			return true;
 		if (got < 0) {
-			end_by_wire(l);
+			end_by_conn(l);
 			return false;
 		}
 		if (l->handshake != NULL) {
@@ -363,12 +363,12 @@ static void connect_now(struct link *l)
 
 /* --- turns of the loop --- */
 
-static void settle(struct link *l)
+static void serve_session(struct link *l)
 {
 	const struct outgoing *o = &l->outgoing;
 
 	if (!outgoing_is_closing(o))
-		l->kind->settle(l->session);
+		l->kind->resume(l->session);
 	flush(l);
 	if (outgoing_is_closing(o))
 		return;
@@ -376,7 +376,7 @@ static void settle(struct link *l)
 	    lifecycle_may_close(&l->life, now_ms(l), l->kind->expects_more(l->session))) {
 		start_closing(l, 1000, "client stops");
 		flush(l);
-	} else if (l->kind->is_unsettled(l->session)) {
+	} else if (l->kind->must_resume(l->session)) {
 		uv_idle_start(&l->again, on_again);
 	}
 }
@@ -389,11 +389,11 @@ static void on_turn(uv_prepare_t *prepare)
 	if ((l->more || l->broken) && l->conn != NULL && !read_conn(l))
 		return;
 	if (l->broken && !l->more && l->conn != NULL) {
-		end_by_wire(l);
+		end_by_conn(l);
 		return;
 	}
 	if (l->session != NULL)
-		settle(l);
+		serve_session(l);
 	arm(l);
 }
 

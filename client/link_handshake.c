@@ -186,8 +186,8 @@ static enum link_handshake_state judge(struct link_handshake *h, enum response_s
 	}
 }
 
-enum link_handshake_state link_handshake_take(struct link_handshake *h, const void *data,
-					      size_t bytes, size_t *used)
+enum link_handshake_state link_handshake_receive(struct link_handshake *h, const void *data,
+						 size_t bytes, size_t *used)
 {
 	enum response_state state = response_parser_feed(h->parser, data, bytes, used);
 

@@ -24,8 +24,8 @@ void link_handshake_write(struct link_handshake *h,
 			  struct buf *out); /* appends the request; it holds the token */
 
 /* Consumes *used bytes. */
-enum link_handshake_state link_handshake_take(struct link_handshake *h, const void *data,
-					      size_t bytes, size_t *used);
+enum link_handshake_state link_handshake_receive(struct link_handshake *h, const void *data,
+						 size_t bytes, size_t *used);
 
 /* Nothing more comes, or the wait is over: FAILED, with what has come. */
 enum link_handshake_state link_handshake_end(struct link_handshake *h);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* A UUID becomes the 32 digits by which our programs name the same request. */
-static void take_corr(char corr[REQUEST_LOG_CORR_BYTES], const char *text, size_t bytes)
+static void copy_corr(char corr[REQUEST_LOG_CORR_BYTES], const char *text, size_t bytes)
 {
 	size_t used = 0;
 
@@ -34,7 +34,7 @@ void request_log_corr(const void *head, size_t head_bytes, char corr[REQUEST_LOG
 	struct head_field f;
 
 	if (head_find(head, head_bytes, "x-pipegate-correlation-id", &f))
-		take_corr(corr, f.value, f.value_bytes);
+		copy_corr(corr, f.value, f.value_bytes);
 	else
 		strcpy(corr, "-");
 }
@@ -60,7 +60,7 @@ void request_log_begin(struct request_log *l, const char *connection_id, const v
 	l->request = access_log_request_of(head, head_bytes);
 	request_log_corr(head, head_bytes, l->corr);
 	if (strcmp(l->corr, "-") == 0 && id != NULL)
-		take_corr(l->corr, id, strlen(id));
+		copy_corr(l->corr, id, strlen(id));
 	l->started_ms = clock_now_ms();
 	log_state(l);
 }

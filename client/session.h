@@ -29,9 +29,9 @@ struct session_kind {
 	void (*receive)(void *session, const uint8_t *data, size_t bytes); /* a whole message */
 	/* The next piece for the connection, and whether it is the first and the last of its message. 0: none. */
 	size_t (*pull)(void *session, uint8_t *out, bool *first, bool *final);
-	void (*settle)(void *session); /* once per turn of the loop, before pull() */
-	/* Pull() made work for settle(): another turn is due. */
-	bool (*is_unsettled)(void *session);
+	void (*resume)(void *session); /* once per turn of the loop, before pull() */
+	/* Pull() made work for resume(): another turn is due. */
+	bool (*must_resume)(void *session);
 	void (*drain)(void *session);	/* the program will stop: nothing new, please */
 	bool (*is_idle)(void *session); /* nothing runs and nothing is left to send */
 	/* After drain(): the server has not yet said that it sends no further request. */

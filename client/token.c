@@ -31,7 +31,7 @@ static void trim(const char **at, size_t *bytes)
 		--*bytes;
 }
 
-static bool take_prefix(const char **at, size_t *bytes, const char *prefix)
+static bool skip_prefix(const char **at, size_t *bytes, const char *prefix)
 {
 	size_t prefix_bytes = strlen(prefix);
 
@@ -47,11 +47,11 @@ static bool take_prefix(const char **at, size_t *bytes, const char *prefix)
 static bool read_line(const char **at, size_t *bytes)
 {
 	trim(at, bytes);
-	if (*bytes == 0 || take_prefix(at, bytes, "Connection-id:"))
+	if (*bytes == 0 || skip_prefix(at, bytes, "Connection-id:"))
 		return false;
-	(void)take_prefix(at, bytes, "Authorization:");
-	if (!take_prefix(at, bytes, "JWT Bearer:"))
-		(void)take_prefix(at, bytes, "Bearer ");
+	(void)skip_prefix(at, bytes, "Authorization:");
+	if (!skip_prefix(at, bytes, "JWT Bearer:"))
+		(void)skip_prefix(at, bytes, "Bearer ");
 	return true;
 }
 

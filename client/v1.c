@@ -32,7 +32,7 @@ struct call {
 	size_t body_sent_bytes;
 	struct head head;
 	struct buf body;
-	bool too_large; /* or no memory: settle() ends it */
+	bool too_large; /* or no memory: resume_calls() ends it */
 	bool waits;	/* the fetch: no more of the response now */
 	enum fail fail;
 };
@@ -57,7 +57,8 @@ static void drop_body(struct call *c)
 	buf_fini(&c->body);
 }
 
-/* It cannot be carried. The fetch must not be cancelled from within its events: settle() does it. */
+/* It cannot be carried. The fetch must not be cancelled from within its events: resume_calls()
+ * does it. */
 static void refuse_response(struct call *c)
 {
 	drop_body(c);
@@ -246,7 +247,7 @@ static int response_parser_status(const struct call *c)
 	return c->fail != FAIL_NONE || status == 0 ? 504 : status;
 }
 
-static void put_answer(struct buf *out, const struct call *c)
+static void put_response(struct buf *out, const struct call *c)
 {
 	static const struct head none;
 	struct v1_response r = {
@@ -292,7 +293,7 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 		if (c->too_large)
 			put_too_large(&v->out, c);
 		else
-			put_answer(&v->out, c);
+			put_response(&v->out, c);
 		v->out_begun = false;
 		c->log.status = c->too_large ? fail_status(FAIL_BAD_RESPONSE, false)
 					     : response_parser_status(c);
@@ -324,7 +325,7 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 }
 
 /* Ends calls whose response is too large, and lets others go on. Events of a fetch touch no other call. */
-static void settle(void *session)
+static void resume_calls(void *session)
 {
 	struct v1 *v = session;
 	struct call *c, *next;
@@ -343,7 +344,7 @@ static void settle(void *session)
 	}
 }
 
-static bool is_unsettled(void *session)
+static bool must_resume(void *session)
 {
 	struct v1 *v = session;
 	struct call *first = TAILQ_FIRST(&v->running);
@@ -412,8 +413,8 @@ const struct session_kind session_v1 = {
 	.open = open_session,
 	.receive = receive,
 	.pull = pull,
-	.settle = settle,
-	.is_unsettled = is_unsettled,
+	.resume = resume_calls,
+	.must_resume = must_resume,
 	.drain = drain,
 	.is_idle = is_idle,
 	.dump = dump,

@@ -73,18 +73,18 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 	return v2_stream_pull(&v->streams, out, used);
 }
 
-static void settle(void *session)
+static void resume_streams(void *session)
 {
 	struct v2 *v = session;
 
-	v2_stream_settle_all(&v->streams);
+	v2_stream_resume_all(&v->streams);
 }
 
-static bool is_unsettled(void *session)
+static bool must_resume(void *session)
 {
 	struct v2 *v = session;
 
-	return v2_stream_is_unsettled(&v->streams);
+	return v2_stream_must_resume(&v->streams);
 }
 
 /* --- from the broker --- */
@@ -266,8 +266,8 @@ const struct session_kind session_v2 = {
 	.open = open_session,
 	.receive = receive,
 	.pull = pull,
-	.settle = settle,
-	.is_unsettled = is_unsettled,
+	.resume = resume_streams,
+	.must_resume = must_resume,
 	.drain = drain,
 	.is_idle = is_idle,
 	.dump = dump,

@@ -73,7 +73,7 @@ static void unready(struct v2_stream *s)
 }
 
 /* Its fetch may be able to go on. */
-static void resume(struct v2_stream *s)
+static void mark_resumable(struct v2_stream *s)
 {
 	if (s->resuming || !(s->body_waits || s->data_waits))
 		return;
@@ -221,7 +221,7 @@ static size_t put_stream_frame(struct v2_stream *s, uint8_t *out, bool *over)
 	if (bytes > 0)
 		buf_consume(&s->down, bytes);
 	if (buf_bytes(&s->down) < DOWN_BUFFER_BYTES / 2)
-		resume(s);
+		mark_resumable(s);
 	return frame_bytes;
 }
 
@@ -267,7 +267,7 @@ size_t v2_stream_pull(struct v2_streams *all, uint8_t *out, size_t used)
 	return used;
 }
 
-static void let_go_on(struct v2_stream *s)
+static void resume(struct v2_stream *s)
 {
 	bool body = s->body_waits && (buf_bytes(&s->up) > 0 || s->up_end);
 	bool data = s->data_waits && buf_bytes(&s->down) < DOWN_BUFFER_BYTES / 2;
@@ -282,18 +282,18 @@ static void let_go_on(struct v2_stream *s)
 		app_websocket_resume(s->upgrade, body, data);
 }
 
-void v2_stream_settle_all(struct v2_streams *all)
+void v2_stream_resume_all(struct v2_streams *all)
 {
 	struct v2_stream *s;
 
 	while ((s = TAILQ_FIRST(&all->resuming)) != NULL) {
 		TAILQ_REMOVE(&all->resuming, s, resume_link);
 		s->resuming = false;
-		let_go_on(s);
+		resume(s);
 	}
 }
 
-bool v2_stream_is_unsettled(const struct v2_streams *all)
+bool v2_stream_must_resume(const struct v2_streams *all)
 {
 	return !TAILQ_EMPTY(&all->resuming);
 }
@@ -348,7 +348,7 @@ void v2_stream_on_data(struct v2_stream *s, const struct frame *f, const uint8_t
 	if (bytes > 0 && !keep_up(s, data, bytes))
 		return;
 	s->up_end = s->up_end || (f->flags & FRAME_END);
-	resume(s);
+	mark_resumable(s);
 }
 
 void v2_stream_open(struct v2_streams *all, const struct frame *f, const uint8_t *head,

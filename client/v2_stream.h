@@ -3,7 +3,7 @@
  *
  * Both bodies are bounded by their windows: `up` holds at most what we granted, `down` stops the fetch
  * at 64 KiB or more. Events of fetches and frames only mark streams;
- * v2_stream_settle_all() resumes fetches, and v2_stream_pull() writes frames and frees. */
+ * v2_stream_resume_all() resumes fetches, and v2_stream_pull() writes frames and frees. */
 #ifndef PIPEGATE_V2_STREAM_H
 #define PIPEGATE_V2_STREAM_H
 
@@ -57,8 +57,8 @@ void v2_stream_on_misuse(struct v2_stream *s, const char *why);
 void v2_stream_free(struct v2_stream *s, enum fail why);
 
 /* Once per turn of the loop. */
-void v2_stream_settle_all(struct v2_streams *all);
-bool v2_stream_is_unsettled(const struct v2_streams *all);
+void v2_stream_resume_all(struct v2_streams *all);
+bool v2_stream_must_resume(const struct v2_streams *all);
 
 /* Appends frames to a message of which `used` bytes are written, until it holds V2_STREAM_MESSAGE_BYTES
  * or there is none. Returns what is written then. */

@@ -147,7 +147,7 @@ static int end_control(struct websocket *w, const char **why)
 	return 0;
 }
 
-static int take_control(struct websocket *w, const uint8_t *data, size_t bytes, const char **why)
+static int receive_control(struct websocket *w, const uint8_t *data, size_t bytes, const char **why)
 {
 	if (bytes > 0)
 		memcpy(w->control + w->control_bytes, data, bytes);
@@ -156,7 +156,7 @@ static int take_control(struct websocket *w, const uint8_t *data, size_t bytes, 
 	return w->left_bytes == 0 ? end_control(w, why) : 0;
 }
 
-static int take_data(struct websocket *w, const uint8_t *data, size_t bytes, const char **why)
+static int receive_data(struct websocket *w, const uint8_t *data, size_t bytes, const char **why)
 {
 	w->left_bytes -= bytes;
 	w->in_payload = w->left_bytes > 0;
@@ -175,8 +175,8 @@ static int take_data(struct websocket *w, const uint8_t *data, size_t bytes, con
 /* --- input --- */
 
 /* A part of a header, or of a payload. What it consumed goes to *used. */
-static int take(struct websocket *w, const uint8_t *data, size_t bytes, size_t *used,
-		const char **why)
+static int receive_part(struct websocket *w, const uint8_t *data, size_t bytes, size_t *used,
+			const char **why)
 {
 	if (!w->in_payload) {
 		*used = 1;
@@ -186,10 +186,12 @@ static int take(struct websocket *w, const uint8_t *data, size_t bytes, size_t *
 		int result = begin_frame(w, why);
 		if (result != 0 || w->left_bytes > 0)
 			return result;
-		return is_control(w) ? take_control(w, NULL, 0, why) : take_data(w, data, 0, why);
+		return is_control(w) ? receive_control(w, NULL, 0, why)
+				     : receive_data(w, data, 0, why);
 	}
 	*used = bytes < w->left_bytes ? bytes : (size_t)w->left_bytes;
-	return is_control(w) ? take_control(w, data, *used, why) : take_data(w, data, *used, why);
+	return is_control(w) ? receive_control(w, data, *used, why)
+			     : receive_data(w, data, *used, why);
 }
 
 int websocket_receive(struct websocket *w, const uint8_t *data, size_t bytes, const char **why)
@@ -197,7 +199,7 @@ int websocket_receive(struct websocket *w, const uint8_t *data, size_t bytes, co
 	size_t used;
 
 	for (; bytes > 0 && !w->closed; data += used, bytes -= used) {
-		int result = take(w, data, bytes, &used, why);
+		int result = receive_part(w, data, bytes, &used, why);
 		if (result != 0)
 			return result;
 	}

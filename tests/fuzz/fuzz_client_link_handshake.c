@@ -35,7 +35,7 @@ static struct outcome run(struct input in, size_t piece_bytes)
 	while (in.left > 0 && o.state == HANDSHAKE_GOING) {
 		const uint8_t *at = input_take(&in, piece_bytes, &bytes);
 		uint8_t *piece = copy_of(at, bytes);
-		o.state = link_handshake_take(h, piece, bytes, &used);
+		o.state = link_handshake_receive(h, piece, bytes, &used);
 		free(piece);
 		CHECK(used <= bytes);
 	}

@@ -166,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			break;
 		case 8:
 		case 9:
-			session_v2.settle(session);
+			session_v2.resume(session);
 			pull(session);
 			break;
 		default:
@@ -174,7 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			break;
 		}
 	}
-	session_v2.settle(session);
+	session_v2.resume(session);
 	pull(session);
 	session_v2.free(session);
 	CHECK(stub_fetch_count == 0);

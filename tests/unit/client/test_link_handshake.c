@@ -55,7 +55,7 @@ static enum link_handshake_state respond(struct link_handshake *h, const char *t
 	*left = bytes;
 	for (size_t i = 0; i < bytes && state == HANDSHAKE_GOING; i += piece_bytes) {
 		size_t count = bytes - i < piece_bytes ? bytes - i : piece_bytes;
-		state = link_handshake_take(h, text + i, count, &used);
+		state = link_handshake_receive(h, text + i, count, &used);
 		*left = bytes - i - used;
 	}
 	return state == HANDSHAKE_GOING ? link_handshake_end(h) : state;
@@ -122,7 +122,7 @@ static void test_bounds(void **state)
 	for (size_t i = 0; i < sizeof block; i++)
 		block[i] = "HTTP/1.1 103 E\r\n\r\n"[i % 18];
 	while (last == HANDSHAKE_GOING && total < 1 << 20) {
-		last = link_handshake_take(h, block, sizeof block / 18 * 18, &used);
+		last = link_handshake_receive(h, block, sizeof block / 18 * 18, &used);
 		total += used;
 	}
 	assert_int_equal(last, HANDSHAKE_FAILED);
@@ -130,9 +130,9 @@ static void test_bounds(void **state)
 	link_handshake_destroy(&h);
 
 	h = link_handshake_new(&server);
-	last = link_handshake_take(h, "HTTP/1.1 404 X\r\n\r\n", 18, &used);
+	last = link_handshake_receive(h, "HTTP/1.1 404 X\r\n\r\n", 18, &used);
 	for (total = 0; last == HANDSHAKE_GOING && total < 1 << 20; total += used)
-		last = link_handshake_take(h, block, sizeof block, &used);
+		last = link_handshake_receive(h, block, sizeof block, &used);
 	assert_int_equal(last, HANDSHAKE_FAILED);
 	assert_true(total <= 8192);
 	link_handshake_destroy(&h);

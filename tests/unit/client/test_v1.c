@@ -282,9 +282,9 @@ static size_t resumed(void)
 
 static void expect_too_large(void *session)
 {
-	assert_true(session_v1.is_unsettled(session));
-	session_v1.settle(session);
-	assert_false(session_v1.is_unsettled(session));
+	assert_true(session_v1.must_resume(session));
+	session_v1.resume(session);
+	assert_false(session_v1.must_resume(session));
 	assert_int_equal(stub_fetch_count, 0); /* nothing more is read from the app */
 	json_t *answer = pull_answer(session);
 	const char *headers = json_string_value(json_object_get(answer, "headers"));
@@ -337,17 +337,17 @@ static void test_answers_have_one_budget(void **state)
 	}
 	for (size_t i = 1; i < 40; i++)
 		assert_false(stub_answer_data(stub_fetch(i), 1));
-	session_v1.settle(session);
+	session_v1.resume(session);
 	assert_int_equal(resumed(), 0);
 	assert_true(stub_answer_data(stub_fetch(0), MIB));
 	stub_end(stub_fetch(0), FAIL_NONE);
 	/* 9 MiB of it wait to be sent: until they have gone, not even the next oldest goes on */
 	assert_false(stub_answer_data(stub_fetch(0), MIB));
-	assert_false(session_v1.is_unsettled(session));
+	assert_false(session_v1.must_resume(session));
 	answer = pull_answer(session);
 	json_decref(answer);
-	assert_true(session_v1.is_unsettled(session));
-	session_v1.settle(session);
+	assert_true(session_v1.must_resume(session));
+	session_v1.resume(session);
 	resumed();
 	for (size_t left = 39; left > 0; left--) {
 		assert_int_equal(stub_fetch_count, left);
@@ -355,7 +355,7 @@ static void test_answers_have_one_budget(void **state)
 		answer = pull_answer(session);
 		assert_non_null(answer);
 		json_decref(answer);
-		session_v1.settle(session);
+		session_v1.resume(session);
 	}
 	assert_true(session_v1.is_idle(session));
 	session_v1.free(session);

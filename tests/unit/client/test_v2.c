@@ -73,7 +73,7 @@ static struct sent sent(uint8_t type)
 	bool first, final;
 	size_t bytes, used;
 
-	session_v2.settle(session);
+	session_v2.resume(session);
 	while ((bytes = session_v2.pull(session, out, &first, &final)) > 0) {
 		assert_true(first && final);
 		for (const uint8_t *at = out; bytes > 0; at += used, bytes -= used) {
@@ -224,7 +224,7 @@ static void test_download_keeps_to_the_window(void **state)
 		assert_true(stub_answer_data(f, 16384));
 	assert_false(stub_answer_data(f, 16384)); /* 64 KiB wait here: the app has to */
 	assert_int_equal(sent(FRAME_DATA).body_bytes, 65536);
-	session_v2.settle(session);
+	session_v2.resume(session);
 	assert_true(f->resumed);
 	assert_true(stub_answer_data(f, 16384));
 	assert_int_equal(sent(FRAME_DATA).body_bytes, 0);
