@@ -7,8 +7,8 @@
 #include "broker/core/core.h"
 
 enum {
-	/* Each message costs 1, and 1 more for each 4 KiB: a quarter of a millisecond or so in
-	 * all. */
+	/* Limit on the cost of one id's input in a turn, about a quarter of a millisecond; then
+	 * its sockets are not read until the next turn. A message costs 1, and 1 per 4 KiB. */
 	TURN_COST = 256,
 	COST_BYTES = 4096,
 };

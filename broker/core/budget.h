@@ -12,14 +12,14 @@ enum {
 	BUDGET_STALL_MS = 10000,
 };
 
-bool budget_is_full(const struct group *r);  /* nothing new is taken for it */
-bool budget_is_tight(const struct group *r); /* windows shall not grow */
+bool budget_is_full(const struct group *r);  /* accept nothing new */
+bool budget_is_tight(const struct group *r); /* grant no more window */
 bool budget_admits(const struct group *r, size_t bytes);
 size_t budget_message_bytes(const struct tunnel *t); /* the largest message from its client */
 
-/* *charged is what `r` was charged before, and becomes `bytes`. */
+/* Changes what `r` is charged for something from *charged to `bytes`, and sets *charged. */
 void budget_charge(struct group *r, size_t *charged, size_t bytes);
-/* So many bytes of a message from the client are here; unfinished: more of it has to come. */
+/* `bytes` of a message from the client are held; `unfinished`: the message is incomplete. */
 void budget_message(struct tunnel *t, size_t bytes, bool unfinished);
 void budget_new_tunnel(struct tunnel *t);
 

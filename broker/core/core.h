@@ -16,7 +16,7 @@ struct hub {
 	const struct config *config;
 	struct stats stats;
 	uint64_t boot;
-	int64_t now_ms; /* set by the callers of hub_*() through hub_set_now() */
+	int64_t now_ms; /* hub_set_now() */
 	int64_t started_ms;
 	uint64_t turn; /* of the loop; counted by hub_settle() */
 	bool draining;
@@ -24,9 +24,9 @@ struct hub {
 
 	struct exchange *exchanges;
 	struct group *groups;
-	TAILQ_HEAD(, group) idle_groups; /* never seen ones first, then the longest idle */
+	TAILQ_HEAD(, group) idle_groups; /* never seen ones, then by age */
 	size_t idle_group_count;
-	size_t unseen_queued; /* exchanges queued for ids never seen, all together */
+	size_t unseen_queued; /* queued for unknown ids, summed */
 	struct tunnel_list tunnels;
 	struct exchange_list dirty;
 	struct tunnel_list dirty_tunnels;
@@ -34,7 +34,7 @@ struct hub {
 	struct tunnel_list dead_tunnels;
 	struct process *processes;
 	struct socket *sockets;		   /* by corr */
-	TAILQ_HEAD(, group) marked_groups; /* throttle_settle() must look at them */
+	TAILQ_HEAD(, group) marked_groups; /* for throttle_settle() */
 	struct deadlines holds, response_waits, idle_waits, offline_waits;
 	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
 };

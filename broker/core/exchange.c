@@ -55,7 +55,7 @@ void exchange_mark_sent(struct exchange *x)
 
 void exchange_mark_unserved(struct exchange *x)
 {
-	x->unserved = !x->head_came; /* whoever has sent a response has served it */
+	x->unserved = !x->head_came; /* a response proves the opposite */
 }
 
 void exchange_touch(struct exchange *x)
@@ -133,7 +133,7 @@ int64_t exchange_credit_bytes(const struct exchange *x)
 		return 0;
 	if (x->holder != NULL && x->holder->credit != NULL)
 		return x->holder->credit(x);
-	return x->down_end ? GATE_PIECE_BYTES : 0; /* answered early: the rest is thrown away */
+	return x->down_end ? GATE_PIECE_BYTES : 0; /* early response: discards the rest */
 }
 
 void exchange_release(struct exchange *x, enum fail f)
@@ -147,7 +147,8 @@ void exchange_fail(struct exchange *x, enum fail f)
 {
 	if (exchange_is_over(x))
 		return;
-	/* What the app sent before it was lost still reaches the caller: head, bytes, then a cut. */
+	/* What the app sent before it was lost still reaches the caller: head, bytes, then a
+	 * cut. */
 	bool lost = f == FAIL_TARGET_UNREACHABLE || f == FAIL_TUNNEL_LOST;
 	exchange_release(x, f);
 	x->fail = f;
@@ -170,7 +171,7 @@ void exchange_abandon(struct exchange *x)
 void exchange_idle(struct exchange *x)
 {
 	if (exchange_is_over(x))
-		exchange_abandon(x); /* nobody fetched the end of it */
+		exchange_abandon(x); /* the failure was never fetched */
 	else
 		exchange_fail(x, FAIL_IDLE_TIMEOUT);
 }
@@ -215,7 +216,7 @@ void exchange_on_end(struct exchange *x)
 	x->down_end = true;
 	x->granted_bytes = 0;
 	buf_fini(&x->up);
-	/* Where its caller has the whole of it at the next hub_settle(), the place is free now. */
+	/* If the next reply carries all of it, the place is free now. */
 	if (x->reply_due && buf_bytes(&x->down) <= GATE_PIECE_BYTES)
 		exchange_release(x, FAIL_NONE);
 	else

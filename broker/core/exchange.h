@@ -43,7 +43,7 @@ struct exchange_holder {
 	void (*more)(struct exchange *x);
 	/* How many more request body bytes are welcome. */
 	int64_t (*credit)(const struct exchange *x);
-	/* The responder took so many response body bytes. */
+	/* The responder received this many bytes of the response body. */
 	void (*consumed)(struct exchange *x, size_t bytes);
 	/* The response is complete here; the exchange keeps its place until it is released. */
 	void (*answered)(struct exchange *x);
@@ -55,44 +55,44 @@ struct exchange {
 	UT_hash_handle hh; /* hub->exchanges, by corr */
 	uint8_t corr[CORR_BYTES];
 	struct hub *hub;
-	uint64_t process; /* of the responder; 0: of none */
-	bool websocket;	  /* a caller's: has no end of its own, so it is counted apart */
+	uint64_t process; /* of the responder; 0: none */
+	bool websocket;	  /* a caller's WebSocket: no end of its own, counted apart */
 	int64_t opened_ms;
 	enum exchange_state state; /* exchange_set_state() changes it */
 	struct exchange_log log;
 
 	/* Request. */
-	struct buf head;	  /* emptied once it went down the tunnel */
-	enum fail v1_refusal;	  /* judged once: a queue is looked through again and again */
-	bool is_head;		  /* v1, once it is gone: its method was HEAD */
-	struct buf up;		  /* body bytes not yet gone down */
-	size_t granted_bytes;	  /* the last reply allowed so many more, and they are charged */
-	bool up_end;		  /* `up` holds the last of it */
-	bool up_end_sent;	  /* and that went down too */
-	int64_t up_bytes;	  /* came so far */
+	struct buf head;	  /* empty once it was sent */
+	enum fail v1_refusal;	  /* computed once, because a queue is searched often */
+	bool is_head;		  /* v1, once sent: the method was HEAD */
+	struct buf up;		  /* body bytes to send */
+	size_t granted_bytes;	  /* credit of the last reply, charged in advance */
+	bool up_end;		  /* the end of the body was received */
+	bool up_end_sent;	  /* and sent */
+	int64_t up_bytes;	  /* received so far */
 	int64_t body_total_bytes; /* declared; -1: unknown */
 
 	/* Response. */
-	struct buf answer_head; /* not yet given to the responder */
-	struct buf down;	/* body bytes not yet given */
+	struct buf answer_head; /* until the responder has it */
+	struct buf down;	/* body bytes for the responder */
 	bool head_came, head_given;
-	bool down_end; /* `down` holds the last of it */
+	bool down_end; /* the end of the body was received */
 
-	/* The end, if it is a bad one. */
+	/* The failure. */
 	enum fail fail;
-	bool refused;  /* never accepted: neither queued nor given to a tunnel */
+	bool refused;  /* never accepted: neither queued nor assigned */
 	bool sent;     /* exchange_mark_sent() */
 	bool unserved; /* exchange_mark_unserved() */
 
 	/* Where it is. The holder sets these; this file knows `holder` only. */
 	const struct exchange_holder *holder;
-	struct group *home;    /* its connection id */
-	size_t held_bytes;     /* what `home` is charged for it */
-	size_t unsent_bytes;   /* the responder holds so much of the response: see ws_relay.h */
-	struct group *group;   /* while queued */
-	struct tunnel *tunnel; /* NULL: queued, or over on the tunnel side */
-	TAILQ_ENTRY(exchange) place;	  /* group->queue or tunnel->running */
-	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to go down now */
+	struct group *home;	     /* its connection id */
+	size_t held_bytes;	     /* what `home` is charged for it */
+	size_t unsent_bytes;	     /* of the response, held by the responder: hub_note_unsent() */
+	struct group *group;	     /* while queued */
+	struct tunnel *tunnel;	     /* NULL: on none */
+	TAILQ_ENTRY(exchange) place; /* group->queue or tunnel->running */
+	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to send */
 	bool ready;
 	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
 	bool dirty;
@@ -105,24 +105,24 @@ struct exchange {
 	/* The waiting responder. */
 	bool reply_due;
 	bool wants_credit;   /* the reply goes out as soon as there is credit */
-	bool gave_no_credit; /* the last reply said 0 */
+	bool gave_no_credit; /* the last reply had none */
 	bool hold_over;
 	struct reply_to to;
-	struct deadline hold;		 /* reply_due: an empty reply goes out then */
+	struct deadline hold;		 /* when an empty reply is sent */
 	struct deadline progress;	 /* response time-out, then idle time-out */
-	struct deadlines *progress_list; /* the one that `progress` is on */
-	struct deadline offline;	 /* queued without a tunnel */
+	struct deadlines *progress_list; /* that has `progress` */
+	struct deadline offline;	 /* queued, and no tunnel is open */
 };
 
 TAILQ_HEAD(exchange_list, exchange);
 
-/* Changes the state. A change that is not in the drawing above ends the process. */
+/* Changes the state. CHECKs that the change is in the drawing above. */
 void exchange_set_state(struct exchange *x, enum exchange_state to);
 const char *exchange_state_name(enum exchange_state s);
 
-/* Whether the app may have seen the request (delivered=) is decided by these three alone. */
+/* These three alone decide whether the app may have seen the request (delivered=). */
 void exchange_mark_sent(struct exchange *x);	 /* bytes of it were written for a tunnel */
-void exchange_mark_unserved(struct exchange *x); /* the client says that the app never saw it */
+void exchange_mark_unserved(struct exchange *x); /* the client says: not by the app */
 static inline bool exchange_maybe_delivered(const struct exchange *x)
 {
 	return x->sent && !x->unserved;
@@ -134,26 +134,26 @@ static inline bool exchange_is_over(const struct exchange *x)
 }
 
 struct exchange *exchange_find(struct hub *h, const uint8_t corr[CORR_BYTES]);
-/* Its holder lets it go. */
+/* Makes the holder release it. */
 void exchange_release(struct exchange *x, enum fail f);
-void exchange_drop_response(struct exchange *x); /* what the responder has not fetched */
+void exchange_drop_response(struct exchange *x); /* not yet fetched bytes */
 void exchange_free(struct exchange *x);		 /* released before */
-void exchange_touch(struct exchange *x);    /* something changed: hub_settle() shall look at it */
-void exchange_progress(struct exchange *x); /* a byte moved: its time-out starts again */
+void exchange_touch(struct exchange *x);	 /* hub_settle() must look at it */
+void exchange_progress(struct exchange *x);	 /* bytes moved: restarts the time-out */
 int64_t exchange_credit_bytes(const struct exchange *x);
 
-/* Ends it badly; the first reason wins. Its holder releases it. Frees nothing. */
+/* Ends it with a failure; the first one wins. The holder releases it. Frees nothing. */
 void exchange_fail(struct exchange *x, enum fail f);
-/* Its responder is gone: fails, then hub_settle() frees. */
+/* Its responder is gone: fails it, and hub_settle() frees it without a reply. */
 void exchange_abandon(struct exchange *x);
-void exchange_idle(struct exchange *x); /* its idle deadline has come */
+void exchange_idle(struct exchange *x); /* no progress in time */
 
-/* The tunnel side: what the protocols report. All mark the exchange dirty and free nothing.
+/* Reports of the protocols. All mark the exchange dirty and free nothing.
  * False: there was no memory, and the exchange has failed. */
 bool exchange_on_head(struct exchange *x, const void *head, size_t bytes) MUST_CHECK;
 bool exchange_on_data(struct exchange *x, const void *data, size_t bytes) MUST_CHECK;
-void exchange_on_body(struct exchange *x, struct buf *body); /* the whole one: takes its memory */
-void exchange_on_end(struct exchange *x);		     /* complete: its stream is over */
-void exchange_recount(struct exchange *x);		     /* after its buffers have changed */
+void exchange_on_body(struct exchange *x, struct buf *body); /* all of it; takes its memory */
+void exchange_on_end(struct exchange *x);		     /* the response is complete */
+void exchange_recount(struct exchange *x);		     /* after a buffer has changed */
 
 #endif

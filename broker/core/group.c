@@ -14,21 +14,22 @@
 
 enum {
 	IDLE_ROUTES_MAX = 65536,
-	FRESH_MS = 60000, /* after a start any name may be one that is about to come back */
-	/* So many requests may wait for names never seen, all together: each takes one of the
-	 * responder's slots (1024), and a scan of ids must not take them all. */
+	/* For this long after a start, any id may be one whose client will reconnect. */
+	FRESH_MS = 60000,
+	/* Limit on requests queued for unknown ids, summed over all ids; then queue-full. Each
+	 * occupies one of the responder's slots (1024), and a scan of ids must not fill them. */
 	UNSEEN_QUEUED_MAX = 256,
-	/* Callers' WebSockets of one id: as many as this number of tunnels may have. Each holds
-	 * a descriptor, and ids may have many tunnels. Further ones are refused. */
+	/* Limit on callers' WebSockets of one id, in units of what one tunnel may carry; then
+	 * queue-full. Each holds a descriptor, and an id may have many tunnels. */
 	WEBSOCKETS_TUNNELS = 4,
 };
 
-/* A caller's WebSocket that a tunnel took. */
+/* A caller's WebSocket that was assigned to a tunnel. */
 struct socket {
 	UT_hash_handle hh;
 	uint8_t corr[CORR_BYTES];
 	struct group *group;
-	size_t unsent_bytes; /* its caller has not taken: charged to the group */
+	size_t unsent_bytes; /* not read by its caller; charged to the group */
 };
 
 struct group *group_find(struct hub *h, const char *id, size_t bytes)
@@ -59,7 +60,7 @@ struct group *group_get(struct hub *h, const char *id, size_t bytes)
 	return r;
 }
 
-/* Is it on the idle list exactly when nothing uses it? Called after each change. */
+/* Keeps the group on the idle list exactly while it is unused. Call it after each change. */
 static void review(struct group *r)
 {
 	struct hub *h = r->hub;
@@ -142,15 +143,15 @@ void group_free_all(struct hub *h)
 	CHECK(h->groups == NULL);
 }
 
-/* How much of the kind it does already, and how much it may. */
+/* The tunnel's load of this kind of exchange, and its limit. */
 static size_t load_of(const struct tunnel *t, const struct exchange *x, size_t *most)
 {
 	*most = x->websocket ? (size_t)t->hub->config->max_websockets : t->max_running;
 	return x->websocket ? t->websocket_count : t->running_count;
 }
 
-/* Fewest running first; among equals the one whose turn is longest ago. NULL: none has room, or
- * every one refuses such a request, and then *refusal says why. */
+/* Picks the tunnel with the fewest running; among equals, the least recently used. NULL: none has
+ * room, or each one refuses such a request, and then *refusal says why. */
 static struct tunnel *pick(struct group *r, const struct exchange *x, enum fail *refusal)
 {
 	struct tunnel *t, *best = NULL;
@@ -177,8 +178,8 @@ static struct tunnel *pick(struct group *r, const struct exchange *x, enum fail 
 		}
 	}
 	if (x->websocket && r->sockets - leaving >= most_sum)
-		best = NULL; /* some have no exchange any more, but are still open */
-	if (one_could) /* a WebSocket that waited for another one to end would wait for ever */
+		best = NULL; /* sockets outlive their exchanges */
+	if (one_could)	     /* a WebSocket could wait forever for another one to end */
 		*refusal = x->websocket && best == NULL ? FAIL_QUEUE_FULL : FAIL_NONE;
 	return best;
 }
@@ -265,14 +266,13 @@ static void enqueue(struct group *r, struct exchange *x, bool at_front)
 		wait_for_tunnel(x);
 }
 
-/* Callers' WebSockets find room or are refused as soon as there is a tunnel: only requests can
- * wait then. */
+/* Once there is a tunnel, callers' WebSockets are assigned or refused; only requests wait. */
 static bool may_serve_more(const struct group *r)
 {
 	const struct tunnel *t;
 
 	if (budget_is_full(r))
-		return false; /* responses would find no room; budget_settle() comes back */
+		return false; /* no room for responses; throttle_settle() touches the group later */
 	if (r->queued_websockets > 0)
 		return true;
 	TAILQ_FOREACH (t, &r->tunnels, siblings) {
@@ -282,9 +282,9 @@ static bool may_serve_more(const struct group *r)
 	return false;
 }
 
-/* Looks past the first only where there is room that it cannot use: v1 and v2 clients on one id.
- * Then each request that ends there costs a look at the whole queue, which its bound keeps
- * short. */
+/* Looks past the first in the queue only where there is room that it cannot use, with v1 and v2
+ * clients on one id. Then each end of a request there costs a search of the whole queue, which
+ * is bounded. */
 static void dispatch(struct group *r)
 {
 	struct exchange *x, *next;
@@ -293,7 +293,7 @@ static void dispatch(struct group *r)
 	for (x = TAILQ_FIRST(&r->queue); x != NULL && may_serve_more(r); x = next) {
 		enum fail refusal;
 		struct tunnel *t = pick(r, x, &refusal);
-		next = TAILQ_NEXT(x, place); /* what happens to x takes no other off the queue */
+		next = TAILQ_NEXT(x, place); /* x alone can leave the queue here */
 		if (refusal != FAIL_NONE) {
 			exchange_fail(x, refusal);
 		} else if (t != NULL) {
@@ -311,7 +311,7 @@ void group_settle(struct hub *h)
 		dispatch(r);
 }
 
-/* Of an id, the one that is asked for included: exchanges, or sockets that outlive theirs. */
+/* Callers' WebSockets of an id, the new one included: exchanges, or sockets that outlive them. */
 static size_t websockets_of(const struct group *r)
 {
 	return r->websockets > r->sockets + 1 ? r->websockets : r->sockets + 1;
@@ -324,7 +324,7 @@ enum fail group_accept(struct group *r, struct exchange *x)
 	bool fresh = h->now_ms - h->started_ms < FRESH_MS;
 
 	if (r->dirty)
-		dispatch(r); /* those that wait go first */
+		dispatch(r); /* the queue goes first */
 	if (budget_is_full(r))
 		return FAIL_OVERLOADED;
 	if (x->websocket &&
@@ -343,7 +343,7 @@ enum fail group_accept(struct group *r, struct exchange *x)
 		if (h->config->offline_wait_ms == 0)
 			return FAIL_TUNNEL_OFFLINE;
 		if (!r->seen && h->unseen_queued >= UNSEEN_QUEUED_MAX)
-			return FAIL_QUEUE_FULL; /* no word that it is unknown: nobody knows yet */
+			return FAIL_QUEUE_FULL; /* not tunnel-unknown: started too recently to know */
 	}
 	if (r->queued >= (size_t)h->config->max_queue_depth)
 		return FAIL_QUEUE_FULL;
@@ -351,7 +351,7 @@ enum fail group_accept(struct group *r, struct exchange *x)
 	return FAIL_NONE;
 }
 
-/* Those that wait for it count among the never seen no longer. */
+/* Its queue does not count for the limit of unknown ids any more. */
 static void mark_seen(struct group *r)
 {
 	if (!r->seen)
@@ -364,7 +364,7 @@ void group_expect_tunnel(struct group *r)
 	struct hub *h = r->hub;
 
 	mark_seen(r);
-	if (r->idle) { /* the unseen ones, which are forgotten first, stand at the head */
+	if (r->idle) { /* the head is for ids never seen, which are forgotten first */
 		TAILQ_REMOVE(&h->idle_groups, r, idle_link);
 		TAILQ_INSERT_TAIL(&h->idle_groups, r, idle_link);
 	}
@@ -384,7 +384,7 @@ static void review_presence(struct group *r)
 		o->offline(o, r->id);
 }
 
-/* One takes nothing new: those that wait may be alone now. */
+/* A tunnel accepts nothing new: if it was the last, the queue waits for one to open. */
 static void tunnel_left(struct group *r)
 {
 	struct exchange *x;
@@ -404,7 +404,7 @@ static void refuse_one_more(struct tunnel *t)
 	tunnel_doom(t, 1013, "too many tunnels for this connection id");
 }
 
-/* Of those that have not greeted the oldest makes room, as an honest client greets at once. */
+/* Over the limit, closes the oldest that has not greeted: an honest client greets at once. */
 static void enter_greeting(struct group *r, struct tunnel *t)
 {
 	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
@@ -420,7 +420,7 @@ static void leave_greeting(struct group *r, struct tunnel *t)
 
 /* --- tunnel_events --- */
 
-/* The connection of the same client process that this one replaces. */
+/* The earlier tunnel of the same client process, which this one replaces. */
 static struct tunnel *find_own_earlier(const struct group *r, const struct tunnel *t)
 {
 	struct tunnel *other;
@@ -472,7 +472,8 @@ static void on_room(struct tunnel *t)
 		group_touch(t->home);
 }
 
-/* A closing handshake takes seconds if the peer likes, and meanwhile a descriptor. */
+/* A peer can prolong the closing handshake for seconds, and it holds a descriptor: so over the
+ * limit, the socket is cut. */
 static bool on_dead(struct tunnel *t)
 {
 	struct group *r = t->home;
@@ -484,7 +485,7 @@ static bool on_dead(struct tunnel *t)
 		r->tunnel_count--;
 		t->group = NULL;
 		tunnel_left(r);
-		group_touch(r); /* only it may have been able to carry one that waits */
+		group_touch(r); /* a queued one may be refused now */
 	}
 	if (t->socket == NULL)
 		return false;

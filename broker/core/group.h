@@ -9,54 +9,54 @@ struct group {
 	UT_hash_handle hh;
 	struct hub *hub;
 	char id[CONNECTION_ID_MAX_BYTES + 1];
-	struct tunnel_list tunnels; /* in the order of their next turn */
+	struct tunnel_list tunnels; /* the next to be used first */
 	size_t tunnel_count;
-	struct tunnel_list greeting; /* those that are not open yet, the oldest first */
+	struct tunnel_list greeting; /* not open yet, the oldest first */
 	size_t greeting_count;
-	size_t closing_count; /* closed ones whose socket is still there */
+	size_t closing_count; /* dead ones whose socket is still open */
 	struct exchange_list queue;
-	size_t queued, queued_websockets; /* the latter among the former */
-	size_t sockets; /* callers' WebSockets that a tunnel took, and that are not closed yet */
+	size_t queued, queued_websockets; /* the latter are part of the former */
+	size_t sockets; /* callers' WebSockets that were assigned and are not closed */
 	bool online;	/* what the presence observer was told */
-	bool seen;	/* had a tunnel once: worth waiting for */
-	TAILQ_ENTRY(group) dirty_link; /* hub->dirty_groups: some that wait may find room */
+	bool seen;	/* had a tunnel: requests may wait */
+	TAILQ_ENTRY(group) dirty_link; /* hub->dirty_groups: dispatch it */
 	bool dirty;
-	TAILQ_ENTRY(group) idle_link; /* hub->idle_groups: nothing refers to it */
+	TAILQ_ENTRY(group) idle_link; /* hub->idle_groups: unused */
 	bool idle;
 	size_t users;	   /* exchanges and tunnels whose home it is */
-	size_t websockets; /* callers' ones, among them */
+	size_t websockets; /* callers' WebSockets among them */
 
 	/* budget.c */
 	size_t held_bytes;
-	uint64_t turn;	  /* of the loop, in which `turn_cost` was spent */
+	uint64_t turn;	  /* of the loop, that turn_cost is of */
 	size_t turn_cost; /* see budget_spend() */
 	bool full;
-	struct tunnel *reader; /* the one that is read although the budget is full */
+	struct tunnel *reader; /* read although the budget is full */
 	TAILQ_ENTRY(group) marked_link;
 	bool marked;
 };
 
 struct group *group_find(struct hub *h, const char *id, size_t bytes);
-struct group *group_get(struct hub *h, const char *id, size_t bytes); /* makes it if need be */
+struct group *group_get(struct hub *h, const char *id, size_t bytes); /* made if missing */
 
-/* A new exchange: to a tunnel, or into the queue. Otherwise says why not, and nothing has
+/* Assigns a new exchange to a tunnel or queues it. A failure says why not, and nothing has
  * changed. */
 enum fail group_accept(struct group *r, struct exchange *x) MUST_CHECK;
 struct tunnel *group_open_tunnel(struct hub *h, const struct tunnel_start *start);
 void group_free_tunnel(struct tunnel *t); /* dead and closed */
-/* A tunnel with a good token for it will open: requests may wait for it. */
+/* A tunnel with a valid token is about to open: requests may wait for it. */
 void group_expect_tunnel(struct group *r);
-/* Some that wait may find room: group_settle() looks. */
+/* Marks the group: waiting exchanges may find room. */
 void group_touch(struct group *r);
-void group_settle(struct hub *h); /* gives waiting exchanges to tunnels */
-void group_hold(struct group *r); /* an exchange or a tunnel has it as its home */
+void group_settle(struct hub *h); /* dispatches the marked groups */
+void group_hold(struct group *r); /* an exchange or tunnel uses it */
 void group_release(struct group *r);
 void group_free_all(struct hub *h);
 
 /* A caller's WebSocket counts for the limit of its id from the time that a tunnel takes it until
  * its socket is closed, which may be long after the end of the exchange: a caller need not read. */
-void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* if it counts */
+void group_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]); /* nothing if unknown */
 void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes);
-void group_forget_idle(struct hub *h); /* frees those never seen, and the oldest over the bound */
+void group_forget_idle(struct hub *h); /* never seen ones, and the oldest over the limit */
 
 #endif

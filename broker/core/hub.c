@@ -8,10 +8,11 @@
 #include <stdlib.h>
 
 enum {
-	PROCESS_SILENCE_MS = 10000, /* responders say ALIVE every 2 s */
+	/* A responder that sends nothing for this long is dead. It sends ALIVE every 2 s. */
+	PROCESS_SILENCE_MS = 10000,
 };
 
-/* A responder process that has exchanges here, or had some lately. */
+/* A responder process that has, or recently had, exchanges here. */
 struct process {
 	UT_hash_handle hh;
 	uint64_t id;
@@ -98,7 +99,7 @@ static void reply_plain(const struct hub *h, const struct reply_to *to, const st
 	requester_reply(h, to, &reply);
 }
 
-/* Replies to a message for an exchange that ended, or was another broker's. */
+/* Replies to a message for an exchange that has ended, or that an earlier broker had. */
 static void reply_unknown(const struct hub *h, const struct reply_to *to, const struct gate_msg *m)
 {
 	struct gate_msg reply = {.kind = GATE_REPLY,
@@ -152,7 +153,7 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
 {
 	struct exchange *x = exchange_find(h, corr);
 
-	group_socket_unsent(h, corr, bytes); /* which may outlive its exchange */
+	group_socket_unsent(h, corr, bytes); /* it may outlive its exchange */
 	if (x == NULL || x->unsent_bytes == bytes)
 		return;
 	x->unsent_bytes = bytes;
@@ -261,8 +262,8 @@ void hub_settle(struct hub *h)
 	struct tunnel *t;
 
 	h->turn++;
-	/* Replies make room for those that wait and for more of an upload, writes make more credit,
-	 * and all of them more of the budget: so until all lists are empty. */
+	/* Repeats until all lists are empty: replies free places and credit, writes free credit,
+	 * and both free budget. */
 	while (has_work(h)) {
 		while ((x = TAILQ_FIRST(&h->dirty)) != NULL)
 			requester_settle(x);

@@ -19,24 +19,25 @@ enum tunnel_state {
 #undef X
 };
 
+/* consumed, cancel, detach and goodbye may be NULL: nothing to do. */
 struct protocol {
 	const char *name;		 /* "v1", "v2" */
-	void (*start)(struct tunnel *t); /* greets, or opens it at once */
-	/* FAIL_NONE, or why this tunnel cannot carry that request at all. */
+	void (*start)(struct tunnel *t); /* greets, or opens at once */
+	/* FAIL_NONE, or why this tunnel can never carry that request. */
 	enum fail (*refuses)(const struct tunnel *t, const struct exchange *x);
-	/* There is more of the request, or it has just been given to this tunnel. May fail it. */
+	/* The exchange was assigned to this tunnel, or has more of its request. May fail it. */
 	void (*more)(struct tunnel *t, struct exchange *x);
 	/* How many more request body bytes are welcome. */
 	int64_t (*credit)(const struct tunnel *t, const struct exchange *x);
-	/* The responder took so many response body bytes. */
+	/* The responder received this many bytes of the response body. */
 	void (*consumed)(struct tunnel *t, struct exchange *x, size_t bytes);
 	/* The exchange leaves before its end; `f` says why. */
 	void (*cancel)(struct tunnel *t, struct exchange *x, enum fail f);
-	/* It leaves for any reason: forget what belongs to it. */
+	/* It leaves for any reason: forget its stream. */
 	void (*detach)(struct tunnel *t, struct exchange *x);
 	/* One piece for the wire, see tunnel_pull(). */
 	size_t (*pull)(struct tunnel *t, uint8_t *out, bool *first, bool *final);
-	/* The broker will stop: tell the client, if the protocol can. */
+	/* The broker will stop: tell the client. */
 	void (*goodbye)(struct tunnel *t);
 	/* A complete message from the client. Where receive() is NULL it is taken in two steps:
 	 * decode() takes the message's memory, may run on any thread and needs no tunnel;
@@ -79,26 +80,26 @@ struct tunnel {
 	int64_t since_ms;
 	char id[CONNECTION_ID_MAX_BYTES + 1];
 	int64_t expires_ms;   /* of its token; monotonic */
-	struct deadline life; /* HELLO has to come until then, afterwards `expires_ms` */
+	struct deadline life; /* for HELLO; then until expires_ms */
 
 	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
 	TAILQ_ENTRY(tunnel) siblings; /* home->tunnels, or home->greeting */
 	TAILQ_ENTRY(tunnel) dirty_link;
 	bool dirty;
-	const char *doom; /* static text: hub_settle() closes it with that reason, and doom_code */
+	const char *doom; /* static text: hub_settle() closes it for that reason */
 	int doom_code;
 
 	struct exchange_list running;
 	size_t running_count;	/* requests */
 	size_t websocket_count; /* callers' WebSockets: the rest of `running` */
 	size_t max_running;
-	struct exchange_list ready; /* of `running`: something to go down, in turn */
+	struct exchange_list ready; /* of `running`: something to send, in turn */
 
 	/* budget.c */
 	size_t out_charge;    /* what `home` is charged for `out` and `out_body` */
-	size_t message_bytes; /* and for the message that comes in */
-	bool unfinished;      /* more of that has to come */
-	bool paused;	      /* its socket is not to be read */
+	size_t message_bytes; /* and for the message being received */
+	bool unfinished;      /* that message is incomplete */
+	bool paused;	      /* its socket must not be read */
 	struct deadline message, stall;
 
 	/* v1: the message under way up to its body, the body not yet encoded, whether its tail
@@ -121,17 +122,17 @@ struct tunnel *tunnel_new(struct hub *h, const struct tunnel_start *start, struc
 			  const struct tunnel_events *events);
 void tunnel_start(struct tunnel *t);
 
-/* Gives the exchange to this tunnel: it counts as running there. */
+/* Assigns the exchange to this tunnel, where it counts as running. */
 void tunnel_take(struct tunnel *t, struct exchange *x);
-void tunnel_detach(struct exchange *x);			 /* the exchange leaves; both live on */
-void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to go down */
+void tunnel_detach(struct exchange *x);			 /* the exchange leaves */
+void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to send */
 void tunnel_unready(struct tunnel *t, struct exchange *x);
 void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
 void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
-void tunnel_leaving(struct tunnel *t);	   /* the client wants nothing new */
-void tunnel_life_over(struct tunnel *t);   /* `life` was due: its token, or no HELLO came */
-void tunnel_say_goodbye(struct tunnel *t); /* the broker is about to stop */
-void tunnel_free(struct tunnel *t);	   /* DEAD and closed ones only; hub_settle() does it */
+void tunnel_leaving(struct tunnel *t);	   /* accepts nothing new */
+void tunnel_life_over(struct tunnel *t);   /* `life` expired */
+void tunnel_say_goodbye(struct tunnel *t); /* the broker will stop */
+void tunnel_free(struct tunnel *t);	   /* DEAD, and its socket is closed */
 
 /* tunnel_kill() at the next hub_settle(): for where the tunnel is still in use. */
 void tunnel_doom(struct tunnel *t, int ws_code, const char *reason);

@@ -37,7 +37,7 @@ void requester_refuse(struct hub *h, const struct reply_to *to, const struct gat
 
 /* --- messages --- */
 
-/* The responder waits for a reply from now on. */
+/* Notes that the responder waits for a reply. */
 static void expect_reply(struct exchange *x, const struct reply_to *to, const struct gate_msg *m)
 {
 	int64_t hold_ms = m->number < HOLD_MAX_MS ? m->number : HOLD_MAX_MS;
@@ -50,7 +50,7 @@ static void expect_reply(struct exchange *x, const struct reply_to *to, const st
 	exchange_touch(x);
 }
 
-/* Takes a piece of the request body in. False: more than is allowed, the exchange has failed. */
+/* Accepts a piece of the request body. False: over a limit, and the exchange has failed. */
 static bool take_body(struct exchange *x, const struct gate_msg *m)
 {
 	int64_t limit = x->websocket ? 0 : x->hub->config->max_body_bytes;
@@ -200,7 +200,7 @@ static void fill_piece(struct exchange *x, struct gate_msg *m)
 		m->flags |= GATE_RESPONSE_END;
 }
 
-/* What the reply carried is the responder's now. */
+/* Removes what the reply carried. */
 static void piece_given(struct exchange *x, const struct gate_msg *m)
 {
 	if (m->flags & GATE_HAS_HEAD) {
@@ -214,7 +214,7 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 	}
 	exchange_recount(x);
 	if ((m->flags & GATE_HAS_HEAD) || m->body_bytes > 0)
-		exchange_progress(x); /* an empty reply, when a hold is over, is none */
+		exchange_progress(x); /* an empty reply is no progress */
 }
 
 static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
@@ -235,7 +235,7 @@ static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
 	return (x->wants_credit && m->number > 0) || x->hold_over;
 }
 
-/* Frees an exchange whose end has been said, or that nobody asks for. */
+/* Frees an exchange whose end was sent, or that was abandoned. */
 static void end_exchange(struct exchange *x)
 {
 	struct group *home = x->home;
@@ -284,7 +284,7 @@ void requester_settle(struct exchange *x)
 		end_exchange(x);
 		return;
 	}
-	/* WebSockets are idle for most of their time: theirs is not charged before it comes. */
+	/* A WebSocket is mostly idle, so its credit is not charged in advance. */
 	x->granted_bytes = x->up_end || x->down_end || x->websocket ? 0 : m.number;
 	piece_given(x, &m);
 }

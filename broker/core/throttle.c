@@ -5,18 +5,18 @@
  * fill the budget, and then nothing would ever be read: so one tunnel at a time, the one with
  * the largest unfinished message, is read nevertheless. There is room for that above `full`,
  * unless many tunnels were read at once before they could be paused. If nothing arrives on it,
- * it is closed, and the next one has its turn. */
+ * it is closed, and the next one is chosen. */
 #include "broker/core/core.h"
 
-/* Is there room for the rest of its message? */
+/* True if the rest of its message fits into the budget. */
 static bool has_room(const struct group *r, const struct tunnel *t)
 {
 	return budget_admits(r, budget_message_bytes(t) - t->message_bytes);
 }
 
-/* The tunnel with the largest unfinished message. If there is no room for the rest of it, it is
- * chosen nevertheless where unfinished messages are most of what is held: nobody else will give
- * anything back, so one has to be closed. */
+/* Chooses the tunnel with the largest unfinished message. If the rest does not fit, it is chosen
+ * only where unfinished messages are most of what is held: then nothing else will be freed, and
+ * one must be closed. */
 static struct tunnel *choose_reader(const struct group *r)
 {
 	struct tunnel *t, *best = NULL;
@@ -41,7 +41,7 @@ static void set_paused(struct tunnel *t, bool paused)
 	t->io->pause(t->socket, paused);
 }
 
-/* There is credit again for those that got none. */
+/* Lets hub_settle() send the credit that was withheld. */
 static void wake_uploads(struct tunnel *t)
 {
 	struct exchange *x;
@@ -89,7 +89,7 @@ void throttle_tick(struct hub *h)
 
 	while ((d = deadline_take_due(&h->messages, h->now_ms)) != NULL) {
 		struct tunnel *t = OWNER_OF(d, struct tunnel, message);
-		if (t->paused) /* the rest of it may be there, unread */
+		if (t->paused) /* the rest may have arrived unread */
 			deadline_set(&h->messages, &t->message,
 				     h->now_ms + budget_message_wait_ms(h));
 		else

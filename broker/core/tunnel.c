@@ -1,4 +1,4 @@
-/* broker/core/tunnel.c - see tunnel.h. What v1 and v2 tunnels have in common. */
+/* broker/core/tunnel.c - see tunnel.h and protocol.h. What v1 and v2 tunnels have in common. */
 #include "broker/core/core.h"
 #include "broker/core/v1_response.h"
 #include "common/log.h"
@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GREETING_MS = 10000 }; /* for the HELLO of a v2 client */
+enum {
+	/* How long a v2 client may take for its HELLO; then it is closed. */
+	GREETING_MS = 10000,
+};
 
 const char *tunnel_state_name(enum tunnel_state s)
 {
@@ -18,7 +21,7 @@ const char *tunnel_state_name(enum tunnel_state s)
 	return names[s];
 }
 
-/* The only door from state to state. */
+/* The only function that changes the state. */
 static void set_state(struct tunnel *t, enum tunnel_state to)
 {
 	static const bool legal[4][4] = {
@@ -144,7 +147,7 @@ void tunnel_recount(struct tunnel *t)
 	budget_charge(t->home, &t->out_charge, t->out.end + t->out_body.end);
 }
 
-/* A tunnel spends most of its life with nothing to do, and thousands of them do so at one time. */
+/* Frees the buffer of an idle tunnel: there may be thousands of them. */
 static void give_memory_back(struct tunnel *t)
 {
 	if (TAILQ_EMPTY(&t->running) && buf_bytes(&t->out) == 0)
@@ -242,7 +245,7 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 
 /* --- the end --- */
 
-/* Its exchanges: a sent one is lost, another one may be served by another tunnel. */
+/* Fails the exchanges that were sent, and returns the others, which another tunnel may serve. */
 static void let_go(struct tunnel *t)
 {
 	struct exchange *x;
@@ -338,7 +341,7 @@ void tunnel_on_decoded(struct tunnel *t, struct v1_response *r)
 		t->protocol->on_decoded(t, r);
 }
 
-/* For small messages, and where there is one thread only. */
+/* For small messages, and for tests. */
 static void decode_here(struct tunnel *t, const uint8_t *data, size_t bytes)
 {
 	struct buf message = {0};

@@ -2,8 +2,8 @@
  * broker's side: the original's JSON messages with whole bodies in base64. v1_request.c writes
  * them, v1_response.c reads them.
  *
- * The core hands out streams; v1 gathers a request until it is whole, and gives the answer in
- * one. */
+ * The core hands out streams; v1 buffers a request until it is complete, and reports the
+ * response in one. */
 #include "broker/core/core.h"
 #include "broker/core/v1_request.h"
 #include "broker/core/v1_response.h"
@@ -16,7 +16,7 @@
 
 enum {
 	FRAGMENT_BYTES = 64 * 1024,
-	CREDIT_BYTES = 256 * 1024, /* of a request body at one time */
+	CREDIT_BYTES = 256 * 1024, /* limit on the credit of one reply */
 };
 
 static void start(struct tunnel *t)
@@ -32,7 +32,7 @@ static enum fail refuses(const struct tunnel *t, const struct exchange *x)
 
 /* --- the way down --- */
 
-/* The most body bytes that can fit in a message, base64 being 4 for 3. */
+/* Upper limit on the body in a message: base64 makes 4 bytes of 3. */
 static int64_t body_max_bytes(const struct tunnel *t)
 {
 	return t->hub->config->v1_message_bytes / 4 * 3;
@@ -46,15 +46,14 @@ static void more(struct tunnel *t, struct exchange *x)
 		exchange_fail(x, FAIL_BODY_TOO_LARGE);
 	else if (x->up_end)
 		tunnel_ready(t, x);
-	else if (
-		budget_is_full(
-			x->home)) /* parts of bodies that wait for their rest would wait for ever */
+	/* Incomplete bodies would wait forever for budget that only they hold. */
+	else if (budget_is_full(x->home))
 		exchange_fail(x, FAIL_OVERLOADED);
 }
 
 static int64_t credit(const struct tunnel *t, const struct exchange *x)
 {
-	/* One byte over the bound is let in: it is what tells that the body is too large. */
+	/* Allows one byte over the limit, which proves that the body is too large. */
 	int64_t left = body_max_bytes(t) + 1 - (int64_t)buf_bytes(&x->up);
 
 	return left < CREDIT_BYTES ? left : CREDIT_BYTES;
@@ -68,13 +67,13 @@ static bool method_is_head(const struct exchange *x)
 	       f.value_bytes == 4 && memcmp(f.value, "HEAD", 4) == 0;
 }
 
-/* How long the message becomes. */
+/* The length of the whole message. */
 static size_t message_bytes(const struct buf *text, const struct buf *body)
 {
 	return buf_bytes(text) + (buf_bytes(body) + 2) / 3 * 4 + strlen(V1_REQUEST_TAIL);
 }
 
-/* Makes it the message under way. The body stays as it is: pull() encodes it piece by piece. */
+/* Makes it the current message. The body is not encoded yet: pull() does so piece by piece. */
 static enum fail load(struct tunnel *t, struct exchange *x)
 {
 	const struct v1_request request = {.corr = x->corr,
@@ -99,7 +98,7 @@ static enum fail load(struct tunnel *t, struct exchange *x)
 	return FAIL_NONE;
 }
 
-/* Turns the next ready exchange into the message under way. False: there is none. */
+/* Loads the next ready exchange. False: there is none. */
 static bool load_message(struct tunnel *t)
 {
 	struct exchange *x;
@@ -126,7 +125,7 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Whole groups of the body as base64, as many as fit. */
+/* Writes as many whole base64 groups of the body as fit. */
 static size_t pull_body(struct tunnel *t, uint8_t *out, size_t room)
 {
 	size_t bytes = smaller(buf_bytes(&t->out_body), room / 4 * 3);
@@ -151,8 +150,8 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 	if (buf_bytes(&t->out) == 0)
 		used += pull_body(t, out + used, FRAGMENT_BYTES - used);
 	if (buf_bytes(&t->out) == 0 && buf_bytes(&t->out_body) == 0) {
-		memcpy(out + used, V1_REQUEST_TAIL,
-		       tail_bytes); /* a few bytes over: there is room */
+		/* TUNNEL_PULL_BYTES has room for these few bytes more. */
+		memcpy(out + used, V1_REQUEST_TAIL, tail_bytes);
 		used += tail_bytes;
 		t->out_tail = false;
 	}

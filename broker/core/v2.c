@@ -12,10 +12,10 @@
 #include <string.h>
 
 enum {
-	UP_BUFFER_BYTES = 256 * 1024,	 /* of one request body, here, on its way down */
-	MESSAGE_BYTES = 64 * 1024,	 /* a message is closed once it holds so much */
-	TIGHT_WINDOW_BYTES = 64 * 1024,	 /* where much is held for the id already */
-	CONTROL_MAX_BYTES = 1024 * 1024, /* a client that reads nothing gets no more than this */
+	UP_BUFFER_BYTES = 256 * 1024,	 /* limit on buffered bytes of one request body */
+	MESSAGE_BYTES = 64 * 1024,	 /* a message is sent once it has this many */
+	TIGHT_WINDOW_BYTES = 64 * 1024,	 /* while budget_is_tight() */
+	CONTROL_MAX_BYTES = 1024 * 1024, /* limit on unsent control frames; then 1008 */
 };
 
 static struct exchange *find_stream(const struct tunnel *t, uint32_t stream)
@@ -97,7 +97,7 @@ static void begin_stream(struct tunnel *t, struct exchange *x)
 {
 	struct exchange *other;
 
-	do { /* ids wrap after four thousand million exchanges */
+	do { /* ids wrap after 2^32 exchanges */
 		t->last_stream++;
 		HASH_FIND(stream_hh, t->streams, &t->last_stream, sizeof t->last_stream, other);
 	} while (t->last_stream == 0 || other != NULL);
@@ -122,8 +122,8 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 
 	if (budget_is_full(x->home))
 		return 0;
-	/* A whole piece or nothing: small credits would make small messages for the rest of the
-	 * upload. */
+	/* A whole piece or nothing: a small credit would keep all later messages of the upload
+	 * small. */
 	return most >= GATE_PIECE_BYTES ? (int64_t)most : 0;
 }
 
@@ -160,7 +160,7 @@ static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 	exchange_recount(x);
 	x->up_end_sent = end;
 	if (!x->up_end)
-		exchange_touch(x); /* there is room for more of the upload */
+		exchange_touch(x); /* there is credit again */
 	return frame_bytes;
 }
 
@@ -315,7 +315,7 @@ static void on_reset(struct exchange *x, const struct frame *f)
 	}
 	if (f->payload_bytes >= 2 && f->payload[1] == 0)
 		exchange_mark_unserved(x);
-	tunnel_detach(x); /* it is over there: no RESET goes back */
+	tunnel_detach(x); /* the client has ended it: sends no RESET back */
 	exchange_fail(x, why);
 }
 
@@ -324,7 +324,7 @@ static void on_stream_frame(struct tunnel *t, const struct frame *f)
 	struct exchange *x = find_stream(t, f->stream);
 
 	if (x == NULL)
-		return; /* over here already, while the frame was under way */
+		return; /* ended here while the frame was in flight */
 	switch (f->type) {
 	case FRAME_HEAD:
 		on_head(x, f);
@@ -338,12 +338,12 @@ static void on_stream_frame(struct tunnel *t, const struct frame *f)
 	case FRAME_RESET:
 		on_reset(x, f);
 		break;
-	default: /* of a later version */
+	default: /* from a later version: ignore */
 		break;
 	}
 }
 
-/* Answered, so that the client knows that nothing new is under way to it. */
+/* Confirms the GOAWAY, so that the client knows that no new stream is in flight. */
 static void on_goaway(struct tunnel *t)
 {
 	if (t->state != TUNNEL_OPEN)
