@@ -62,7 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		size_t origin = begins(&out, m.to_origin) ? strlen(m.to_origin) : 0;
 		const char *path = (const char *)buf_first(&out) + origin;
 		size_t path_bytes = buf_bytes(&out) - origin;
-		CHECK(origin == 0 || !(how & NO_ORIGIN));
+		/* a path gets an origin only where it would be "//host" without one */
+		CHECK(origin == 0 || !(how & NO_ORIGIN) || !place_is_path(path, path_bytes));
+		CHECK(origin > 0 || place_is_path(path, path_bytes));
 		CHECK(path_bytes > strlen(m.to_prefix) &&
 		      memcmp(path, m.to_prefix, strlen(m.to_prefix)) == 0 &&
 		      path[strlen(m.to_prefix)] == '/');
