@@ -9,7 +9,7 @@
 #include <string.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define STACK_BYTES (1024 * 1024) /* the jobs' stack frames need more than the minimum */
+#define STACK_BYTES (1024 * 1024) /* sanitizers make stack frames larger */
 #else
 #define STACK_BYTES (256 * 1024)
 #endif
