@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/fail.h"
 #include "common/frame.h"
+#include "common/http.h"
 #include "common/log.h"
 #include "common/query.h"
 
@@ -128,24 +129,15 @@ static enum auth_result authenticate(struct admission *admission, const struct l
 	return result;
 }
 
-/* Is `name` in a comma-separated list? */
+/* Is `name` an element of a list? The case counts (RFC 6455 4.1). */
 static bool list_has(struct listener_text list, const char *name)
 {
-	const char *at = list.at, *end = list.at + list.bytes;
+	struct head_field rest = {"", 0, list.at ? list.at : "", list.bytes}, element;
 	size_t bytes = strlen(name);
 
-	while (at < end) {
-		const char *stop = memchr(at, ',', (size_t)(end - at));
-		if (stop == NULL)
-			stop = end;
-		while (at < stop && (*at == ' ' || *at == '\t'))
-			at++;
-		const char *last = stop;
-		while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
-			last--;
-		if ((size_t)(last - at) == bytes && memcmp(at, name, bytes) == 0)
+	while (http_list_next(&rest, &element)) {
+		if (element.name_bytes == bytes && memcmp(element.name, name, bytes) == 0)
 			return true;
-		at = stop + 1;
 	}
 	return false;
 }
@@ -183,7 +175,8 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 		return;
 	}
 	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
-	memcpy(handshake->key, key.at, key.bytes);
+	memcpy(handshake->key, key.at,
+	       HANDSHAKE_KEY_BYTES); /* handshake_judge() has counted them */
 	handshake->v2 = offers_v2(r);
 	handshake->auth = authenticate(admission, r, &handshake->grant);
 	out->take = take_tunnel;
