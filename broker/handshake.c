@@ -1,8 +1,10 @@
 /* broker/handshake.c - see handshake.h. */
 #include "broker/handshake.h"
 
+#include "common/frame.h"
 #include "common/http.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -95,4 +97,16 @@ enum handshake handshake_judge(const struct listener_request *r)
 	if (good && !version_is_13(x.value[VERSION]))
 		return HANDSHAKE_OTHER_VERSION;
 	return good && key_is_valid(x.value[KEY]) ? HANDSHAKE_GOOD : HANDSHAKE_BAD;
+}
+
+size_t handshake_write(char out[HANDSHAKE_BYTES], const char *key, bool v2)
+{
+	int bytes = snprintf(out, HANDSHAKE_BYTES,
+			     "GET / HTTP/1.1\r\nHost: tunnel\r\nUpgrade: websocket\r\n"
+			     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+			     "Sec-WebSocket-Key: %s\r\n%s\r\n",
+			     key, v2 ? "Sec-WebSocket-Protocol: " PIPEGATE_V2_PROTOCOL "\r\n" : "");
+
+	CHECK(bytes > 0 && bytes < HANDSHAKE_BYTES);
+	return (size_t)bytes;
 }

@@ -20,4 +20,10 @@ enum handshake {
 
 enum handshake handshake_judge(const struct listener_request *r);
 
+enum { HANDSHAKE_BYTES = 512 };
+
+/* Writes the head that libwebsockets is given in place of the peer's: of what the peer sent, it has
+ * the key only, whose form was checked. `v2`: the peer offers pipegate.v2. Returns its length. */
+size_t handshake_write(char out[HANDSHAKE_BYTES], const char *key, bool v2);
+
 #endif

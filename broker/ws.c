@@ -1,7 +1,8 @@
 /* broker/ws.c - see ws.h. */
 #include "broker/ws.h"
 
-#include "broker/decoder.h"
+#include "broker/handshake.h"
+#include "broker/inbox.h"
 #include "broker/receive_buffers.h"
 #include "broker/tcp.h"
 #include "broker/core/tunnel.h"
@@ -9,6 +10,7 @@
 #include "common/bytes.h"
 #include "common/frame.h"
 #include "common/log.h"
+#include "common/wsframe.h"
 
 #include <libwebsockets.h>
 #include <stdlib.h>
@@ -21,7 +23,6 @@ enum {
 	RECEIVE_BUFFER_BYTES = RX_BYTES + LWS_PRE + 4, /* as libwebsockets makes it */
 	MESSAGES_PER_FLUSH = 32,		       /* then others get their turn */
 	CLOSING_TURNS = 4,
-	DECODE_HERE_BYTES = 64 * 1024, /* larger messages are decoded on another thread */
 };
 
 static const char PING_TEXT[] = "pipegate";
@@ -45,9 +46,8 @@ struct ws_socket {
 	struct ws *ws;
 	struct lws *wsi;
 	struct ws_handshake *handshake; /* NULL once established */
-	struct tunnel *tunnel;	/* NULL until established, and where the token was refused */
-	struct buf in;		/* a message that has not come whole */
-	struct decode_job *job; /* one that has, and is being decoded */
+	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
+	struct inbox inbox;
 	struct watched watched;
 	TAILQ_ENTRY(ws_socket) resting_link;
 	bool resting;
@@ -68,18 +68,13 @@ struct ws_socket {
  * sending the reason given to lws_close_reason(). */
 static int say_close(struct ws_socket *s)
 {
-	uint8_t frame[LWS_PRE + 4 + 123];
-	uint8_t *at = frame + LWS_PRE;
-	size_t bytes = strlen(s->close_reason);
+	uint8_t frame[LWS_PRE + WSFRAME_CONTROL_BYTES];
 
 	if (s->close_said)
 		return 0;
 	s->close_said = true;
-	at[0] = 0x88; /* FIN, opcode 8; a server's frame is not masked (RFC 6455 5.2) */
-	at[1] = (uint8_t)(2 + bytes);
-	put_be16(at + 2, (uint16_t)s->close_code);
-	memcpy(at + 4, s->close_reason, bytes);
-	return lws_write(s->wsi, at, 4 + bytes, LWS_WRITE_RAW) < 0 ? -1 : 0;
+	size_t bytes = wsframe_write_close(frame + LWS_PRE, s->close_code, s->close_reason);
+	return lws_write(s->wsi, frame + LWS_PRE, bytes, LWS_WRITE_RAW) < 0 ? -1 : 0;
 }
 
 static int64_t now_ms_of(const struct ws *w)
@@ -89,7 +84,7 @@ static int64_t now_ms_of(const struct ws *w)
 
 static bool wants_pause(const struct ws_socket *s)
 {
-	return !s->closing && (s->resting || s->job != NULL || s->over_budget);
+	return !s->closing && (s->resting || inbox_is_busy(&s->inbox) || s->over_budget);
 }
 
 static void review_reading(struct ws_socket *s)
@@ -136,7 +131,7 @@ static void prepare_close(struct ws_socket *s, int code, const char *reason)
 	s->closing = true;
 	s->close_code = code;
 	s->close_reason = reason;
-	buf_fini(&s->in);
+	inbox_drop(&s->inbox);
 	review_reading(s);
 	lws_callback_on_writable(s->wsi);
 }
@@ -159,9 +154,6 @@ static void io_close(void *socket, int code, const char *reason, bool cut)
 {
 	struct ws_socket *s = socket;
 
-	if (s->job != NULL)
-		decoder_cancel(s->job);
-	s->job = NULL;
 	start_closing(s, code, reason);
 	if (cut && (lws_partial_buffered(s->wsi) || say_close(s) == 0))
 		watch_cut(&s->ws->watch, &s->watched);
@@ -175,18 +167,13 @@ static void io_pause(void *socket, bool paused)
 	review_reading(s);
 }
 
-static int write_flags(const struct tunnel *t, bool first, bool final)
-{
-	return lws_write_ws_flags(tunnel_is_text(t) ? LWS_WRITE_TEXT : LWS_WRITE_BINARY, first,
-				  final);
-}
-
 /* Writes until there is nothing more or the kernel takes no more. libwebsockets keeps the rest of
  * one message (a copy, at most TUNNEL_PULL_BYTES) and tells when it is gone. -1: the socket is
  * dead. */
 static int flush(struct ws_socket *s)
 {
 	struct ws *w = s->ws;
+	int kind = tunnel_is_text(s->tunnel) ? LWS_WRITE_TEXT : LWS_WRITE_BINARY;
 
 	for (int i = 0; i < MESSAGES_PER_FLUSH; i++) {
 		bool first, final;
@@ -197,7 +184,7 @@ static int flush(struct ws_socket *s)
 			return 0;
 		s->watched.written_bytes += (int64_t)bytes;
 		if (lws_write(s->wsi, w->out + LWS_PRE, bytes,
-			      (enum lws_write_protocol)write_flags(s->tunnel, first, final)) < 0)
+			      (enum lws_write_protocol)lws_write_ws_flags(kind, first, final)) < 0)
 			return -1;
 	}
 	lws_callback_on_writable(s->wsi);
@@ -261,13 +248,11 @@ static int64_t unsent_bytes(const struct watched *watched)
 	return tcp_unsent_bytes(lws_get_socket_fd(socket_watched(watched)->wsi));
 }
 
-static const struct watch_calls watch_calls = {
-	.alive = on_alive,
-	.ping = on_ping_due,
-	.cut = hang_up,
-	.has_ended = has_ended,
-	.unsent_bytes = unsent_bytes,
-};
+static const struct watch_calls watch_calls = {.alive = on_alive,
+					       .ping = on_ping_due,
+					       .cut = hang_up,
+					       .has_ended = has_ended,
+					       .unsent_bytes = unsent_bytes};
 
 /* Not an empty one: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
 static int say_ping(struct ws_socket *s)
@@ -293,15 +278,19 @@ void ws_tick(struct ws *w)
 
 /* --- callbacks --- */
 
+static void on_decoded(struct inbox *in)
+{
+	review_reading(OWNER_OF(in, struct ws_socket, inbox));
+}
+
 /* We may be inside ws_adopt() still, where libwebsockets cannot close: so at the next chance. */
 static void on_established(struct ws_socket *s)
 {
-	struct hub *h = s->ws->hub;
 	const struct ws_handshake *k = s->handshake;
 
 	if (k->auth != AUTH_OK) {
 		refuse(s, k->auth);
-	} else if (hub_is_draining(h)) {
+	} else if (hub_is_draining(s->ws->hub)) {
 		start_closing(s, 1001, "shutting down");
 	} else {
 		tcp_set_options(lws_get_socket_fd(s->wsi));
@@ -313,56 +302,24 @@ static void on_established(struct ws_socket *s)
 			.io = &tunnel_io,
 			.socket = s,
 		};
-		s->tunnel = hub_open_tunnel(h, &start);
+		s->tunnel = hub_open_tunnel(s->ws->hub, &start);
+		inbox_init(&s->inbox, s->ws->decoder, s->tunnel, on_decoded);
 	}
 	free(s->handshake);
 	s->handshake = NULL;
 }
 
-static void on_decoded(void *socket)
-{
-	struct ws_socket *s = socket;
-
-	s->job = NULL;
-	review_reading(s);
-}
-
-/* The message in s->in is whole. */
-static void on_whole_message(struct ws_socket *s)
-{
-	bool large = tunnel_decodes(s->tunnel) && buf_bytes(&s->in) > DECODE_HERE_BYTES;
-
-	if (large && s->job == NULL) {
-		s->job = decoder_start(s->ws->decoder, s->tunnel, &s->in, on_decoded, s);
-		review_reading(s);
-	} else {
-		struct buf whole = s->in; /* a close frees what is in s->in */
-		s->in = (struct buf){0};
-		tunnel_on_message(s->tunnel, buf_first(&whole), buf_bytes(&whole));
-		buf_fini(&whole);
-	}
-}
-
-/* One piece of a message. A message that came in one piece is used where it lies. */
-static int on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
+/* One piece of a message. */
+static void on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 {
 	bool final = lws_is_final_fragment(s->wsi) && lws_remaining_packet_payload(s->wsi) == 0;
 
 	if (s->closing || s->tunnel == NULL)
-		return 0;
+		return;
 	if (tunnel_spend(s->tunnel, bytes))
 		rest(s);
-	if (buf_bytes(&s->in) + bytes > tunnel_message_max_bytes(s->tunnel))
-		tunnel_kill(s->tunnel, 1009, "message too big");
-	else if (final && buf_bytes(&s->in) == 0)
-		tunnel_on_message(s->tunnel, data, bytes);
-	else if (!buf_try_append(&s->in, data, bytes))
-		tunnel_kill(s->tunnel, 1011, "no memory");
-	else if (final)
-		on_whole_message(s);
-	else
-		tunnel_on_piece(s->tunnel, buf_bytes(&s->in));
-	return 0;
+	inbox_receive(&s->inbox, data, bytes, final);
+	review_reading(s);
 }
 
 static int on_writable(struct ws_socket *s)
@@ -376,9 +333,7 @@ static int on_writable(struct ws_socket *s)
 
 static void forget(struct ws_socket *s)
 {
-	if (s->job != NULL)
-		decoder_cancel(s->job);
-	buf_fini(&s->in);
+	inbox_drop(&s->inbox);
 	free(s->handshake);
 	free(s);
 }
@@ -425,7 +380,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
 		s->watched.heard_ms = now_ms_of(s->ws);
-		return on_receive(s, in, bytes);
+		on_receive(s, in, bytes);
+		return 0;
 	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
 		s->watched.heard_ms = now_ms_of(s->ws);
 		s->used = in;
@@ -481,14 +437,11 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 	lws_set_log_level(log_verbose ? LLL_ERR | LLL_WARN : 0, on_library_log);
 	receive_buffers_init(RECEIVE_BUFFER_BYTES);
 	lws_set_allocator(receive_buffers_allocate);
-	w->loop = loop;
-	w->watch.calls = &watch_calls;
-	w->hub = hub;
+	*w = (struct ws){.loop = loop, .hub = hub, .watch.calls = &watch_calls};
 	TAILQ_INIT(&w->resting);
 	w->decoder = decoder_new(loop);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);
-	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
 	info.vhost_name = "tunnels";
 	info.retry_and_idle_policy = &no_timers;
 	w->vhost = w->context ? lws_create_vhost(w->context, &info) : NULL;
@@ -523,22 +476,14 @@ void ws_destroy(struct ws **wp)
 
 void ws_adopt(struct ws *w, int fd, struct ws_handshake *handshake)
 {
-	char head[512];
+	char head[HANDSHAKE_BYTES];
+	size_t head_bytes = handshake_write(head, handshake->key, handshake->v2);
 	struct ws_socket *s = xcalloc(1, sizeof *s);
 
-	/* libwebsockets sees a head of our making: nothing that a stranger wrote but the key, whose
-	 * form listener.c has checked. */
-	int bytes = snprintf(head, sizeof head,
-			     "GET / HTTP/1.1\r\nHost: tunnel\r\nUpgrade: websocket\r\n"
-			     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-			     "Sec-WebSocket-Key: %s\r\n%s\r\n",
-			     handshake->key,
-			     handshake->v2 ? "Sec-WebSocket-Protocol: " PIPEGATE_V2_PROTOCOL "\r\n"
-					   : "");
 	s->ws = w;
 	s->handshake = handshake;
 	w->adopting = s;
-	struct lws *wsi = lws_adopt_socket_vhost_readbuf(w->vhost, fd, head, (size_t)bytes);
+	struct lws *wsi = lws_adopt_socket_vhost_readbuf(w->vhost, fd, head, head_bytes);
 	if (w->adopting == NULL)
 		return; /* taken: and perhaps gone again, see on_gone() */
 	if (wsi != NULL)

@@ -1,12 +1,14 @@
-/* common/wsframe.c - see message.h. */
+/* common/wsframe.c - see wsframe.h. */
 #include "common/wsframe.h"
 
 #include "common/bytes.h"
+#include "common/check.h"
 
 enum {
 	CONTINUATION = 0,
 	TEXT = 1,
 	BINARY = 2,
+	CLOSE = 8,
 	FINAL = 0x80,
 	MASKED = 0x80,
 	LENGTH_16 = 126,
@@ -65,4 +67,16 @@ size_t wsframe_write_control(uint8_t *out, uint8_t opcode, const void *payload, 
 		memcpy(at, payload, bytes);
 	mask(at, bytes, key);
 	return 2 + WSFRAME_KEY_BYTES + bytes;
+}
+
+size_t wsframe_write_close(uint8_t *out, int code, const char *reason)
+{
+	size_t bytes = strlen(reason);
+
+	CHECK(bytes <= 123);
+	out[0] = FINAL | CLOSE;
+	out[1] = (uint8_t)(2 + bytes);
+	put_be16(out + 2, (uint16_t)code);
+	memcpy(out + 4, reason, bytes);
+	return 4 + bytes;
 }

@@ -1,5 +1,5 @@
-/* common/wsframe.h - WebSocket frames as a client sends them (RFC 6455 5.2, 5.3). The receiving
- * half is websocket.h. Pure. */
+/* common/wsframe.h - Writes WebSocket frames (RFC 6455 5.2, 5.3): those of a client, masked, and
+ * the Close of a server. The receiving half is websocket.h. Pure. */
 #ifndef PIPEGATE_WSFRAME_H
 #define PIPEGATE_WSFRAME_H
 
@@ -25,5 +25,8 @@ enum { WSFRAME_CONTROL_BYTES = 2 + WSFRAME_KEY_BYTES + 125 };
  * WSFRAME_CONTROL_BYTES. Returns its length. */
 size_t wsframe_write_control(uint8_t *out, uint8_t opcode, const void *payload, size_t bytes,
 			     const uint8_t key[WSFRAME_KEY_BYTES]);
+
+/* Writes the Close of a server, which is not masked, with at most 123 bytes of reason. */
+size_t wsframe_write_close(uint8_t *out, int code, const char *reason);
 
 #endif
