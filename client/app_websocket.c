@@ -1,7 +1,8 @@
 /* client/app_websocket.c - see app_websocket.h.
  *
- * First there is an answer to the handshake (client/response_parser.h). If it is 101, what follows is relayed. At most one
- * piece waits here for each direction; the owner's windows bound the rest. */
+ * The app's response to the handshake is parsed first (client/response_parser.h). After a 101,
+ * bytes are relayed in both directions. At most one piece is held here per direction; the owner's
+ * windows bound the rest. */
 #include "client/app_websocket.h"
 
 #include "client/request_log.h"
@@ -20,21 +21,21 @@ struct app_websocket {
 	const struct fetch_events *events;
 	void *ctx;
 	struct dialer *dialer;
-	struct connect_entry place; /* until it is connected */
-	struct conn *conn;	    /* NULL: it waits in the queue */
+	struct connect_entry place; /* while it waits or connects */
+	struct conn *conn;	    /* NULL: waiting in the queue */
 	bool connected;
 	char corr[REQUEST_LOG_CORR_BYTES]; /* for the log */
-	bool sent;			   /* a byte of the request has gone */
+	bool sent;			   /* a byte of the request was sent */
 
 	struct buf up; /* to the app */
-	bool up_waits; /* the owner has nothing more now */
+	bool up_waits; /* the owner has no more data at present */
 	bool up_ended, up_end_said;
 
 	struct response_parser *parser;
-	enum response_state state;    /* SWITCHED: the bytes are relayed */
-	struct buf in;		      /* of the answer: came, and is not parsed */
-	bool down_waits;	      /* the owner takes no more now */
-	bool down_ended, down_broken; /* while they are relayed */
+	enum response_state state;    /* SWITCHED: bytes are relayed */
+	struct buf in;		      /* received from the app, not yet parsed */
+	bool down_waits;	      /* the owner accepts no more at present */
+	bool down_ended, down_broken; /* while relaying */
 };
 
 /* --- down --- */
@@ -50,7 +51,7 @@ static void parse_response(struct app_websocket *u, const char *data, size_t byt
 	size_t used;
 
 	u->state = response_parser_feed(u->parser, data, bytes, &used);
-	if (u->state == RESPONSE_SWITCHED) /* came with the head */
+	if (u->state == RESPONSE_SWITCHED) /* the app's first bytes, received with the head */
 		relay(u, data + used, bytes - used);
 	else
 		buf_append(&u->in, data + used, bytes - used);
@@ -114,7 +115,8 @@ static void pump_up(struct app_websocket *u)
 		ssize_t sent = conn_write(u->conn, buf_first(&u->up), buf_bytes(&u->up));
 		if (sent == CONN_WAIT)
 			return;
-		if (sent < 0) { /* what the app said before it closed is still to be read */
+		/* The app may have sent something before it closed: it is still to be read. */
+		if (sent < 0) {
 			buf_fini(&u->up);
 			u->up_ended = u->up_end_said = true;
 			return;
@@ -149,12 +151,12 @@ static void finish(struct app_websocket *u, enum fail f)
 	upgrade_free(u);
 }
 
-/* All that can be done now. May be the end of *u. */
+/* Call after making all possible progress. May free *u. */
 static void work(struct app_websocket *u)
 {
 	pump_up(u);
 	pump_down(u);
-	pump_up(u); /* a head of 101 lets the caller's bytes go */
+	pump_up(u); /* after a head of 101, the caller's bytes may be sent */
 	if (u->state == RESPONSE_BAD)
 		finish(u, FAIL_BAD_RESPONSE);
 	else if (u->state == RESPONSE_CUT || u->down_broken)

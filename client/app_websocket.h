@@ -1,6 +1,6 @@
-/* client/app_websocket.h - A caller's WebSocket at the local app: the handshake as the caller
- * wrote it, then the bytes of both directions untouched (RFC 6455 is between the caller and the
- * app). The app's refusal is an ordinary answer. */
+/* client/app_websocket.h - Relays a caller's WebSocket to the local app: sends the handshake as the
+ * caller wrote it, then copies the bytes of both directions unchanged (RFC 6455 is between the
+ * caller and the app). If the app refuses, its response is passed on like any other. */
 #ifndef PIPEGATE_APP_WEBSOCKET_H
 #define PIPEGATE_APP_WEBSOCKET_H
 
@@ -8,7 +8,7 @@
 
 struct app_websocket;
 
-/* Like fetch_start(), with the same events: after a head of 101 "data" and "body" are the two
+/* Like fetch_start(), with the same events. After a head of 101, "data" and "body" carry the two
  * directions. */
 struct app_websocket *app_websocket_start(struct fetch_engine *e, const void *head,
 					  size_t head_bytes, const struct fetch_events *events,

@@ -1,7 +1,7 @@
 /* client/base.c - see base.h.
  *
- * The path is decoded again and again, as a chain of proxy, framework and app may do it, and
- * judged each time. */
+ * The path is decoded several times, as a chain of proxy, framework and app may do it, and checked
+ * after each time. */
 #include "client/base.h"
 
 #include "common/http.h"
@@ -37,7 +37,8 @@ static size_t decode_percent(char *path, size_t bytes)
 	return to;
 }
 
-/* An ASCII character written in two bytes (C0, C1): invalid UTF-8 that lax decoders take. */
+/* Decodes ASCII characters written in two bytes (C0, C1): invalid UTF-8 that lax decoders accept.
+ * Decodes in place and returns the new length. */
 static size_t decode_overlong(char *path, size_t bytes)
 {
 	size_t to = 0;
@@ -64,7 +65,7 @@ static bool ends_name(char c)
 	return ends_segment(c) || c == ';' || c == '?' || c == '#' || c == ' ';
 }
 
-/* Is one of the segments "..", up to what apps cut off? */
+/* Returns true if a segment is "..", up to what apps cut off. */
 static bool climbs(const char *path, size_t bytes)
 {
 	size_t at = 0;

@@ -1,5 +1,5 @@
-/* client/base.h - The base of TARGET_URL is a boundary: no request leaves it, whoever the server
- * is. Pure. */
+/* client/base.h - Keeps every request below the base path of TARGET_URL, whatever the server sends.
+ * Pure. */
 #ifndef PIPEGATE_BASE_H
 #define PIPEGATE_BASE_H
 
@@ -8,11 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* May this target be put behind the base? False: some app might take a segment of it for "..":
- * percent-encoded up to four times over, with an overlong UTF-8 dot or slash, split at a
- * backslash or NUL, or with something behind the dots that apps cut off (";x", "?", "#", a
- * blank). Without a base ("") there is nothing to leave: only what the responder refuses too
- * (contract: bad-path). Judges the path; the query may hold anything. */
+/* Returns true if `target` may be appended to the base. Returns false if some app might read one of
+ * its segments as "..": percent-encoded up to four times, written with an overlong UTF-8 dot or
+ * slash, separated by a backslash or NUL, or followed by something that apps cut off (";x", "?",
+ * "#", a blank). With an empty base ("") it refuses only what the responder refuses too (contract:
+ * bad-path). It examines the path; the query may hold anything. */
 bool base_holds(const char *base, const char *target, size_t bytes) MUST_CHECK;
 
 #endif

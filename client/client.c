@@ -34,7 +34,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	struct client *c = handle->data;
 
 	log_info("stopping signal=%d", number);
-	link_stop(c->link, c->told_to_stop ? 0 : DRAIN_MS); /* a second signal: no more waiting */
+	link_stop(c->link, c->told_to_stop ? 0 : DRAIN_MS); /* a second signal ends the wait */
 	c->told_to_stop = true;
 }
 
@@ -78,7 +78,8 @@ int client_run(const struct settings *settings)
 	watch_signal(&c, &c.dump, on_dump_signal, SIGUSR1);
 	if (c.link != NULL)
 		uv_run(&c.loop, UV_RUN_DEFAULT);
-	block_signals(); /* without their handlers, a second one would end us by its number */
+	/* The handlers are closed below; a second signal must not kill the process. */
+	block_signals();
 	uv_close((uv_handle_t *)&c.term, NULL);
 	uv_close((uv_handle_t *)&c.interrupt, NULL);
 	uv_close((uv_handle_t *)&c.dump, NULL);

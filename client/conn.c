@@ -13,23 +13,27 @@
 
 enum {
 	TLS_PIECE_BYTES = 16 * 1024,
-	NOT_SENT_LOW_WATER = 128 * 1024, /* unsent bytes in the kernel: urgent ones must not wait */
+	/* Limit on unsent bytes in the kernel, so that urgent ones do not wait behind them. */
+	NOT_SENT_LOW_WATER = 128 * 1024,
 };
 
 struct conn {
 	struct dialer *dialer;
-	struct dialer_attempt *attempt; /* with TLS its bytes go through it */
+	struct dialer_attempt *attempt; /* TLS: it encrypts and decrypts */
 	const struct conn_events *events;
 	void *ctx;
 	bool has_tls;
 	int fd; /* -1: not connected */
 	uv_poll_t poll;
-	int watched;	    /* UV_READABLE, UV_WRITABLE; 0: the poll handle is stopped */
-	bool drained;	    /* all was read that had come at the last event */
-	bool reset;	    /* a write met it: an end that is read now is not the app's word */
-	uint8_t *tls_piece; /* with TLS: what is being sent. NULL: none yet */
-	size_t tls_bytes;   /* of it, which had to wait */
-	int broken_by;	    /* errno of what broke it; 0: unknown */
+	int watched; /* UV_READABLE, UV_WRITABLE; 0: the poll handle is stopped */
+	/* Everything that had arrived at the last event has been read. */
+	bool drained;
+	/* A write failed with a reset: an end of input that is read now does not come from the
+	 * app. */
+	bool reset;
+	uint8_t *tls_piece; /* TLS: the bytes being sent; NULL: none yet */
+	size_t tls_bytes;   /* of tls_piece, to be retried */
+	int broken_by;	    /* errno that broke the connection; 0: unknown */
 };
 
 /* --- bytes --- */
@@ -74,7 +78,7 @@ ssize_t conn_read(struct conn *w, void *out, size_t bytes)
 	return w->reset ? CONN_BROKEN : CONN_END;
 }
 
-/* OpenSSL wants bytes that had to wait to come from the same place again. */
+/* OpenSSL requires a retry to pass the same bytes at the same address. */
 static ssize_t write_tls(struct conn *w, const void *data, size_t bytes)
 {
 	size_t sent = 0;
@@ -105,7 +109,8 @@ ssize_t conn_write(struct conn *w, const void *data, size_t bytes)
 		return sent;
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return CONN_WAIT;
-	/* The kernel tells an error once. EPIPE comes after the app's proper end, or after an earlier error. */
+	/* The kernel reports a pending socket error only once. EPIPE follows the app's regular end,
+	 * or an earlier error. */
 	w->reset = w->reset || errno != EPIPE;
 	w->drained = false;
 	return broken(w, errno);
@@ -113,7 +118,7 @@ ssize_t conn_write(struct conn *w, const void *data, size_t bytes)
 
 bool conn_end_writing(struct conn *w)
 {
-	/* TLS has its own word for it, which libcurl cannot say. */
+	/* TLS would need a close_notify, which libcurl cannot send. */
 	return !w->has_tls && shutdown(w->fd, SHUT_WR) == 0;
 }
 
@@ -121,7 +126,8 @@ bool conn_is_quiet(struct conn *w)
 {
 	char byte;
 
-	if (w->has_tls) /* libcurl or OpenSSL may hold bytes; a session ticket is none of the app's */
+	/* libcurl or OpenSSL may hold bytes; a session ticket does not come from the app. */
+	if (w->has_tls)
 		return read_tls(w, &byte, 1) == CONN_WAIT;
 	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 	       (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -134,7 +140,7 @@ static void on_conn(uv_poll_t *poll, int status, int events)
 	struct conn *w = poll->data;
 
 	(void)events;
-	/* libuv has met POLLERR and has stopped: the error shows when it is read. */
+	/* After POLLERR, libuv has stopped the handle; the next read reports the error. */
 	if (status < 0)
 		w->watched = 0;
 	w->drained = false;
@@ -177,7 +183,8 @@ void conn_close(struct conn **wp)
 	bool polled = w->fd >= 0;
 	bool owned = polled && !w->has_tls;
 	if (polled)
-		uv_close((uv_handle_t *)&w->poll, poll_closed); /* before the socket is closed */
+		/* must precede closing the socket */
+		uv_close((uv_handle_t *)&w->poll, poll_closed);
 	dialer_end(&w->attempt);
 	if (owned)
 		close(w->fd);
@@ -193,7 +200,7 @@ static void set_socket_options(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, sizeof low_water);
 }
 
-/* The attempt is over. */
+/* Handles the end of the attempt. */
 static void on_dialled(void *ctx, int fd)
 {
 	struct conn *w = ctx;

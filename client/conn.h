@@ -1,7 +1,7 @@
-/* client/conn.h - The client's connections on the libuv loop, to the local app and to the server: TCP, a
- * Unix socket, or TLS. dialer.h makes them.
+/* client/conn.h - The client's connections on the libuv loop, to the local app and to the server:
+ * TCP, a Unix socket, or TLS. dialer.h establishes them.
  *
- * A connection watches its descriptor for as long as it lives. Reads and writes never block. */
+ * A connection watches its descriptor as long as it exists. Reads and writes never block. */
 #ifndef PIPEGATE_CONN_H
 #define PIPEGATE_CONN_H
 
@@ -14,11 +14,11 @@
 
 struct conn;
 
-/* From the loop, never from within a call to a connection. */
+/* Called from the loop, never from within a call to a connection. */
 struct conn_events {
 	void (*connected)(void *ctx);
-	void (*failed)(void *ctx); /* no connection could be made; conn_why() says why */
-	/* A read or write that had to wait may go on, or meets an error. */
+	void (*failed)(void *ctx); /* could not connect; conn_why() has the reason */
+	/* A read or write that returned CONN_WAIT can be retried, or will report an error. */
 	void (*ready)(void *ctx);
 };
 
@@ -26,20 +26,25 @@ enum { CONN_WAIT = 0, CONN_END = -1, CONN_BROKEN = -2 };
 
 struct conn *conn_open(struct dialer *dialer, const struct conn_events *events, void *ctx);
 void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx);
-ssize_t conn_read(struct conn *w, void *out, size_t bytes); /* until CONN_WAIT: TLS buffers */
+/* Call it until it returns CONN_WAIT: TLS holds bytes of its own. */
+ssize_t conn_read(struct conn *w, void *out, size_t bytes);
 
-/* After CONN_WAIT the same bytes have to come again first. After CONN_BROKEN there may be something to read. */
+/* After CONN_WAIT, retry with the same bytes. After CONN_BROKEN, there may still be input to
+ * read. */
 ssize_t conn_write(struct conn *w, const void *data, size_t bytes);
-void conn_watch(struct conn *w, bool read, bool write); /* costs nothing if it is so already */
-bool conn_end_writing(struct conn *w);			/* false: only conn_close() can say it */
-/* Open, and nothing has come: fit for another request. False: only good for conn_close(). */
+void conn_watch(struct conn *w, bool read, bool write); /* free if nothing changes */
+/* Returns false if only conn_close() can end the output. */
+bool conn_end_writing(struct conn *w);
+/* Returns true if the connection is open and has no input, so that it can carry another request.
+ * Otherwise it can only be closed. */
 bool conn_is_quiet(struct conn *w);
-void conn_close(struct conn **wp); /* any time, events included */
+void conn_close(struct conn **wp); /* at any time, also from an event */
 
-/* Why a connection could not be made, or broke, in words fit to be logged in quotes. "": it did not. */
+/* Why the connection could not be established, or broke; fit to be logged in quotes. "": it did
+ * not. */
 const char *conn_why(const struct conn *w);
-/* "ADDRESS:PORT" of the other end; "-": not connected */
+/* "ADDRESS:PORT" of the peer; "-": not connected */
 const char *conn_address(const struct conn *w);
-bool conn_is_proxied(const struct conn *w); /* an HTTP proxy made the connection */
+bool conn_is_proxied(const struct conn *w); /* through an HTTP proxy */
 
 #endif

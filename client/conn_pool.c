@@ -11,15 +11,16 @@ enum {
 	IDLE_MS = 1000,
 	CONNECTIONS_MAX = 512,
 	USES_MAX = 100,
-	/* Of the first connection: a close behind each response shows by then. */
+	/* For the first connection: an app that closes after each response has closed it by
+	 * then. */
 	FIRST_REST_MS = 200,
-	REST_MS = 20, /* of later ones */
+	REST_MS = 20, /* for later connections */
 	DISTRUST_LEAST_MS = 60 * 1000,
 	DISTRUST_MOST_MS = 60 * 60 * 1000,
 };
 
 struct kept {
-	TAILQ_ENTRY(kept) link; /* pool->all, unless it is pool->resting */
+	TAILQ_ENTRY(kept) link; /* in pool->all, unless it is pool->resting */
 	struct conn_pool *pool;
 	struct conn *conn;
 	unsigned uses;
@@ -31,20 +32,20 @@ TAILQ_HEAD(kept_list, kept);
 struct conn_pool {
 	uv_loop_t *loop;
 	bool keeps;	      /* --keep-alive */
-	uv_timer_t timer;     /* active while there are any in `all` */
-	struct kept_list all; /* the oldest is the first */
+	uv_timer_t timer;     /* active while `all` is not empty */
+	struct kept_list all; /* oldest first */
 	size_t count;
 
-	unsigned proven_uses;  /* a connection stayed open after so many */
+	unsigned proven_uses;  /* a connection stayed open after this many */
 	struct kept *resting;  /* NULL: none */
-	bool opened_meanwhile; /* a request had to do without it */
-	uv_timer_t rest_timer; /* active while one rests */
+	bool opened_meanwhile; /* a request found no connection while it rested */
+	uv_timer_t rest_timer; /* active while a connection rests */
 
 	uint64_t distrusted_until_ms, distrust_ms;
 	int open_handles;
 };
 
-/* The caller has its connection. */
+/* Removes it from the pool. The caller owns the connection. */
 static struct conn *forget(struct kept *k)
 {
 	struct conn_pool *p = k->pool;
@@ -92,7 +93,7 @@ void conn_pool_distrust(struct conn_pool *p, const char *why)
 	discard_all(p);
 	if (!conn_pool_keeps(p))
 		return;
-	/* It went well for as long as the last pause lasted: begin anew. */
+	/* No trouble for as long as the last pause: start again with the shortest. */
 	if (p->distrust_ms == 0 || now_ms - p->distrusted_until_ms >= p->distrust_ms)
 		p->distrust_ms = DISTRUST_LEAST_MS;
 	else if ((p->distrust_ms *= 2) > DISTRUST_MOST_MS)
@@ -103,8 +104,8 @@ void conn_pool_distrust(struct conn_pool *p, const char *why)
 		 (unsigned long long)p->distrust_ms / 1000, why);
 }
 
-/* Something shows on a kept connection: the app has closed it, or sends what nobody asked for. With TLS it may be
- * neither (a session ticket). */
+/* Handles activity on an idle connection: the app has closed it, or has sent unexpected bytes. With
+ * TLS it may be neither (a session ticket). */
 static void on_ready(void *ctx)
 {
 	struct kept *k = ctx;
@@ -136,7 +137,8 @@ static void keep(struct conn_pool *p, struct kept *k)
 		uv_timer_start(&p->timer, on_timer, IDLE_MS, 0);
 }
 
-/* It is still open, and silent. An app that serves one connection at a time serves no other until we close it. */
+/* The connection is still open and silent. It is not kept if a request went without it: an app that
+ * serves one connection at a time serves no other until we close this one. */
 static void on_rested(uv_timer_t *timer)
 {
 	struct conn_pool *p = timer->data;

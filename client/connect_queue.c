@@ -9,10 +9,10 @@ TAILQ_HEAD(entry_list, connect_entry);
 
 struct connect_queue {
 	uv_loop_t *loop;
-	struct entry_list waiting; /* the oldest first */
+	struct entry_list waiting; /* oldest first */
 	size_t attempt_count;
-	uv_idle_t soon;	  /* active: look at `waiting` in the next turn */
-	uv_timer_t timer; /* active while some wait longer than a turn */
+	uv_idle_t soon;	  /* active: process `waiting` in the next turn */
+	uv_timer_t timer; /* active while an entry waits for longer than a turn */
 	int open_handles;
 };
 
@@ -47,7 +47,7 @@ static void on_soon(uv_idle_t *idle)
 	uv_idle_stop(idle);
 	while ((e = TAILQ_FIRST(&q->waiting)) != NULL) {
 		if (e->events->reuse != NULL && e->events->reuse(e->ctx))
-			continue; /* it has left, and may be freed */
+			continue; /* it has left the queue, and may be freed */
 		if (q->attempt_count >= CONNECT_QUEUE_ATTEMPTS_MAX)
 			break;
 		stop_waiting(e);

@@ -1,7 +1,7 @@
 /* client/dialer.c - see dialer.h.
  *
- * libcurl names the sockets that it wants watched while it connects; each has a `watch`, which ends
- * before the connection's own begins: libuv allows one for a descriptor. */
+ * While it connects, libcurl tells us which sockets to watch. Each has a watched_socket, which ends
+ * before the connection's own poll handle starts: libuv allows one handle per descriptor. */
 #include "client/dialer.h"
 
 #include "common/cli.h"
@@ -15,11 +15,11 @@
 
 enum {
 	CONNECT_TIMEOUT_MS = 10000,
-	/* Less than an attempt has in all: libcurl knows what it waits for. */
+	/* Below LIFECYCLE_ATTEMPT_MS, so that libcurl can report what it was waiting for. */
 	SERVER_TIMEOUT_MS = 18000,
-	CACHE_CONNECTIONS = 1 << 20, /* libcurl must close none that is ours */
+	CACHE_CONNECTIONS = 1 << 20, /* no limit: libcurl must close none of ours */
 	WHY_BYTES = 600,
-	PROXY_BYTES = 300, /* a host name, its port, and the variable that holds them */
+	PROXY_BYTES = 300, /* of a host name, a port and the name of a variable */
 	ADDRESS_BYTES = 80,
 };
 
@@ -27,10 +27,10 @@ struct dialer {
 	uv_loop_t *loop;
 	CURLM *multi;
 	uv_timer_t timer;
-	char *url; /* what libcurl connects to */
+	char *url; /* the URL that libcurl connects to */
 	bool tls;
 	bool to_server;
-	bool direct; /* no proxy, whatever the environment says */
+	bool direct; /* ignore proxies named by the environment */
 	const char *unix_path, *ca_file;
 	bool insecure;
 };
@@ -39,9 +39,9 @@ struct dialer_attempt {
 	struct dialer *dialer;
 	void (*over)(void *ctx, int fd);
 	void *ctx;
-	CURL *easy; /* while it connects, and with TLS */
+	CURL *easy; /* while it connects; with TLS until the end */
 	bool proxied;
-	char proxy[PROXY_BYTES]; /* "HOST:PORT (VARIABLE)"; "": none, or it is unknown */
+	char proxy[PROXY_BYTES]; /* "HOST:PORT (VARIABLE)"; "": none, or unknown */
 	char address[ADDRESS_BYTES];
 	char error[CURL_ERROR_SIZE];
 	char why[WHY_BYTES];
@@ -98,7 +98,8 @@ static void read_address(struct dialer_attempt *a)
 	snprintf(a->address, sizeof a->address, strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip, port);
 }
 
-/* "HOST:PORT (VARIABLE)" of a variable's value, without the user and password that may stand in it. */
+/* Writes "HOST:PORT (VARIABLE)" for a variable's value, without the user and password that it may
+ * hold. */
 static void name_proxy(struct dialer_attempt *a, const char *variable, const char *value)
 {
 	CURLU *url = curl_url();
@@ -119,8 +120,8 @@ static void name_proxy(struct dialer_attempt *a, const char *variable, const cha
 	curl_url_cleanup(url);
 }
 
-/* Of all that libcurl says of its work, one line names the proxy that it takes; no option of older versions does:
- * "Uses proxy env variable NAME == 'VALUE'". */
+/* Finds the proxy in libcurl's debug output: one line names it, "Uses proxy env variable NAME ==
+ * 'VALUE'". Older versions have no option for it. */
 static int on_debug(CURL *easy, curl_infotype type, char *data, size_t bytes, void *ctx)
 {
 	static const char begin[] = "Uses proxy env variable ";
@@ -142,7 +143,7 @@ static int on_debug(CURL *easy, curl_infotype type, char *data, size_t bytes, vo
 	return 0;
 }
 
-/* libcurl's words, and those of the system where libcurl has none. */
+/* Takes libcurl's message, or the system's where libcurl has none. */
 static void explain(struct dialer_attempt *a, CURLcode result)
 {
 	char text[CURL_ERROR_SIZE + 160], known[128] = "", said[WHY_BYTES - PROXY_BYTES - 40];
@@ -169,7 +170,8 @@ static void end_easy(struct dialer_attempt *a)
 	a->easy = NULL;
 }
 
-/* The descriptor; without TLS it is the caller's, and libcurl's handle is gone. -1: there is none. */
+/* Returns the descriptor, -1 if there is none. Without TLS the caller owns it, and libcurl's handle
+ * is freed. */
 static int detach_descriptor(struct dialer_attempt *a)
 {
 	curl_socket_t active = CURL_SOCKET_BAD;
@@ -210,7 +212,7 @@ static void set_options(struct dialer_attempt *a)
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
 			 (long)(d->to_server ? SERVER_TIMEOUT_MS : CONNECT_TIMEOUT_MS));
-	/* A look-up that hangs ends with its thread, not with the attempt. */
+	/* A name look-up that hangs ends with its thread, not with the attempt. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 	if (d->direct) {
 		curl_easy_setopt(e, CURLOPT_PROXY, "");
@@ -219,7 +221,7 @@ static void set_options(struct dialer_attempt *a)
 		curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
 		curl_easy_setopt(e, CURLOPT_DEBUGDATA, a);
 	}
-	/* A proxy gets CONNECT HOST:PORT, never our request with the token. */
+	/* Send CONNECT HOST:PORT to a proxy, never our request with the token. */
 	curl_easy_setopt(e, CURLOPT_HTTPPROXYTUNNEL, 1L);
 	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, a->error);
@@ -277,7 +279,7 @@ bool dialer_is_proxied(const struct dialer_attempt *a)
 
 /* --- libcurl on libuv, while it connects --- */
 
-/* One socket of libcurl's that it wants watched. */
+/* A socket that libcurl wants watched. */
 struct watched_socket {
 	uv_poll_t poll;
 	struct dialer *dialer;
@@ -305,7 +307,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	struct watched_socket *w = poll->data;
 
 	if (status < 0) {
-		/* POLLERR, and libuv has stopped: libcurl looks for itself what is wrong. */
+		/* After POLLERR, libuv has stopped the handle; libcurl finds out what is wrong. */
 		act(w->dialer, w->fd, CURL_CSELECT_ERR);
 		if (!uv_is_closing((uv_handle_t *)poll))
 			uv_poll_start(poll, w->events, on_poll);

@@ -1,18 +1,21 @@
 /* client/fetch.c - see fetch.h.
  *
- *   fetch_start() -> connect_queue --> connecting, or a kept connection -> request and response pass -> end
+ *   fetch_start() -> connect_queue -> connecting, or an idle connection -> exchange -> end
  *
- * Both directions run at once: an app may answer before it has read the request, and close. So what it said is
- * read before a failed write is judged. Once its answer is complete the fetch is over, whatever became of the rest
- * of the request.
+ * Both directions run concurrently: an app may send its response and close before it has read the
+ * request. So after a failed write, input is read first. Once the response is complete, the fetch
+ * ends, even if the rest of the request has not been sent.
  *
- * A response must never belong to another request. So a connection is kept only if nothing is left over in either
- * direction, and if nothing can come later that belongs to this exchange: not behind a request body (request_writer.c,
- * leaves_nothing()), and not behind a response that response_parser_keeps_open() finds doubtful.
+ * A response must never belong to another request. A connection is kept only if no bytes are left
+ * in either direction and none of this exchange can arrive later: so not after a request with a
+ * body (request_writer.c, leaves_nothing()), and not after a response for which
+ * response_parser_keeps_open() returns false.
  *
- * A request on a kept connection that dies before a byte of the response is not sent again. Only a refused write proves that
- * the app has seen nothing. The kernel's count of acknowledged bytes proves nothing: it acknowledges late, Linux drops
- * the acknowledgement that a RST carries, and behind a forwarder it is not the app's kernel that acknowledges. */
+ * A request is not sent again when its kept connection breaks before the first byte of the
+ * response. Only a failed write proves that the app has not seen it. The kernel's count of
+ * acknowledged bytes proves nothing: the kernel acknowledges late, Linux discards the
+ * acknowledgement in a RST, and with a forwarder in between, it is the forwarder's kernel that
+ * acknowledges. */
 #include "client/fetch.h"
 
 #include "client/response_parser.h"
@@ -31,11 +34,12 @@
 
 enum {
 	PIECE_BYTES = FETCH_PIECE_BYTES,
-	CHUNK_LINE_BYTES = 16,	  /* before it */
-	CHUNK_END_BYTES = 2,	  /* behind it */
-	GATHER_BYTES = 16 * 1024, /* what goes in one write with the head */
-	CONTINUE_WAIT_MS = 1000,  /* for 100 Continue */
-	READS_PER_TURN = 16,	  /* of one fetch, so that a fast app stops no other */
+	CHUNK_LINE_BYTES = 16,	  /* before the chunk's data */
+	CHUNK_END_BYTES = 2,	  /* after the chunk's data */
+	GATHER_BYTES = 16 * 1024, /* sent in one write with the head */
+	CONTINUE_WAIT_MS = 1000,  /* for a 100 Continue */
+	/* Limit per fetch, so that a fast app does not delay others. */
+	READS_PER_TURN = 16,
 };
 
 TAILQ_HEAD(fetch_list, fetch);
@@ -46,11 +50,11 @@ struct fetch_engine {
 	struct host_hint hint;
 	struct dialer *dialer;
 	struct conn_pool *pool;
-	struct connect_queue *queue; /* of fetches without a connection, and of WebSockets */
+	struct connect_queue *queue; /* for fetches without a connection, and WebSockets */
 	struct fetch_list again;     /* have more to read in the next turn */
 	size_t again_count;
 	uv_idle_t soon;
-	struct fetch_list expecting; /* 100 Continue, in the order of their deadlines */
+	struct fetch_list expecting; /* wait for 100 Continue; earliest deadline first */
 	uv_timer_t patience;
 	int open_handles;
 	uint8_t in[PIECE_BYTES], out[CHUNK_LINE_BYTES + PIECE_BYTES + CHUNK_END_BYTES];
@@ -58,30 +62,31 @@ struct fetch_engine {
 
 struct fetch {
 	TAILQ_ENTRY(fetch) link;
-	bool is_expecting; /* engine->expecting */
+	bool is_expecting; /* it is in engine->expecting */
 	TAILQ_ENTRY(fetch) again_link;
 	bool again;
 	struct fetch_engine *engine;
 	const struct fetch_events *events;
 	void *ctx;
 	struct connect_entry place; /* while it has no connection */
-	struct conn *conn;	    /* NULL: it waits in the queue */
+	struct conn *conn;	    /* NULL: waiting in the queue */
 	bool connected;
-	bool has_read; /* a byte from the app */
-	unsigned uses; /* requests that the connection has carried before */
+	bool has_read; /* received a byte from the app */
+	unsigned uses; /* earlier requests of this connection */
 	char corr[REQUEST_LOG_CORR_BYTES];
 
 	struct request_writer request;
 	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
-	bool body_waits; /* the owner has nothing more now */
-	bool begun;	 /* the kernel has a byte of the request */
-	bool broken;	 /* it takes no more */
-	struct buf out;	 /* the head, with what goes with it; later the rest of a piece */
+	bool body_waits; /* the owner has no more data at present */
+	bool begun;	 /* a byte of the request was written */
+	bool broken;	 /* a write failed */
+	/* The head with the start of the body; later the rest of a piece. */
+	struct buf out;
 	uint64_t continue_ms;
 
 	struct response_parser *parser;
 	enum response_state state;
-	struct buf in; /* came from the app, and is not parsed */
+	struct buf in; /* received from the app, not yet parsed */
 };
 
 static void on_soon(uv_idle_t *idle);
@@ -130,14 +135,15 @@ static void fetch_free(struct fetch *f)
 	free(f);
 }
 
-/* The exchange is over for the connection, and nothing of it can follow. */
+/* Returns true if no byte of this exchange can follow on the connection. */
 static bool is_reusable(const struct fetch *f)
 {
 	return f->state == RESPONSE_COMPLETE && response_parser_keeps_open(f->parser) &&
 	       !f->request.is_last && f->body == BODY_OVER && buf_bytes(&f->out) == 0 && !f->broken;
 }
 
-/* Keeps the connection for another request, or learns from it that there is none to be kept. */
+/* Gives the connection to the pool, or tells the pool that the app cannot be trusted with idle
+ * ones. */
 static void judge_conn(struct fetch *f)
 {
 	struct conn_pool *pool = f->engine->pool;
@@ -179,7 +185,7 @@ static const uint8_t *frame_chunk(uint8_t *data, size_t bytes, size_t *framed_by
 	return data - line_bytes;
 }
 
-/* The owner's next piece, as it goes out. NULL: there is none now. */
+/* Gets the owner's next piece of the body, framed for sending. NULL: none at present. */
 static const uint8_t *next_piece(struct fetch *f, size_t *bytes)
 {
 	static const char last_chunk[] = "0\r\n\r\n";
@@ -209,7 +215,7 @@ static const uint8_t *next_piece(struct fetch *f, size_t *bytes)
 	return room;
 }
 
-/* What is there of the body goes with the head. */
+/* Appends to the head what is available of the body. */
 static void gather(struct fetch *f)
 {
 	const uint8_t *piece;
@@ -219,7 +225,7 @@ static void gather(struct fetch *f)
 		buf_append(&f->out, piece, bytes);
 }
 
-/* Until there is nothing more, or the kernel takes no more: what is left then stands in `out`. */
+/* Writes as much as possible. What the kernel does not accept stays in `out`. */
 static void send_request(struct fetch *f)
 {
 	if (!f->begun)
@@ -263,7 +269,7 @@ static void parse(struct fetch *f, size_t bytes)
 	buf_append(&f->in, data + used, bytes - used);
 }
 
-/* Until there is nothing more, or the owner takes no more, or it is the turn of others. */
+/* Reads until there is no more input, the owner accepts no more, or READS_PER_TURN is reached. */
 static void read_response(struct fetch *f)
 {
 	for (int i = 0; f->state == RESPONSE_GOING; i++) {
@@ -290,7 +296,7 @@ static void release_body(struct fetch *f)
 	stop_expecting(f);
 }
 
-/* Has the app said that the body shall come? */
+/* Returns true if the app wants the body: 100 Continue, or a response that is no error. */
 static bool wants_body(const struct fetch *f)
 {
 	int status = response_parser_status(f->parser);
@@ -298,7 +304,7 @@ static bool wants_body(const struct fetch *f)
 	return response_parser_continues(f->parser) || (status != 0 && status < 400);
 }
 
-/* All that can be done now was done. May be the end of *f. */
+/* Call after making all possible progress. May free *f. */
 static void finish_or_wait(struct fetch *f)
 {
 	switch (f->state) {
@@ -328,8 +334,8 @@ static void join_queue(struct fetch *f);
 static void work(struct fetch *f)
 {
 	send_request(f);
-	if (f->broken && f->uses > 0 &&
-	    !f->begun) { /* the kernel refused it: the app has seen nothing */
+	/* The kernel refused it: the app has seen nothing. */
+	if (f->broken && f->uses > 0 && !f->begun) {
 		conn_pool_distrust(f->engine->pool,
 				   "a kept connection was closed before a request");
 		conn_close(&f->conn);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* By its status, and by the words with which such pages begin. */
+/* By the status, and by phrases at the start of known error pages. */
 static bool refuses_host(int status, const char *data, size_t bytes)
 {
 	static const char *const words[] = {"invalid host", "invalid http_host", "this host",

@@ -47,7 +47,8 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* The answer to a Ping has its time even where the Ping went out late: after SIGCONT, or on a busy machine. */
+/* The peer gets its full time to respond to a Ping, also if the Ping was sent late: after SIGCONT,
+ * or on a busy machine. */
 static int64_t hang_up_ms(const struct lifecycle *l)
 {
 	int64_t least_ms = l->pinged_ms + LIFECYCLE_HANG_UP_MS - LIFECYCLE_PING_MS;
@@ -73,7 +74,7 @@ static void become_open(struct lifecycle *l, int64_t now_ms)
 	l->opened_ms = now_ms;
 }
 
-/* The wait of the state is over. */
+/* Handles the end of the state's wait. */
 static enum lifecycle_step end_wait(struct lifecycle *l, int64_t now_ms)
 {
 	switch (l->state) {
@@ -108,7 +109,7 @@ enum lifecycle_step lifecycle_tick(struct lifecycle *l, int64_t now_ms)
 		return LIFECYCLE_CLOSE;
 	}
 	if (l->goaway_ms <= now_ms)
-		l->goaway_ms = INT64_MAX; /* the caller asks lifecycle_may_close() now */
+		l->goaway_ms = INT64_MAX; /* the caller now calls lifecycle_may_close() */
 	if (l->pinged)
 		return hang_up_ms(l) <= now_ms ? LIFECYCLE_SILENT : LIFECYCLE_NOTHING;
 	if (now_ms - l->heard_ms >= LIFECYCLE_PING_MS) {
@@ -157,7 +158,7 @@ void lifecycle_closing(struct lifecycle *l, int64_t now_ms)
 {
 	if (!is_in_use(l))
 		return;
-	/* Kept for lifecycle_ended(): how long was it open? */
+	/* Used by lifecycle_ended(), which needs to know how long the tunnel was open. */
 	l->opened_ms = l->state == LIFECYCLE_OPEN ? l->opened_ms : now_ms;
 	l->state = LIFECYCLE_CLOSING;
 	l->due_ms = now_ms + (l->stopping ? LIFECYCLE_STOP_CLOSE_MS : LIFECYCLE_CLOSE_MS);
@@ -186,7 +187,8 @@ enum lifecycle_step lifecycle_stop(struct lifecycle *l, int64_t now_ms, int64_t 
 		l->state = LIFECYCLE_OVER;
 		return LIFECYCLE_STOP;
 	}
-	/* A v2 server that has not greeted has sent no request: there is nothing to wait for. */
+	/* A v2 server that has not sent its HELLO has sent no request: there is nothing to wait
+	 * for. */
 	if (most_ms <= 0 || (l->state == LIFECYCLE_GREETING && !l->by_time))
 		return LIFECYCLE_CLOSE;
 	l->drain_ms = now_ms + most_ms;
@@ -202,7 +204,7 @@ bool lifecycle_may_close(const struct lifecycle *l, int64_t now_ms, bool expects
 
 /* --- ends --- */
 
-/* What another attempt with the same token cannot change (contract: exit 77). */
+/* Returns true if another attempt with the same token must fail too (contract: exit 77). */
 static bool is_refusal(const struct lifecycle_end *end)
 {
 	static const char *const reasons[] = {"Missing token", "Invalid token", "Token expired",
@@ -218,7 +220,7 @@ static bool is_refusal(const struct lifecycle_end *end)
 	return false;
 }
 
-/* Spreads the delay by +-20 %, so that many clients do not reconnect at once. */
+/* Adds +-20 % jitter, so that many clients do not reconnect at once. */
 static int64_t with_jitter(int64_t delay_ms, uint16_t chance)
 {
 	return earlier(delay_ms * 4 / 5 + delay_ms * 2 / 5 * chance / UINT16_MAX,

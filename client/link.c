@@ -1,8 +1,9 @@
 /* client/link.c - see link.h.
  *
- * Events of the connection read frames and mark; on_turn(), once per turn of the loop, lets the session work and writes what
- * it has to say in as few messages as it makes. Only the connection's events, the timer and on_turn() end a connection: never
- * a callback of the session or of the frame reader. */
+ * Events of the connection read frames and set flags. on_turn() runs once per turn of the loop: it
+ * lets the session work, and writes its output in as few messages as possible. Only the
+ * connection's events, the timer and on_turn() may end a connection; callbacks of the session and
+ * of the frame reader must not. */
 #include "client/link.h"
 
 #include "client/link_end.h"
@@ -37,7 +38,7 @@ struct link {
 	struct lifecycle life;
 	uv_timer_t timer;
 	uv_prepare_t turn;
-	uv_idle_t again; /* active: another turn without waiting */
+	uv_idle_t again; /* active: run another turn without waiting */
 	int open_handles;
 	struct wake_clock wake;
 
@@ -47,14 +48,18 @@ struct link {
 	struct websocket websocket;
 	const struct session_kind *kind;
 	char instance[33];
-	void *session; /* from the end of the handshake on */
+	void *session; /* exists after the handshake */
 
 	uint8_t *in; /* READ_BYTES */
 	struct outgoing outgoing;
-	/* The handshake's; `outgoing` may still send of it behind the response. */
+	/* The handshake request; `outgoing` may still send the end of it after the response
+	 * arrived. */
 	struct buf request;
-	bool more; /* a bound ended reading or writing: another turn is due, without an event for it */
-	bool broken; /* nothing goes out any more; the peer's last words may still be there */
+	/* A bound stopped reading or writing: another turn is needed, although no event will
+	 * come. */
+	bool more;
+	/* Writing has failed; the peer's last bytes may still be unread. */
+	bool broken;
 
 	struct link_end end;
 };
@@ -68,7 +73,7 @@ static int64_t now_ms(const struct link *l)
 
 static void on_timer(uv_timer_t *timer);
 
-/* Called after whatever may have changed the state. */
+/* Call after each possible change of state. */
 static void arm(struct link *l)
 {
 	lifecycle_log(&l->life);
@@ -107,7 +112,7 @@ static void drop_connection(struct link *l)
 	uv_idle_stop(&l->again);
 }
 
-/* The connection, or the attempt, is over; `l->end` says how. */
+/* Ends the connection, or the attempt; `l->end` says why. */
 static void end_connection(struct link *l)
 {
 	const char *server = l->server->shown;
@@ -137,7 +142,7 @@ static void end_connection(struct link *l)
 	}
 }
 
-/* The connection broke or ended. */
+/* The connection broke, or the peer closed it. */
 static void end_by_conn(struct link *l)
 {
 	char words[LINK_END_SHOWN_BYTES];
@@ -179,14 +184,14 @@ static void on_again(uv_idle_t *idle)
 	(void)idle;
 }
 
-/* Writes until there is nothing more or the kernel takes no more. */
+/* Writes until nothing is left or the kernel accepts no more. */
 static void flush(struct link *l)
 {
 	bool progress = false;
 	enum outgoing_state state =
 		outgoing_flush(&l->outgoing, l->conn, l->kind, l->session, &progress);
 
-	if (progress) /* an upload on a slow line: the peer lives, although it says nothing */
+	if (progress) /* an upload on a slow line: the peer is alive, although silent */
 		lifecycle_heard(&l->life, now_ms(l));
 	l->broken = state == OUTGOING_BROKEN;
 	l->more = l->more || state == OUTGOING_MORE;
@@ -210,7 +215,7 @@ static void on_message(void *ctx, const uint8_t *data, size_t bytes)
 	if (outgoing_is_closing(&l->outgoing))
 		return;
 	l->kind->receive(l->session, data, bytes);
-	/* v2: it was a HELLO. Whoever is refused gets no message. */
+	/* v2: this was its HELLO. A client that is refused receives no message. */
 	if (!outgoing_is_closing(&l->outgoing) && lifecycle_accepted(&l->life, now_ms(l)))
 		on_accepted(l);
 }
@@ -262,11 +267,11 @@ static void receive_frames(struct link *l, const uint8_t *data, size_t bytes)
 
 	if (code != 0) {
 		start_closing(l, code, why);
-		l->websocket.closed = true; /* what follows cannot be read */
+		l->websocket.closed = true; /* the rest cannot be parsed */
 	}
 }
 
-/* False: the handshake failed. */
+/* Returns false if the handshake failed. */
 static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
 {
 	size_t used;
@@ -289,7 +294,8 @@ static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
 	return true;
 }
 
-/* Reads what there is, up to a bound. False: the connection has ended, and *l is between two connections now. */
+/* Reads available input, up to a bound. Returns false if the connection has ended; *l has no
+ * connection then. */
 static bool read_conn(struct link *l)
 {
 	l->more = false;
@@ -414,7 +420,7 @@ static void end_by_time(struct link *l)
 		link_end_set_words(&l->end, CLOSE_LOST, false,
 				   "the server sent no HELLO within 20 s");
 		break;
-	default: /* CLOSING has its end; libcurl is faster */
+	default: /* CLOSING has set its end; libcurl times out earlier */
 		link_end_set_words(&l->end, 0, false, "no connection within 20 s");
 		break;
 	}
@@ -508,7 +514,7 @@ void link_stop(struct link *l, int64_t most_ms)
 	step(l, lifecycle_stop(&l->life, now_ms(l), most_ms));
 	if (l->life.state == LIFECYCLE_OVER)
 		return;
-	if (most_ms <= 0) { /* the Close goes out if the kernel takes it now */
+	if (most_ms <= 0) { /* the Close is sent if the kernel accepts it now */
 		flush(l);
 		drop_connection(l);
 		over(l, 0);

@@ -1,6 +1,6 @@
 /* client/link_handshake.c - see link_handshake.h.
  *
- * The response is parsed by client/response_parser.h, as an app's response to a handshake is. */
+ * client/response_parser.h parses the response, as it does for an app's response to a handshake. */
 #include "client/link_handshake.h"
 
 #include "client/response_parser.h"
@@ -17,8 +17,8 @@
 
 enum {
 	NONCE_BYTES = 16,
-	RESPONSE_MAX_BYTES = 128 * 1024, /* heads and the body of an error, all together */
-	DETAIL_MAX_BYTES = 4096,	 /* of an error's body: what is looked at */
+	RESPONSE_MAX_BYTES = 128 * 1024, /* of all heads and an error's body */
+	DETAIL_MAX_BYTES = 4096,	 /* how much of an error's body is examined */
 	SHOWN_BYTES = 200,
 };
 
@@ -28,7 +28,7 @@ struct link_handshake {
 	struct response_parser *parser;
 	size_t received_bytes;
 
-	/* From the response's head. */
+	/* From the response head. */
 	bool accepted, v2, unknown_protocol, extended;
 	char location[SHOWN_BYTES];
 	struct buf body; /* of an error */
@@ -83,7 +83,7 @@ static bool equals(const struct head_field *f, const char *text)
 	return f->value_bytes == strlen(text) && memcmp(f->value, text, f->value_bytes) == 0;
 }
 
-/* A server's words, without what may be a token; none of them if ours is in it. */
+/* Shows a text of the server with anything like a token removed; "..." if it contains ours. */
 static void show(const struct link_handshake *h, char *out, size_t out_bytes, const void *text,
 		 size_t bytes)
 {

@@ -1,4 +1,4 @@
-/* client/main.c - pipegate-client: what the command line says; client.c runs it. */
+/* client/main.c - pipegate-client: reads the command line; client.c runs the client. */
 #include "client/client.h"
 #include "client/dialer.h"
 #include "client/settings.h"

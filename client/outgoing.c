@@ -87,7 +87,7 @@ static bool put_due_control(struct outgoing *o)
 	return true;
 }
 
-/* Makes the next frame. False: there is none. */
+/* Writes the next frame to `rest`. Returns false if there is none. */
 static bool put_frame(struct outgoing *o, const struct session_kind *kind, void *session)
 {
 	struct wsframe_piece piece = {0};
@@ -107,7 +107,7 @@ static bool put_frame(struct outgoing *o, const struct session_kind *kind, void 
 	return true;
 }
 
-/* DONE, BLOCKED or BROKEN. */
+/* Returns DONE, BLOCKED or BROKEN. */
 static enum outgoing_state send_rest(struct outgoing *o, struct conn *conn, bool *progress)
 {
 	while (o->rest_bytes > 0) {

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A UUID becomes the 32 digits by which our programs name the same request. */
+/* A UUID becomes the 32 digits by which our programs name the same request. The server chooses the
+ * id, so other characters become '_': none may forge a line of the log. */
 static void copy_corr(char corr[REQUEST_LOG_CORR_BYTES], const char *text, size_t bytes)
 {
 	size_t used = 0;
@@ -21,7 +22,7 @@ static void copy_corr(char corr[REQUEST_LOG_CORR_BYTES], const char *text, size_
 			corr[used++] = (char)(c + 'a' - 'A');
 		else if (digit)
 			corr[used++] = c;
-		else if (c != '-') /* a server may name it as it likes, and forge no line by it */
+		else if (c != '-')
 			corr[used++] = '_';
 	}
 	if (used == 0)

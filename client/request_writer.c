@@ -18,7 +18,7 @@ static void put(struct buf *out, const char *text)
 
 /* --- the request line --- */
 
-/* A pseudo field that is fit for a request line. */
+/* Finds a pseudo field that is valid in a request line. */
 static bool line_part(const void *head, size_t head_bytes, const char *name, struct head_field *f)
 {
 	return head_find(head, head_bytes, name, f) && f->value_bytes > 0 &&
@@ -64,7 +64,7 @@ static void put_field(struct buf *out, const struct head_field *f)
 	memcpy(at + 2 + f->value_bytes, "\r\n", 2);
 }
 
-/* What Host says to the app. */
+/* The Host field for the app. */
 static struct head_field host_for_app(const struct target *t, const void *head, size_t head_bytes)
 {
 	const char *name = t->host_header == HOST_NAME ? t->host_name : t->authority;
@@ -88,8 +88,8 @@ static bool put_host(struct buf *out, const struct target *t, const void *head, 
 	return true;
 }
 
-/* How Destination and If of WebDAV name the app: by its own scheme, Host and base, which is what it compares them with. The
- * public prefix has been taken off. */
+/* How the fields Destination and If (WebDAV) name the app: by its own scheme, Host and base, with
+ * which the app compares them. The public prefix is already removed. */
 struct naming {
 	struct destination_map map;
 	struct buf origin;
@@ -113,8 +113,8 @@ static void naming_init(struct naming *n, const struct target *t, const void *he
 	n->map.to_origin = (const char *)buf_first(&n->origin);
 }
 
-/* Does the app, asked below a base, find a Destination below it too? Nothing that names the app may leave the base, written
- * to the public host, to the target, or as a path. */
+/* Returns true if `url`, the value of a Destination, is below the base. A URL of the public host,
+ * of the target, or a path names the app and must not leave the base. */
 static bool stays_in_base(const struct naming *n, const struct target *t, const char *url,
 			  size_t bytes)
 {
@@ -129,16 +129,17 @@ static bool stays_in_base(const struct naming *n, const struct target *t, const 
 	    !(place_read(&target, t->origin, strlen(t->origin)) && place_is_at(&at, &target)) &&
 	    !(place_read(&told, n->map.to_origin, strlen(n->map.to_origin)) &&
 	      place_is_at(&at, &told)))
-		/* Elsewhere. RFC 4918 8.3 knows no "//host/x"; apps take it for a path. */
+		/* Another server. RFC 4918 8.3 does not allow "//host/x"; apps read it as a
+		 * path. */
 		return at.scheme != SCHEME_LEFT_OUT;
 	if (!whole && bytes > 0 && *url != '/')
-		return base_holds(base, url, bytes); /* no URL, to us */
+		return base_holds(base, url, bytes); /* not a URL for us */
 	size_t skipped = whole ? at.bytes : 0;
 	return place_is_below(url + skipped, bytes - skipped, base, base_bytes) &&
 	       base_holds(base, url + skipped + base_bytes, bytes - skipped - base_bytes);
 }
 
-/* False: it would leave the base. */
+/* Returns false if it would leave the base. */
 static bool put_named(struct buf *out, const struct naming *n, const struct target *t,
 		      const struct head_field *f)
 {
@@ -154,14 +155,15 @@ static bool put_named(struct buf *out, const struct naming *n, const struct targ
 	return good;
 }
 
-/* What stands elsewhere, or is between two machines only: a v1 server hands on all that the caller sent. */
+/* Fields that we write ourselves, or that are hop-by-hop: a v1 server forwards all fields of the
+ * caller. */
 static bool is_ours_to_write(const struct http_connection *c, const struct head_field *f)
 {
 	return f->name[0] == ':' || field_is(f, "host") || field_is(f, "content-length") ||
 	       http_hop_by_hop(f) || http_connection_names(c, f);
 }
 
-/* What the fields say to us. */
+/* Notes what a field means for the connection. */
 static void note_field(struct request_writer *r, const struct head_field *f)
 {
 	if (field_is(f, "expect"))
@@ -171,7 +173,7 @@ static void note_field(struct request_writer *r, const struct head_field *f)
 		r->is_last = r->is_last || response_head_binds_connection(f);
 }
 
-/* The end-to-end fields, Host first; without Content-Length. */
+/* Writes the end-to-end fields, Host first, without Content-Length. */
 static bool put_fields(struct buf *out, struct request_writer *r, const struct target *t,
 		       const void *head, size_t head_bytes)
 {
@@ -214,7 +216,7 @@ static bool put_fields(struct buf *out, struct request_writer *r, const struct t
 
 /* --- the body --- */
 
-/* No length and no body is what a GET has; a length of 0 is said if the caller said it. */
+/* A request without length and body is like a GET. A length of 0 is sent if the caller sent it. */
 static bool put_framing(struct buf *out, struct request_writer *r, const void *head,
 			size_t head_bytes)
 {
@@ -225,7 +227,7 @@ static bool put_framing(struct buf *out, struct request_writer *r, const void *h
 	if (declared && !http_length_parse(f.value, f.value_bytes, &r->body_bytes))
 		return false;
 	if (r->is_head) {
-		r->has_body = false; /* it would mean nothing (RFC 9110 9.3.2) */
+		r->has_body = false; /* it would have no meaning (RFC 9110 9.3.2) */
 	} else if (declared && r->body_bytes == 0) {
 		r->has_body = false;
 		put(out, "Content-Length: 0\r\n");
@@ -245,8 +247,10 @@ static bool is_method(const struct head_field *method, const char *name)
 	       memcmp(method->value, name, method->value_bytes) == 0;
 }
 
-/* Behind a body: an app that has not read it takes its bytes for the next request, and nothing shows whether it has.
- * HEAD: some apps send a body behind the head. Other methods: what the app does with them is not ours to know. */
+/* Returns true if nothing of the request or its response can be left on the connection. After a
+ * body, it can: an app that has not read the body takes its bytes for the next request, and we
+ * cannot see whether it has read it. HEAD: some apps send a body after the head. Other methods: we
+ * do not know what the app does with them. */
 static bool leaves_nothing(const struct request_writer *r, const struct head_field *method)
 {
 	return !r->has_body && (is_method(method, "GET") || is_method(method, "OPTIONS"));

@@ -1,5 +1,5 @@
-/* client/request_writer.h - A request head as the broker hands it on, made into the bytes that the local app is sent. Pure:
- * no sockets. */
+/* client/request_writer.h - Turns the request head from the broker into the bytes for the local
+ * app. Pure: no sockets. */
 #ifndef PIPEGATE_REQUEST_WRITER_H
 #define PIPEGATE_REQUEST_WRITER_H
 
@@ -10,28 +10,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What became of it. */
+/* What was written. */
 struct request_writer {
-	bool is_head;  /* HEAD: no response to it has a body */
-	bool has_body; /* it follows, ... */
-	bool chunked;  /* ... in chunks, or as many bytes as `body_bytes` */
+	bool is_head;  /* HEAD: its response has no body */
+	bool has_body; /* a body follows, ... */
+	bool chunked;  /* ... in chunks; otherwise `body_bytes` */
 	bool expects;  /* 100-continue */
-	bool is_last;  /* its connection must carry no other request behind it */
+	bool is_last;  /* no other request may follow on its connection */
 	long long body_bytes;
 };
 
-/* Appends the head with its empty line to `out`. `has_body` false: there is none, whatever ":length" says. `keeps`
- * false: the connection is closed behind the response, and the app is told so. FAIL_BAD_PATH: its path could leave the
- * target's base. FAIL_BAD_REQUEST: something in it cannot be sent. */
+/* Appends the head with its empty line to `out`. `has_body` false: it has no body, whatever
+ * ":length" says. `keeps` false: the connection is closed after the response, and the head says so.
+ * FAIL_BAD_PATH: the path might leave the target's base. FAIL_BAD_REQUEST: the head has a part that
+ * cannot be sent. */
 enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct target *t,
 			       const void *head, size_t head_bytes, bool has_body,
 			       bool keeps) MUST_CHECK;
 
-bool request_writer_is_upgrade(const void *head,
-			       size_t head_bytes); /* is it a handshake (":upgrade")? */
+/* Returns true for a WebSocket handshake (":upgrade"). */
+bool request_writer_is_upgrade(const void *head, size_t head_bytes);
 
-/* Likewise, of a handshake: as the caller wrote it; "Connection" and "Upgrade", which are between two machines,
- * anew. */
+/* The same for a handshake, as the caller wrote it. "Connection" and "Upgrade", which are
+ * hop-by-hop, are written anew. */
 enum fail request_writer_write_upgrade(struct buf *out, const struct target *t, const void *head,
 				       size_t head_bytes) MUST_CHECK;
 

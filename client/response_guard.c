@@ -30,7 +30,7 @@ bool response_guard_begins_field(const struct response_guard *g, char c)
 	       c != '\n';
 }
 
-/* "HTTP/1.1 200 OK"; one more blank before the code is read. */
+/* Checks the status line, "HTTP/1.1 200 OK"; one more blank before the code is accepted. */
 static bool status_line_passes(struct response_guard *g, char c)
 {
 	static const char begin[] = "HTTP/1.";
@@ -40,7 +40,7 @@ static bool status_line_passes(struct response_guard *g, char c)
 		return ++g->empty_lines <= EMPTY_LINES_MAX;
 	}
 	if (g->last == '\r')
-		return true; /* this is its LF */
+		return true; /* its LF */
 	if (g->line_bytes < sizeof begin - 1)
 		return c == begin[g->line_bytes];
 	bool code_begins = g->line_bytes == 9 || (g->line_bytes == 10 && g->last == ' ');
@@ -49,7 +49,8 @@ static bool status_line_passes(struct response_guard *g, char c)
 	return !code_begins || more_blank || (c >= '1' && c <= '5');
 }
 
-/* Behind the size and a blank, only an extension. http_parser takes a byte beyond ASCII for the digit 0. */
+/* Only an extension may follow the size and a blank. http_parser reads a byte beyond ASCII as the
+ * digit 0. */
 static bool size_line_passes(struct response_guard *g, char c)
 {
 	g->in_extension = g->in_extension || c == ';';
@@ -59,7 +60,7 @@ static bool size_line_passes(struct response_guard *g, char c)
 	       ((unsigned char)c < 0x80 && (g->last != ' ' || c == ' ' || c == '\r'));
 }
 
-/* A line that begins with a blank would continue the one before (RFC 9112 5.2). */
+/* A line that begins with a blank would continue the previous one (RFC 9112 5.2). */
 static bool byte_passes(struct response_guard *g, char c)
 {
 	bool is_end = c == '\r' || c == '\n';
@@ -84,7 +85,7 @@ static bool byte_passes(struct response_guard *g, char c)
 	}
 }
 
-/* Behind a byte that passes. */
+/* Call after a byte that passed. */
 static void advance(struct response_guard *g, char c)
 {
 	bool ends_line = g->part == PART_HEAD && c == '\n';

@@ -11,7 +11,7 @@ enum {
 	KEEP_ALIVE_LEAST_S = 2, /* twice as long as conn_pool.c keeps a connection */
 };
 
-/* Is `name` one of the elements of this field's value? */
+/* Returns true if `name` is one of the elements of this field's value. */
 static bool names(const struct head_field *f, const char *name)
 {
 	struct head_field list = *f, element;
@@ -40,7 +40,8 @@ bool response_head_binds_connection(const struct head_field *f)
 	return false;
 }
 
-/* Keep-Alive: timeout=5, max=100. False: the app will close sooner than is good for us. */
+/* Reads "Keep-Alive: timeout=5, max=100". Returns false if the app may close before the pool
+ * does. */
 static bool keep_alive_lasts(const struct head_field *f)
 {
 	struct head_field list = *f, element;
@@ -61,7 +62,7 @@ static bool keep_alive_lasts(const struct head_field *f)
 	return true;
 }
 
-/* False: this field says that no other request may follow on the connection. */
+/* Returns false if the field forbids another request on the connection. */
 static bool field_keeps_open(const struct head_field *f)
 {
 	if (field_is(f, "connection") || field_is(f, "proxy-connection"))
@@ -73,15 +74,15 @@ static bool field_keeps_open(const struct head_field *f)
 	return !field_is(f, "persistent-auth");
 }
 
-/* What the fields say of the body. */
+/* The fields that determine the body's length. */
 struct framing_fields {
 	size_t codings;	 /* lines of Transfer-Encoding, ... */
-	bool is_chunked; /* ... and it is "chunked" alone */
+	bool is_chunked; /* ... of which the only one is "chunked" */
 	bool has_length, bad_length;
 	long long length;
 };
 
-/* Lists of equal numbers, in one line or in several, are one (RFC 9110 8.6). */
+/* Equal numbers, in one line or in several, count as one (RFC 9110 8.6). */
 static void read_length(struct framing_fields *ff, const struct head_field *f)
 {
 	long long length;
@@ -127,7 +128,7 @@ bool response_head_read(struct response_head *h, int status, const struct head *
 		return false;
 	if (is_to_head || status == 204 || status == 304) {
 		h->framing = FRAMING_NONE;
-		h->keeps_open = false; /* some apps send one even so */
+		h->keeps_open = false; /* some apps send a body nevertheless */
 	} else if (ff.is_chunked) {
 		h->framing = FRAMING_CHUNKED;
 		h->keeps_open = h->keeps_open && !ff.has_length;
@@ -158,7 +159,8 @@ bool response_head_switches(const struct head *fields)
 
 /* --- for the responder --- */
 
-/* A second Content-Length says the same as the first; beside Transfer-Encoding, or in a 101, it means nothing. */
+/* A second Content-Length repeats the first. With Transfer-Encoding, or in a 101, it has no
+ * meaning. */
 static bool length_passes(const struct response_head *h, bool is_first)
 {
 	return is_first && h->framing != FRAMING_CHUNKED && h->status != 101;

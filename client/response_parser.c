@@ -1,11 +1,13 @@
 /* client/response_parser.c - see response_parser.h.
  *
  *   HEAD --1xx--> HEAD again
- *     '--> nothing more, PLAIN, DATA, or SIZE > DATA > DATA_END > SIZE > ... > TRAILERS --> complete
+ *     '--> nothing more, PLAIN, DATA,
+ *          or SIZE > DATA > DATA_END > SIZE > ... > TRAILERS --> complete
  *
- * http_parser takes the bytes apart, behind two guards. It passes lines that RFC 9112 does not (Debian builds it without
- * its strict mode), so response_guard.h looks at them first. And it would decide where the body ends by other rules than
- * response_head.h, so it is given each field of a head with a DISGUISE in front: it knows none of these names. */
+ * http_parser parses the bytes, behind two guards. It accepts lines that RFC 9112 does not (Debian
+ * builds it without its strict mode), so response_guard.h checks them first. And it would decide
+ * where the body ends by other rules than response_head.h, so the name of each field is passed to
+ * it with DISGUISE in front: it does not know these names. */
 #include "client/response_parser.h"
 
 #include "client/host_hint.h"
@@ -24,7 +26,7 @@ enum {
 };
 
 struct response_parser {
-	const struct target *target; /* NULL: it is not an app */
+	const struct target *target; /* NULL: not an app */
 	struct host_hint *hint;
 	struct response_events events;
 	void *ctx;
@@ -37,9 +39,9 @@ struct response_parser {
 	struct response_guard guard;
 	uint64_t left_bytes; /* PART_DATA */
 
-	struct response_head head; /* the final one */
+	struct response_head head; /* the final head */
 
-	/* The head so far. */
+	/* The current head. */
 	bool interim_over;
 	struct buf name, value;
 	struct head fields;
@@ -47,7 +49,7 @@ struct response_parser {
 
 #define DISGUISE "x"
 
-/* False, for the caller to return. */
+/* Returns false, so that callers can return the result. */
 static bool fault(struct response_parser *a, const char *what)
 {
 	if (a->fault == NULL)
@@ -64,7 +66,7 @@ static bool fault_head_size(struct response_parser *a)
 
 /* --- callbacks of the parser: not 0 is a fault --- */
 
-/* The field that has come, if any. False: it cannot pass. */
+/* Adds the complete field, if any. Returns false if it is not acceptable. */
 static bool field_ends(struct response_parser *a)
 {
 	const char *name = (const char *)buf_first(&a->name);
@@ -111,7 +113,7 @@ static enum response_part body_part(const struct response_parser *a)
 	return a->head.framing == FRAMING_LENGTH ? PART_DATA : PART_PLAIN;
 }
 
-/* A 101 is for a handshake only, and must be for a WebSocket. */
+/* A 101 is accepted only in response to a handshake, and only for a WebSocket. */
 static bool switch_protocol(struct response_parser *a)
 {
 	a->head = (struct response_head){.status = 101};
@@ -138,7 +140,7 @@ static bool give_head(struct response_parser *a)
 	return good || fault(a, "too many names in Connection");
 }
 
-/* 0: a body may follow. 1: none does. 2: nor anything else of HTTP. -1: a fault. */
+/* Returns 0: a body may follow. 1: it does not. 2: HTTP ends here. -1: a fault. */
 static int on_headers_complete(http_parser *p)
 {
 	struct response_parser *a = p->data;
@@ -234,7 +236,7 @@ static size_t execute(struct response_parser *a, const char *data, size_t bytes)
 	size_t used = http_parser_execute(&a->parser, &callbacks, data, bytes);
 
 	if (a->state == RESPONSE_GOING && HTTP_PARSER_ERRNO(&a->parser) == HPE_PAUSED)
-		start_head(a); /* the answer follows */
+		start_head(a); /* the final response follows */
 	else if (a->state == RESPONSE_GOING && HTTP_PARSER_ERRNO(&a->parser) != HPE_OK)
 		a->state = RESPONSE_BAD;
 	if (HTTP_PARSER_ERRNO(&a->parser) == HPE_HEADER_OVERFLOW)
@@ -242,7 +244,7 @@ static size_t execute(struct response_parser *a, const char *data, size_t bytes)
 	return used;
 }
 
-/* A line, or as much of it as has come. */
+/* Reads a line, or as much of it as has arrived. */
 static size_t read_line(struct response_parser *a, const char *data, size_t bytes)
 {
 	const char *end = memchr(data, '\n', bytes);
@@ -256,7 +258,7 @@ static size_t read_line(struct response_parser *a, const char *data, size_t byte
 	return used;
 }
 
-/* A piece of a chunk, or of a body of known length. */
+/* Reads a piece of a chunk, or of a body of known length. */
 static size_t read_counted(struct response_parser *a, const char *data, size_t bytes)
 {
 	size_t used = bytes < a->left_bytes ? bytes : (size_t)a->left_bytes;

@@ -49,8 +49,8 @@ const struct operand settings_operands[] = {
 };
 /* clang-format on */
 
-/* A name that was meant to be one: not a token, nor a port that stands in the wrong place. Without it a token would be
- * looked up as a host. */
+/* Returns false for what was not meant as a host name: a token, or a port in the wrong place.
+ * Otherwise a token would be sent to the name server. */
 static bool host_is_plausible(const char *host)
 {
 	size_t label_bytes = 0;
@@ -120,7 +120,7 @@ static bool target_full_url(struct target *t, const char *text)
 	return good;
 }
 
-/* HOST:PORT, or :PORT of this machine, with a path perhaps. */
+/* HOST:PORT, or :PORT on this machine, with an optional path. */
 static bool target_host_and_port(struct target *t, const char *text)
 {
 	char *url = join(*text == ':' ? "http://localhost" : "http://", text);
@@ -161,11 +161,11 @@ void target_fini(struct target *t)
 
 /* --- the server --- */
 
-/* "token=", as the server reads it: the key in any spelling. */
+/* Recognises "token=" as the server does: the key in any encoding. */
 static bool is_token_pair(const char *pair, size_t *skipped)
 {
 	size_t bytes = strcspn(pair, "=&");
-	char key[16]; /* "%74%6f%6b%65%6e" and no more */
+	char key[16]; /* "%74%6f%6b%65%6e" is the longest */
 
 	if (pair[bytes] != '=' || bytes >= sizeof key)
 		return false;
@@ -174,7 +174,7 @@ static bool is_token_pair(const char *pair, size_t *skipped)
 	return query_percent_decode(key, bytes, true) == 5 && memcmp(key, "token", 5) == 0;
 }
 
-/* The token in the query, the first that is not empty. NULL: no "token=" is there. */
+/* Finds the first token in the query that is not empty. NULL: there is no "token=". */
 static const char *query_token(const char *path, size_t *bytes)
 {
 	const char *empty = NULL;
@@ -193,7 +193,7 @@ static const char *query_token(const char *path, size_t *bytes)
 	return empty;
 }
 
-/* Without the query: that is where a token may be, if not elsewhere. */
+/* Leaves out the query, which may hold a token. */
 static char *show(const struct url *u)
 {
 	size_t path_bytes = strcspn(u->path, "?");
@@ -215,7 +215,8 @@ static bool is_this_machine(const struct url *u)
 	       place_is_this_machine(&p);
 }
 
-/* ws and wss; http and https as a browser shows them; without a scheme it is wss. False: none of them. */
+/* Accepts ws and wss; http and https, as a browser shows them; no scheme means wss. Returns false
+ * otherwise. */
 static bool read_server_url(struct url *u, const char *text)
 {
 	bool has_scheme = strstr(text, "://") != NULL;
@@ -253,7 +254,7 @@ static int read_server(struct tunnel_server *s, const char *text)
 
 /* --- the token --- */
 
-/* NULL: `why` says why not. */
+/* Returns NULL and a reason in `why` on failure. */
 static char *read_file(const char *path, char *why, size_t why_bytes)
 {
 	char *text = xcalloc(1, TOKEN_FILE_MAX_BYTES + 1);
@@ -305,8 +306,8 @@ static int read_token(struct settings *s, const struct arguments *a)
 			    "no token: set it, or use --token-file or ?token= in SERVER_URL", NULL);
 }
 
-/* A tunnel's public URL in place of the server's: the last segment is its id, and behind that is the app, which must not
- * get the token. The server listens above it. */
+/* Removes the connection id from the end of the path: SERVER_URL was the tunnel's public URL. The
+ * app behind that must not receive the token; the server listens one level above. */
 static void leave_out_id(struct settings *s)
 {
 	char *path = s->server.url.path;

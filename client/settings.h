@@ -1,4 +1,4 @@
-/* client/settings.h - What pipegate-client was told: flags, variables, the two URLs. */
+/* client/settings.h - The settings of pipegate-client: flags, variables, and the two URLs. */
 #ifndef PIPEGATE_SETTINGS_H
 #define PIPEGATE_SETTINGS_H
 
@@ -9,35 +9,38 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Which Host the app gets: the public one, the target's, or a name. */
+/* Which Host the app receives: the public one, the target's, or a given name. */
 enum host_header { HOST_KEEP, HOST_TARGET, HOST_NAME };
 
-/* The local app, and how it is reached. */
+/* The local app, and how to connect to it. */
 struct target {
-	char *origin;	 /* "http://localhost:3000", no slash at its end */
+	char *origin;	 /* "http://localhost:3000", without a slash at the end */
 	char *authority; /* "localhost:3000" */
-	char *base; /* path that stands before each request's, without a slash at its end; "" */
-	char *url;  /* the origin with the base */
+	/* Path in front of each request's path, without a slash at the end; "" if there is none. */
+	char *base;
+	char *url;	 /* origin and base */
 	char *unix_path; /* NULL: TCP */
 
 	enum host_header host_header;
 	const char *host_name; /* HOST_NAME */
 	const char *ca_file;   /* NULL: the system's */
 	bool insecure;	       /* its certificate is not checked */
-	bool keep_alive;       /* its connections may carry further requests */
+	bool keep_alive;       /* a connection may carry several requests */
 };
 
-/* The broker's listener, as the web server shows it. */
+/* The broker's listener, as the web server publishes it. */
 struct tunnel_server {
-	struct url url; /* its path may hold the token: never to be logged */
+	struct url url; /* its path may hold the token: never log it */
 	bool tls;
 	uint16_t port;
 	char *shown;	  /* for the log */
-	bool is_loopback; /* no proxy leads there */
-	bool lost_id; /* the URL named the tunnel's public page: the id at its end is left out */
+	bool is_loopback; /* do not use a proxy */
+	/* SERVER_URL was the tunnel's public URL; the connection id at its end is removed. */
+	bool lost_id;
 
-	char *connection_id; /* of the token; NULL: it cannot be read */
-	char *token;	     /* for the Authorization header; NULL: it stands in the URL */
+	char *connection_id; /* of the token; NULL: unreadable */
+	/* Sent in the Authorization header; NULL: it is in the URL. */
+	char *token;
 	const char *ca_file; /* NULL: the system's */
 	bool insecure;	     /* its certificate is not checked */
 };
@@ -48,22 +51,23 @@ struct settings {
 	struct tunnel_server server;
 };
 
-/* What the command line said; NULL where it said nothing. */
+/* The command line and environment; NULL where nothing was given. */
 struct arguments {
 	const char *target, *server, *token, *token_file, *host_header, *ca_file, *target_ca_file,
 		*keep_alive;
 	bool insecure, target_insecure;
 };
 
-/* The flags, variables and words of struct arguments. */
+/* The flags, variables and operands of struct arguments. */
 extern const struct setting settings_table[];
 extern const struct operand settings_operands[];
 
-/* 0, or EXIT_USAGE or EXIT_CONFIG after one line on stderr. Borrows the arguments. */
+/* Returns 0, or EXIT_USAGE or EXIT_CONFIG after one line on stderr. Borrows the arguments. */
 int settings_read(struct settings *s, const struct arguments *a) MUST_CHECK;
 void settings_fini(struct settings *s);
 
-/* Pure; for the tests. False: it is not one of the forms. End with target_fini(). */
+/* Pure; exported for tests. Returns false if the text has none of the forms. End with
+ * target_fini(). */
 bool target_read(struct target *t, const char *text) MUST_CHECK;
 void target_fini(struct target *t);
 

@@ -12,7 +12,7 @@
 
 /* --- in a text --- */
 
-/* What may stand in "Authorization: Bearer" (RFC 6750 2.1). */
+/* Checks for the characters of "Authorization: Bearer" (RFC 6750 2.1). */
 static bool is_possible(const char *token, size_t bytes)
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -43,7 +43,7 @@ static bool skip_prefix(const char **at, size_t *bytes, const char *prefix)
 	return true;
 }
 
-/* False: the line holds none. */
+/* Returns false if the line holds no token. */
 static bool read_line(const char **at, size_t *bytes)
 {
 	trim(at, bytes);
@@ -86,7 +86,8 @@ char *token_find(const char *text, const char **why)
 	char *token = NULL;
 
 	*why = text[strspn(text, " \t\r\n")] == '\0' ? "is empty" : "holds no token";
-	if (strncmp(text, "\xef\xbb\xbf", 3) == 0) /* what some editors put first */
+	/* Some editors write a byte order mark first. */
+	if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
 		text += 3;
 	while (*text != '\0') {
 		size_t line_bytes = strcspn(text, "\r\n"), bytes = line_bytes;
@@ -107,7 +108,7 @@ char *token_find(const char *text, const char **why)
 
 /* --- what it says --- */
 
-/* base64url without padding (RFC 7515 2). NULL: it is not. */
+/* Decodes base64url without padding (RFC 7515 2). Returns NULL if it is invalid. */
 static uint8_t *decode(const char *part, size_t part_bytes, size_t *bytes)
 {
 	size_t padded_bytes = (part_bytes + 3) / 4 * 4;

@@ -46,7 +46,7 @@ bool url_split(struct url *u, const char *text)
 	memcpy(u->path + !slashed, rest, rest_bytes);
 	u->path[rest_bytes + !slashed] = '\0';
 	CHECK(u->authority != NULL);
-	return strchr(u->authority, '@') == NULL; /* http_parser overlooks an empty user name */
+	return strchr(u->authority, '@') == NULL; /* http_parser accepts an empty user name */
 }
 
 void url_fini(struct url *u)

@@ -1,5 +1,5 @@
-/* client/url.h - Splitting the two URLs of the command line. With response_parser.c the only
- * file of the client that includes http_parser.h. */
+/* client/url.h - Splits the two URLs of the command line. With response_parser.c, the only file of
+ * the client that includes http_parser.h. */
 #ifndef PIPEGATE_URL_H
 #define PIPEGATE_URL_H
 
@@ -17,8 +17,7 @@ struct url {
 	uint16_t port;	 /* 0: not given */
 };
 
-/* False: not a URL of the form scheme://host[:port][/path][?query], or one with a user name in
- * it. */
+/* Returns false if the text is not scheme://host[:port][/path][?query], or contains a user name. */
 bool url_split(struct url *u, const char *text) MUST_CHECK;
 void url_fini(struct url *u);
 

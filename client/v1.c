@@ -1,5 +1,5 @@
-/* client/v1.c - A tunnel of protocol v1 (common/PROTOCOL.md, "Tunnel v1"), client's side: the original's JSON
- * messages with whole bodies in base64 (v1_message.c). */
+/* client/v1.c - A tunnel of protocol v1 (common/PROTOCOL.md, "Tunnel v1"), client's side: the
+ * original's JSON messages with whole bodies in base64 (v1_message.c). */
 #include "client/v1.h"
 
 #include "client/request_log.h"
@@ -12,40 +12,41 @@
 #include <sys/queue.h>
 
 enum {
-	MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* either way */
-	/* Its base64 and a head fit into a message. */
+	MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* in both directions */
+	/* With this limit, its base64 and a head fit into a message. */
 	RESPONSE_BODY_MAX_BYTES = MESSAGE_MAX_BYTES / 4 * 3 - 256 * 1024,
-	/* Limit on the bodies of all calls; beyond it, nothing more is read from the apps. */
+	/* Limit on the bodies of all calls; beyond it, the apps' responses are not read. */
 	HELD_MAX_BYTES = 64 * 1024 * 1024,
 	FRAGMENT_BYTES = 64 * 1024,
-	CALLS_MAX = 1000,	  /* at the app, and answers on their way */
-	REFUSALS_MAX = CALLS_MAX, /* more, that are only told so */
+	CALLS_MAX = 1000,	  /* calls that run or whose response is being sent */
+	REFUSALS_MAX = CALLS_MAX, /* further calls, which only get an error */
 };
 
 /* One request at the app. */
 struct call {
 	TAILQ_ENTRY(call) link; /* v1->running, then v1->done */
 	struct v1 *v1;
-	struct fetch *fetch; /* NULL: over */
+	struct fetch *fetch; /* NULL: it has ended */
 	struct v1_request request;
 	struct request_log log;
 	size_t body_sent_bytes;
 	struct head head;
 	struct buf body;
-	bool too_large; /* or no memory: resume_calls() ends it */
-	bool waits;	/* the fetch: no more of the response now */
+	/* The response cannot be sent (or memory is exhausted): resume_calls() ends the call. */
+	bool too_large;
+	bool waits; /* reading the response is paused */
 	enum fail fail;
 };
 
 TAILQ_HEAD(call_list, call);
 
 struct v1 {
-	const char *connection_id; /* for the log; NULL: it is unknown */
+	const char *connection_id; /* for the log; NULL: unknown */
 	struct fetch_engine *engine;
 	struct call_list running, done;
 	size_t call_count, waiting_count, too_large_count;
-	size_t held_bytes; /* of the bodies of requests and responses of all calls */
-	struct buf out;	   /* the message under way */
+	size_t held_bytes; /* bodies of requests and responses of all calls */
+	struct buf out;	   /* the message being sent */
 	bool out_begun;
 };
 
@@ -57,8 +58,8 @@ static void drop_body(struct call *c)
 	buf_fini(&c->body);
 }
 
-/* It cannot be carried. The fetch must not be cancelled from within its events: resume_calls()
- * does it. */
+/* Marks a response that cannot be sent. Events must not cancel their fetch: resume_calls() does
+ * it. */
 static void refuse_response(struct call *c)
 {
 	drop_body(c);
@@ -67,8 +68,8 @@ static void refuse_response(struct call *c)
 	c->too_large = true;
 }
 
-/* May more of this response be read? One call always may while no whole response waits to be sent: its end makes
- * room. */
+/* Returns true if more of this response may be read. While no whole response waits to be sent, one
+ * call may always continue: its end frees memory. */
 static bool may_go_on(const struct call *c)
 {
 	const struct v1 *v = c->v1;
@@ -167,7 +168,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 {
 	struct call *c = ctx;
 
-	(void)maybe_delivered; /* v1 cannot say it */
+	(void)maybe_delivered; /* v1 cannot express it */
 	c->fetch = NULL;
 	c->fail = f;
 	c->v1->too_large_count -= c->too_large;
@@ -179,7 +180,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 
 static const struct fetch_events events = {on_connected, on_head, on_data, on_body, on_end};
 
-/* `why`: of a call that has not failed by itself. */
+/* `why` is logged for a call that has not failed by itself. */
 static void call_free(struct call *c, struct call_list *list, enum fail why)
 {
 	request_log_end(&c->log,
@@ -199,7 +200,7 @@ static void call_free(struct call *c, struct call_list *list, enum fail why)
 	free(c);
 }
 
-/* Who waits for an answer gets one, whatever we think of the request. */
+/* Every request that names itself gets a response, even a request that we refuse. */
 static void receive(void *session, const uint8_t *data, size_t bytes)
 {
 	struct v1 *v = session;
@@ -316,7 +317,7 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 {
 	struct v1 *v = xcalloc(1, sizeof *v);
 
-	/* socket->close: nothing that the server may say is worth the tunnel */
+	/* Not used: socket->close. No message of the server is a reason to close the tunnel. */
 	v->connection_id = socket->connection_id;
 	v->engine = engine;
 	TAILQ_INIT(&v->running);
@@ -324,7 +325,8 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 	return v;
 }
 
-/* Ends calls whose response is too large, and lets others go on. Events of a fetch touch no other call. */
+/* Ends calls whose response is too large, and continues paused ones. Events of a fetch affect no
+ * other call. */
 static void resume_calls(void *session)
 {
 	struct v1 *v = session;
@@ -356,12 +358,12 @@ static bool must_resume(void *session)
 
 static void drain(void *session)
 {
-	(void)session; /* v1 has no word for it */
+	(void)session; /* v1 has no message for it */
 }
 
 static bool expects_more(void *session)
 {
-	(void)session; /* a v1 server never says so */
+	(void)session; /* a v1 server never announces its stop */
 	return false;
 }
 

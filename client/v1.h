@@ -10,14 +10,14 @@
 
 /* One request message. Zero-initialise; end with v1_request_fini(). */
 struct v1_request {
-	char *correlation_id; /* NULL: there is nobody to answer */
-	struct head head;     /* as in PROTOCOL.md, "Heads" */
+	char *correlation_id; /* NULL: no response is possible */
+	struct head head;     /* see PROTOCOL.md, "Heads" */
 	uint8_t *body;
 	size_t body_bytes;
 };
 
-/* False: not a request; with a correlation id, one that has to be refused. Safe on any bytes.
- * Pure. */
+/* Returns false if it is not a valid request; if it has a correlation id, an error response is due.
+ * Safe on any bytes. Pure. */
 bool v1_request_read(struct v1_request *r, const void *json, size_t bytes) MUST_CHECK;
 void v1_request_fini(struct v1_request *r);
 
@@ -29,11 +29,11 @@ struct v1_response {
 	size_t body_bytes;
 };
 
-/* Appends the message, without another copy of the body: that may be 12 MiB. */
+/* Appends the message. It does not copy the body another time: that may have 12 MiB. */
 void v1_response_write(struct buf *out, const struct v1_response *r);
 
-/* A string member of a JSON object, malloc(3)ed; jansson has one file. NULL: it is not there.
- * `bytes` must be bounded. */
+/* Returns a string member of a JSON object, malloc(3)ed; here because one file includes jansson.
+ * NULL: there is none. The caller must bound `bytes`. */
 char *v1_json_text(const void *json, size_t bytes, const char *member);
 
 const char *v1_library_version(void); /* of the JSON library */

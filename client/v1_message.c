@@ -14,9 +14,9 @@
 
 enum {
 	PATH_MAX_BYTES = 64 * 1024,   /* of a request message, as text */
-	INNER_MAX_BYTES = 256 * 1024, /* of the JSON in url_query and headers */
-	DEPTH_MAX = 8,		      /* of the message's JSON ... */
-	MEMBERS_MAX = 64,	      /* ... and its members and elements, all together */
+	INNER_MAX_BYTES = 256 * 1024, /* of the JSON inside url_query and headers */
+	DEPTH_MAX = 8,		      /* of the message's JSON */
+	MEMBERS_MAX = 64,	      /* members and elements of the message's JSON, in all */
 	CORRELATION_ID_MAX_BYTES = 64,
 };
 
@@ -29,14 +29,15 @@ static bool is_hex(char c)
 	return c != '\0' && strchr("0123456789abcdefABCDEF", c) != NULL;
 }
 
-/* Bytes that stand for themselves in a query value: "unreserved" of RFC 3986 2.3. */
+/* Bytes that need no encoding in a query value: "unreserved" of RFC 3986 2.3. */
 static bool is_unreserved(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
 	       (c != '\0' && strchr("-._~", c) != NULL);
 }
 
-/* ... in a path: those, sub-delims, ":", "@", "/" (3.3), and what is percent-encoded already. */
+/* The same in a path: also sub-delims, ":", "@", "/" (3.3), and bytes that are already
+ * percent-encoded. */
 static bool stays_in_path(const char *at)
 {
 	return is_unreserved(*at) || (*at != '\0' && strchr("!$&'()*+,;=:@/", *at) != NULL) ||
@@ -50,8 +51,7 @@ static void put_encoded(struct buf *out, char c)
 	buf_append(out, text, sizeof text);
 }
 
-/* Appends text with all of it encoded that does not stay. Texts of JSON may hold U+0000 like any
- * other character. */
+/* Appends the path, with percent-encoding where necessary. JSON strings may contain U+0000. */
 static void put_path(struct buf *out, const json_t *path)
 {
 	const char *at = json_string_value(path);
@@ -81,8 +81,8 @@ static bool put_query_text(struct buf *out, const json_t *value)
 	return true;
 }
 
-/* A member that is a string which itself holds JSON. NULL: it is not, or too long: a value of
- * two bytes of JSON takes some hundred of memory. */
+/* Parses a string member that holds JSON. Returns NULL if it does not, or is too long: two bytes of
+ * JSON can take some hundred bytes of memory. */
 static json_t *read_inner(const json_t *text)
 {
 	if (json_string_length(text) > INNER_MAX_BYTES)
@@ -90,7 +90,7 @@ static json_t *read_inner(const json_t *text)
 	return json_loadb(json_string_value(text), json_string_length(text), JSON_ALLOW_NUL, NULL);
 }
 
-/* A string that holds a JSON list of [key, value]. */
+/* Reads a string that holds a JSON list of [key, value]. */
 static bool put_query(struct buf *out, const json_t *text)
 {
 	json_t *pairs = read_inner(text);
@@ -109,8 +109,8 @@ static bool put_query(struct buf *out, const json_t *text)
 	return good;
 }
 
-/* A string that holds a JSON object of strings. What no header can be is seen when the request
- * is made. */
+/* Reads a string that holds a JSON object of strings. request_writer.c checks whether they are
+ * valid fields. */
 static bool add_headers(struct head *head, const json_t *text, bool *declares_length)
 {
 	json_t *headers = read_inner(text);
@@ -132,7 +132,7 @@ static bool add_headers(struct head *head, const json_t *text, bool *declares_le
 	return good;
 }
 
-/* What names the answer. NULL: none, or none that can be said again. */
+/* Returns NULL if there is no id, or none that a response could repeat. */
 static char *read_correlation_id(const json_t *message)
 {
 	const json_t *id = json_object_get(message, "correlation_id");
@@ -178,7 +178,7 @@ static bool read_fields(struct v1_request *r, const json_t *message)
 	return good;
 }
 
-/* The last byte of the string that begins at `at`. */
+/* Returns the last byte of the string that begins at `at`. */
 static const char *skip_string(const char *at, const char *end)
 {
 	for (at++; at < end && *at != '"'; at++) {
@@ -188,7 +188,7 @@ static const char *skip_string(const char *at, const char *end)
 	return at < end ? at : end - 1;
 }
 
-/* Counted before it is parsed: 16 MiB of "{},{}," would be more than a gigabyte. */
+/* Counts before parsing: 16 MiB of "{},{}," would take more than a gigabyte when parsed. */
 static bool is_modest(const char *json, size_t bytes)
 {
 	const char *end = json + bytes;
@@ -234,8 +234,8 @@ void v1_request_fini(struct v1_request *r)
 
 /* --- a response message --- */
 
-/* A spelling of `name` that is not in the object yet: names of HTTP have no case, those of JSON
- * have, so several Set-Cookie lines, which cannot be joined (RFC 9110 5.3), keep apart. */
+/* Changes `name` to a spelling that the object does not have yet. Several Set-Cookie fields cannot
+ * be joined (RFC 9110 5.3), but HTTP names ignore case and JSON names do not. */
 static bool other_spelling(const json_t *headers, char *name)
 {
 	size_t bytes = strlen(name);
@@ -254,7 +254,7 @@ static bool other_spelling(const json_t *headers, char *name)
 	return false;
 }
 
-/* A JSON string of any bytes: as UTF-8, or else read as Latin-1. */
+/* Makes a JSON string of any bytes, read as UTF-8 or else as Latin-1. */
 static json_t *json_text(const char *text, size_t bytes)
 {
 	json_t *string = json_stringn(text, bytes);
@@ -319,7 +319,7 @@ void v1_response_write(struct buf *out, const struct v1_response *r)
 	char *text = json_dumps(message, JSON_COMPACT);
 
 	CHECK(text != NULL);
-	text[strlen(text) - 1] = '\0'; /* the brace */
+	text[strlen(text) - 1] = '\0'; /* removes the brace */
 	put_text(out, text);
 	put_text(out, ",\"body\":\"");
 	if (r->body_bytes > 0)

@@ -1,5 +1,5 @@
-/* client/v2.c - A tunnel of protocol v2 (common/PROTOCOL.md, "Tunnel v2"), client's side: HELLO, the
- * frames of the broker, and the goodbye. v2_stream.h has the streams. */
+/* client/v2.c - A tunnel of protocol v2 (common/PROTOCOL.md, "Tunnel v2"), client's side: HELLO,
+ * the frames of the broker, and the goodbye. v2_stream.h has the streams. */
 #include "client/request_log.h"
 #include "client/session.h"
 #include "client/v2_stream.h"

@@ -1,8 +1,8 @@
-/* client/v2_stream.h - The streams of one v2 tunnel, client's side. A stream joins one exchange of the
- * broker's to one fetch at the local app.
+/* client/v2_stream.h - The streams of one v2 tunnel, client's side. A stream joins one exchange of
+ * the broker's to one fetch at the local app.
  *
- * Both bodies are bounded by their windows: `up` holds at most what we granted, `down` stops the fetch
- * at 64 KiB or more. Events of fetches and frames only mark streams;
+ * Both bodies are bounded by their windows: `up` holds at most what we granted, `down` stops the
+ * fetch at 64 KiB or more. Events of fetches and frames only mark streams;
  * v2_stream_resume_all() resumes fetches, and v2_stream_pull() writes frames and frees. */
 #ifndef PIPEGATE_V2_STREAM_H
 #define PIPEGATE_V2_STREAM_H
@@ -60,8 +60,8 @@ void v2_stream_free(struct v2_stream *s, enum fail why);
 void v2_stream_resume_all(struct v2_streams *all);
 bool v2_stream_must_resume(const struct v2_streams *all);
 
-/* Appends frames to a message of which `used` bytes are written, until it holds V2_STREAM_MESSAGE_BYTES
- * or there is none. Returns what is written then. */
+/* Appends frames to a message of which `used` bytes are written, until it holds
+ * V2_STREAM_MESSAGE_BYTES or there is none. Returns what is written then. */
 enum { V2_STREAM_MESSAGE_BYTES = 64 * 1024 };
 size_t v2_stream_pull(struct v2_streams *all, uint8_t *out, size_t used);
 

@@ -51,7 +51,7 @@ static size_t header_size(const struct websocket *w)
 	return w->header_bytes < 2 ? 2 : length == LENGTH_16 ? 4 : length == LENGTH_64 ? 10 : 2;
 }
 
-/* The payload length (5.2). NULL, or what is wrong with it. */
+/* Reads the payload length (5.2). Returns NULL, or what is wrong with it. */
 static const char *read_length(struct websocket *w)
 {
 	uint8_t length = w->header[1];
@@ -116,7 +116,7 @@ static int end_close(struct websocket *w, const char **why)
 	int code = w->control_bytes >= 2 ? get_be16(w->control) : NO_STATUS;
 	size_t reason_bytes = w->control_bytes >= 2 ? w->control_bytes - 2 : 0;
 
-	/* 7.4: codes that may stand in a frame. */
+	/* Codes that may appear in a frame (7.4). */
 	if (w->control_bytes == 1 ||
 	    (w->control_bytes >= 2 && (code < 1000 || code >= 5000 || code == 1004 ||
 				       code == 1005 || code == 1006 || code == 1015)))
@@ -174,7 +174,7 @@ static int receive_data(struct websocket *w, const uint8_t *data, size_t bytes, 
 
 /* --- input --- */
 
-/* A part of a header, or of a payload. What it consumed goes to *used. */
+/* Reads a part of a header or of a payload. *used is how much of the input it consumed. */
 static int receive_part(struct websocket *w, const uint8_t *data, size_t bytes, size_t *used,
 			const char **why)
 {

@@ -1,10 +1,10 @@
 /* client/websocket.h - The receiving half of a WebSocket client (RFC 6455 5): bytes in, messages
- * and control frames out. The sending half is message.h. Pure: no sockets.
+ * and control frames out. common/wsframe.h is the sending half. Pure: no sockets.
  *
- * A frame costs what its header costs: payloads are copied only where a message does not lie in
- * one piece in the input. libwslay was considered: it reads through 4 KiB of its own, so that
- * every message has to be put together again, queues a Pong for each Ping, and closes without a
- * code where a frame is malformed. */
+ * The cost per frame is that of its header: payloads are copied only where a message is not
+ * contiguous in the input. Rejected: libwslay. It reads through a buffer of 4 KiB, so that every
+ * message must be reassembled; it queues a Pong for each Ping; and it closes without a code after a
+ * malformed frame. */
 #ifndef PIPEGATE_WEBSOCKET_H
 #define PIPEGATE_WEBSOCKET_H
 
@@ -22,11 +22,11 @@ enum {
 	WEBSOCKET_PONG = 10,
 };
 
-/* From within websocket_receive(). What they point to is borrowed. */
+/* Called from within websocket_receive(). Their arguments are borrowed. */
 struct websocket_events {
 	void (*message)(void *ctx, const uint8_t *data, size_t bytes);
 	void (*ping)(void *ctx, const uint8_t *payload, size_t bytes);
-	/* The peer's Close; 1005 if it has no code. Nothing comes after it. */
+	/* The peer's Close; 1005 if it has no code. No event follows. */
 	void (*closed)(void *ctx, int code, const uint8_t *reason, size_t bytes);
 };
 
@@ -37,12 +37,12 @@ struct websocket {
 	size_t max_message_bytes;
 
 	uint8_t header[10];
-	size_t header_bytes; /* that have come of it */
-	uint64_t left_bytes; /* payload bytes of the frame that have not come */
+	size_t header_bytes; /* received so far */
+	uint64_t left_bytes; /* payload bytes of the frame still to be received */
 	bool in_payload, final, text, in_message, closed;
 	uint8_t opcode;
 
-	struct buf message; /* of which a part has come */
+	struct buf message; /* the part received so far */
 	uint8_t control[WEBSOCKET_CONTROL_BYTES];
 	size_t control_bytes;
 };
@@ -51,9 +51,8 @@ void websocket_init(struct websocket *w, size_t max_message_bytes,
 		    const struct websocket_events *events, void *ctx);
 void websocket_fini(struct websocket *w);
 
-/* Takes all of the input, or what comes before a fault: then the result is the code to close with
- * (1002, 1007, 1009) and
- * *why a literal that says what is wrong. 0: none; the input behind a Close is ignored. */
+/* Consumes all input, or the input before a fault. Returns 0, or the code to close with (1002,
+ * 1007, 1009); *why is then a literal that says what is wrong. Input after a Close is ignored. */
 int websocket_receive(struct websocket *w, const uint8_t *data, size_t bytes,
 		      const char **why) MUST_CHECK;
 
