@@ -23,7 +23,7 @@ extern char **environ;
 enum {
 	DRAIN_BYTES = 1024 * 1024,
 	/* How long libfcgi waits for the next byte of a request that has begun to arrive. */
-	QUIET_S = 5,
+	RECEIVE_TIMEOUT_S = 5,
 };
 
 struct cgi {
@@ -45,7 +45,7 @@ void cgi_init(void)
 struct cgi *cgi_new(int fd)
 {
 	struct cgi *c = xcalloc(1, sizeof *c);
-	struct timeval most = {.tv_sec = QUIET_S};
+	struct timeval most = {.tv_sec = RECEIVE_TIMEOUT_S};
 
 	/* A web server sends parameters, and each record, without pauses. */
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0);
@@ -92,7 +92,7 @@ int cgi_descriptor(const struct cgi *c)
 	return c->fcgi.ipcFd;
 }
 
-bool cgi_is_gone(const struct cgi *c)
+bool cgi_is_disconnected(const struct cgi *c)
 {
 	struct pollfd p = {.fd = c->fcgi.ipcFd, .events = POLLRDHUP};
 
@@ -100,22 +100,22 @@ bool cgi_is_gone(const struct cgi *c)
 	return !c->plain && poll(&p, 1, 0) > 0;
 }
 
-enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch)
+enum cgi_state cgi_peek(struct cgi *c, uint8_t *scratch)
 {
 	static const enum cgi_state states[] = {
-		[RECORD_PART] = CGI_PART,
+		[RECORD_INCOMPLETE] = CGI_INCOMPLETE,
 		[RECORD_PARAMETERS] = CGI_PARAMETERS,
 		[RECORD_WHOLE] = CGI_WHOLE,
-		[RECORD_ODD] = CGI_LONG,
+		[RECORD_UNEXPECTED] = CGI_LONG,
 	};
-	ssize_t got = recv(c->fcgi.ipcFd, scratch, CGI_LOOK_BYTES, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t got = recv(c->fcgi.ipcFd, scratch, CGI_PEEK_BYTES, MSG_PEEK | MSG_DONTWAIT);
 
 	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? CGI_IDLE : CGI_GONE;
+		return errno == EAGAIN || errno == EINTR ? CGI_IDLE : CGI_DISCONNECTED;
 	if (got == 0)
-		return CGI_GONE;
+		return CGI_DISCONNECTED;
 	enum cgi_state state = states[record_state(scratch, (size_t)got)];
-	return got == CGI_LOOK_BYTES && state != CGI_WHOLE ? CGI_LONG : state;
+	return got == CGI_PEEK_BYTES && state != CGI_WHOLE ? CGI_LONG : state;
 }
 
 static const char *get(void *ctx, const char *name)
@@ -298,14 +298,14 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 		else if (errno == EAGAIN && c->plain)
 			wait_for_output();
 		else if (errno == EAGAIN && !may_block)
-			return CGI_STUCK;
+			return CGI_BLOCKED;
 		else if (errno != EINTR)
 			return CGI_REFUSED;
 	}
 	return CGI_SENT;
 }
 
-int64_t cgi_sent_ago_us(const struct cgi *c)
+int64_t cgi_since_sent_us(const struct cgi *c)
 {
 	return clock_now_us() - c->sent_us;
 }

@@ -21,19 +21,19 @@ void cgi_destroy(struct cgi **cp);
 int cgi_descriptor(const struct cgi *c); /* -1: closed, or plain CGI */
 
 enum cgi_state {
-	CGI_GONE,	/* the web server has closed the connection */
-	CGI_IDLE,	/* no bytes have arrived since the last request */
-	CGI_PART,	/* some of a request's parameters have arrived */
-	CGI_PARAMETERS, /* all parameters have arrived, the body has not */
-	CGI_WHOLE,	/* a whole request with its body: reading it does not block */
-	CGI_LONG,	/* larger than the peek buffer: reading it may block */
+	CGI_DISCONNECTED, /* the web server has closed the connection */
+	CGI_IDLE,	  /* no bytes have arrived since the last request */
+	CGI_INCOMPLETE,	  /* some of a request's parameters have arrived */
+	CGI_PARAMETERS,	  /* all parameters have arrived, the body has not */
+	CGI_WHOLE,	  /* a whole request with its body: reading it does not block */
+	CGI_LONG,	  /* larger than the peek buffer: reading it may block */
 };
 
-enum { CGI_LOOK_BYTES = 32 * 1024 };
+enum { CGI_PEEK_BYTES = 32 * 1024 };
 
-/* Tells how much of a request has arrived, without reading it. `scratch` holds CGI_LOOK_BYTES. Does
+/* Tells how much of a request has arrived, without reading it. `scratch` holds CGI_PEEK_BYTES. Does
  * not block. */
-enum cgi_state cgi_look(struct cgi *c, uint8_t *scratch);
+enum cgi_state cgi_peek(struct cgi *c, uint8_t *scratch);
 
 /* Reads the parameters of a request. Returns false if the connection failed or no byte arrived for
  * five seconds; it is then closed. */
@@ -54,14 +54,14 @@ void cgi_end(struct cgi *c); /* marks the response as complete */
 
 enum cgi_flush {
 	CGI_SENT,
-	CGI_STUCK,  /* only if it must not block: bytes are left, call again */
-	CGI_REFUSED /* the connection is closed */
+	CGI_BLOCKED, /* only if it must not block: bytes are left, call again */
+	CGI_REFUSED  /* the connection is closed */
 };
 
 enum cgi_flush cgi_flush(struct cgi *c, bool may_block) MUST_CHECK;
 
 /* Returns the time since the last byte of the response was sent. */
-int64_t cgi_sent_ago_us(const struct cgi *c);
+int64_t cgi_since_sent_us(const struct cgi *c);
 
 /* What becomes of the connection, after cgi_end() and a flush. */
 enum cgi_end {
@@ -70,7 +70,7 @@ enum cgi_end {
 	/* Part of the request body has not arrived, or the next request was lost: see
 	 * cgi_linger(). */
 	CGI_LINGERS,
-	CGI_TO_CUT /* the response is incomplete: see cgi_may_cut() */
+	CGI_CUT_LATER /* the response is incomplete: see cgi_may_cut() */
 };
 enum cgi_end cgi_finish(struct cgi *c);
 
@@ -82,8 +82,8 @@ enum cgi_end cgi_finish(struct cgi *c);
 bool cgi_linger(struct cgi *c) MUST_CHECK;
 
 enum {
-	CGI_LINGER_LEAST_MS = 2000, /* even if another connection waits for the place */
-	CGI_LINGER_MOST_MS = 300000,
+	CGI_LINGER_MIN_MS = 2000, /* even if another connection waits for the place */
+	CGI_LINGER_MAX_MS = 300000,
 };
 
 /* Ends the connection after a truncated response, so that nobody treats it as complete. In plain
@@ -95,9 +95,9 @@ void cgi_cut(struct cgi *c);
  * end of the connection together with the head. */
 bool cgi_may_cut(const struct cgi *c);
 
-enum { CGI_CUT_LEAST_MS = 20, CGI_CUT_MOST_MS = 1000 }; /* after the last byte was sent */
+enum { CGI_CUT_MIN_MS = 20, CGI_CUT_MAX_MS = 1000 }; /* after the last byte was sent */
 
 /* Returns true if the web server has closed the connection or it failed. Does not block. */
-bool cgi_is_gone(const struct cgi *c);
+bool cgi_is_disconnected(const struct cgi *c);
 
 #endif

@@ -10,7 +10,7 @@ void connections_init(struct connections *all, int epoll_fd, const struct event_
 	all->count = 0;
 	for (int i = 0; i < CONNECTION_STATES; i++)
 		TAILQ_INIT(&all->in[i]);
-	TAILQ_INIT(&all->fresh);
+	TAILQ_INIT(&all->pending);
 }
 
 void connections_fini(struct connections *all)
@@ -43,7 +43,7 @@ struct connection *connection_of(struct event_source *source)
 void connection_kill(struct connections *all, struct connection *c)
 {
 	cgi_destroy(&c->cgi); /* closing the descriptor removes it from the epoll set */
-	connection_unfresh(all, c);
+	connection_unmark_pending(all, c);
 	connection_move(all, c, DEAD);
 	all->count--;
 }
@@ -65,18 +65,18 @@ void connection_move(struct connections *all, struct connection *c, enum connect
 	TAILQ_INSERT_TAIL(&all->in[state], c, link);
 }
 
-void connection_refresh(struct connections *all, struct connection *c)
+void connection_mark_pending(struct connections *all, struct connection *c)
 {
-	if (!c->fresh)
-		TAILQ_INSERT_TAIL(&all->fresh, c, fresh_link);
-	c->fresh = true;
+	if (!c->pending)
+		TAILQ_INSERT_TAIL(&all->pending, c, pending_link);
+	c->pending = true;
 }
 
-void connection_unfresh(struct connections *all, struct connection *c)
+void connection_unmark_pending(struct connections *all, struct connection *c)
 {
-	if (c->fresh)
-		TAILQ_REMOVE(&all->fresh, c, fresh_link);
-	c->fresh = false;
+	if (c->pending)
+		TAILQ_REMOVE(&all->pending, c, pending_link);
+	c->pending = false;
 }
 
 void connection_watch(struct connections *all, struct connection *c, uint32_t events)

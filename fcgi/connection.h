@@ -29,11 +29,11 @@ struct connection {
 	struct cgi *cgi;
 	enum connection_state state; /* changed by connection_move() only */
 	TAILQ_ENTRY(connection) link;
-	bool fresh; /* to be examined in this turn */
-	TAILQ_ENTRY(connection) fresh_link;
+	bool pending; /* to be examined in this turn */
+	TAILQ_ENTRY(connection) pending_link;
 	struct slot *slot; /* SERVED */
 	int64_t since_ms;  /* when it entered IDLE, READING, LINGERING or CUTTING */
-	int64_t patience_ms;
+	int64_t read_timeout_ms;
 	bool whole;	  /* QUEUED: reading the request will not block */
 	uint32_t watched; /* epoll events; 0: not in the set */
 };
@@ -45,7 +45,7 @@ struct connections {
 	struct event_source source;		      /* copied into each connection */
 	size_t count;				      /* without DEAD */
 	struct connection_list in[CONNECTION_STATES]; /* oldest first */
-	struct connection_list fresh;
+	struct connection_list pending;
 };
 
 /* `source` holds on_event() and its ctx; on_event() gets the source of one connection. */
@@ -63,11 +63,11 @@ struct connection *connection_of(struct event_source *source);
 
 void connection_move(struct connections *all, struct connection *c, enum connection_state state);
 
-void connection_refresh(struct connections *all, struct connection *c);
-void connection_unfresh(struct connections *all, struct connection *c);
+void connection_mark_pending(struct connections *all, struct connection *c);
+void connection_unmark_pending(struct connections *all, struct connection *c);
 
 /* Edge-triggered: an event reports new input only. */
-#define NEWS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define CONNECTION_INPUT (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 /* Sets the events that epoll reports for the connection. */
 void connection_watch(struct connections *all, struct connection *c, uint32_t events);

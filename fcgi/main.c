@@ -93,7 +93,7 @@ static bool is_listening(int fd)
 }
 
 /* Returns the listening socket, or -1 after one line on stderr. */
-static int take_socket(const struct responder_settings *s)
+static int open_socket(const struct responder_settings *s)
 {
 	char why[160];
 
@@ -141,27 +141,27 @@ static int watch_signals(void)
 /* Refuses new connections without losing a waiting one. Shutting down a TCP socket resets the
  * connections that wait there, so they are accepted before; at a unix socket they can be accepted
  * after. */
-static void leave_socket(const struct responder_settings *s, struct server *server, int listen_fd)
+static void close_socket(const struct responder_settings *s, struct server *server, int listen_fd)
 {
 	if (strncmp(s->listen, "unix:", 5) == 0) {
 		unlink(s->listen + 5);
 		shutdown(listen_fd, SHUT_RD);
-		server_take_rest(server);
+		server_accept_waiting(server);
 	} else {
-		server_take_rest(server);
+		server_accept_waiting(server);
 		shutdown(listen_fd, SHUT_RD);
 	}
 }
 
-static int serve_until_told(const struct responder_settings *s, struct server *server,
-			    int listen_fd)
+static int serve_until_stopped(const struct responder_settings *s, struct server *server,
+			       int listen_fd)
 {
 	show_start(s, listen_fd);
 	server_run(server, listen_fd);
 	log_info("responder.stop");
 	notify_service_manager("STOPPING=1");
 	if (s->listen != NULL) /* no other process has it */
-		leave_socket(s, server, listen_fd);
+		close_socket(s, server, listen_fd);
 	if (!server_drain(server, DRAIN_MS))
 		_exit(0); /* the web server sees the remaining responses as cut */
 	server_destroy(&server);
@@ -180,7 +180,7 @@ static int64_t descriptors(void)
 /* Checks the descriptor limit: a request without descriptors must wait for another to end. Web
  * servers that keep connections hold one in each of their threads or processes, whatever --threads
  * is; each costs a descriptor and little else. */
-static void bound(struct responder_settings *s, struct server_settings *server)
+static void limit_to_descriptors(struct responder_settings *s, struct server_settings *server)
 {
 	int64_t left = descriptors() - OTHER_DESCRIPTORS;
 	int64_t most = left <= REQUEST_DESCRIPTORS ? 1 : left / REQUEST_DESCRIPTORS;
@@ -214,7 +214,7 @@ int main(int argc, char **argv)
 	 * not listen. */
 	bool plain = s.listen == NULL && getenv("GATEWAY_INTERFACE") != NULL &&
 		     !is_listening(STDIN_FILENO) && endpoint_inherited() != 1;
-	if (!plain && (listen_fd = take_socket(&s)) < 0)
+	if (!plain && (listen_fd = open_socket(&s)) < 0)
 		return EXIT_CONFIG;
 
 	cgi_init();
@@ -234,12 +234,12 @@ int main(int argc, char **argv)
 	};
 	if (plain)
 		s.threads = 1;
-	bound(&s, &server_settings);
+	limit_to_descriptors(&s, &server_settings);
 	struct server *server = server_new(&server_settings, why, sizeof why);
 	if (server == NULL)
 		return cli_complain("--gate (PIPEGATE_GATE)", why, s.gate);
 	if (!plain)
-		return serve_until_told(&s, server, listen_fd);
+		return serve_until_stopped(&s, server, listen_fd);
 	server_serve_plain(server);
 	server_destroy(&server);
 	return 0;

@@ -20,7 +20,7 @@ enum {
 
 enum record_state record_state(const uint8_t *data, size_t bytes)
 {
-	enum record_state state = RECORD_PART;
+	enum record_state state = RECORD_INCOMPLETE;
 	uint8_t expected = BEGIN_REQUEST;
 	uint16_t id = 0;
 
@@ -30,10 +30,10 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 		size_t record_bytes = HEADER_BYTES + content_bytes + header[6];
 		if (state == RECORD_WHOLE || header[0] != VERSION || header[1] != expected ||
 		    (at > 0 && get_be16(header + 2) != id))
-			return RECORD_ODD;
+			return RECORD_UNEXPECTED;
 		/* libfcgi would parse this padding as the next record. */
 		if (header[6] > 0 && (expected == BEGIN_REQUEST || content_bytes == 0))
-			return RECORD_ODD;
+			return RECORD_UNEXPECTED;
 		if (record_bytes > bytes - at)
 			return state;
 		id = get_be16(header + 2);

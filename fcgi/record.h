@@ -12,10 +12,10 @@
 
 /* How much of a request has arrived. */
 enum record_state {
-	RECORD_PART,	   /* its parameters are incomplete */
+	RECORD_INCOMPLETE, /* its parameters are incomplete */
 	RECORD_PARAMETERS, /* its parameters are complete, its body is not */
 	RECORD_WHOLE,	   /* the whole request */
-	RECORD_ODD,	   /* not the plain sequence of one request's records: left to libfcgi */
+	RECORD_UNEXPECTED, /* not the plain sequence of one request's records: left to libfcgi */
 };
 
 /* Classifies the bytes received since the last request ended. Safe on any bytes. */

@@ -308,7 +308,7 @@ static enum relay_state finish(struct relay *x, bool refused)
 	if (!x->cut && !refused) {
 		x->end = cgi_finish(x->cgi);
 	} else if (x->headed && !refused && cgi_descriptor(x->cgi) >= 0) {
-		x->end = CGI_TO_CUT;
+		x->end = CGI_CUT_LATER;
 	} else {
 		x->end = CGI_CLOSED;
 		cgi_cut(x->cgi);
@@ -324,7 +324,7 @@ enum relay_state relay_go_on(struct relay *x, bool may_block)
 {
 	enum cgi_flush sent = cgi_flush(x->cgi, may_block);
 
-	if (sent == CGI_STUCK)
+	if (sent == CGI_BLOCKED)
 		return RELAY_STUCK;
 	if (x->over)
 		return finish(x, sent == CGI_REFUSED);
@@ -350,7 +350,7 @@ enum relay_state relay_take(struct relay *x, const struct gate_msg *reply, bool 
 	else
 		take_reply(x, reply);
 	/* Once the web server has disconnected, only this relay keeps a silent exchange open. */
-	if (empty && !x->over && x->up_done && cgi_is_gone(x->cgi))
+	if (empty && !x->over && x->up_done && cgi_is_disconnected(x->cgi))
 		give_up(x, FAIL_CANCELLED);
 	return relay_go_on(x, may_block);
 }

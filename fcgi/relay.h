@@ -29,7 +29,7 @@ enum relay_state {
 struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes);
 void relay_destroy(struct relay **xp);
 
-/* Reads the request. `may_block` must be true unless cgi_look() returned CGI_WHOLE. */
+/* Reads the request. `may_block` must be true unless cgi_peek() returned CGI_WHOLE. */
 enum relay_state relay_start(struct relay *x, bool may_block) MUST_CHECK;
 enum relay_state relay_take(struct relay *x, const struct gate_msg *reply,
 			    bool may_block) MUST_CHECK;

@@ -289,7 +289,7 @@ static bool read_length(struct request *r, const struct request_parameters *p)
 
 /* No body: whether the caller declared it is unknown, since lighttpd sets CONTENT_LENGTH=0 either
  * way. */
-static bool says_zero_length(const struct request_parameters *p, const char *method)
+static bool declares_empty_body(const struct request_parameters *p, const char *method)
 {
 	return *get(p, "HTTP_CONTENT_LENGTH") != '\0' || strcmp(method, "POST") == 0 ||
 	       strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
@@ -329,7 +329,7 @@ static void build_head(struct request *r, const struct request_parameters *p,
 	}
 	head_add(&r->head, ":method", method);
 	head_add(&r->head, ":target", t->raw + stripped);
-	if (r->has_length && (r->length_bytes > 0 || says_zero_length(p, method))) {
+	if (r->has_length && (r->length_bytes > 0 || declares_empty_body(p, method))) {
 		snprintf(number, sizeof number, "%lld", (long long)r->length_bytes);
 		head_add(&r->head, ":length", number);
 	}

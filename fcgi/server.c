@@ -29,9 +29,9 @@ enum {
 	PARAMETERS_MS = 1000, /* how long to wait for the parameters before a thread takes over */
 	BODY_MS = 20,	      /* the same for a small body: Apache sends it after the parameters */
 	RETRY_MS = 100,	      /* after a descriptor or room for a connection could not be had */
-	LAST_IDLE_MS = 1000,
-	DRAINED_IDLE_MS = 200,
-	SOON_US = 20,
+	CLOSABLE_IDLE_MS = 1000,
+	DRAIN_IDLE_MS = 200,
+	CLOSE_WITHIN_US = 20,
 };
 
 struct server {
@@ -41,11 +41,11 @@ struct server {
 	int64_t now_ms;
 	bool accepting; /* listen_fd is in the epoll set */
 	bool is_tcp;
-	bool told_to_stop, draining;
+	bool stop_requested, draining;
 	int64_t pause_until_ms; /* set after accept() failed; 0: not paused */
 	size_t connections_max;
 	struct connections all;
-	uint8_t scratch[CGI_LOOK_BYTES];
+	uint8_t scratch[CGI_PEEK_BYTES];
 };
 
 /* Returns true at the limit, where idle connections are closed so that new ones can be accepted. */
@@ -57,7 +57,7 @@ static bool is_full(const struct server *f)
 /* Returns true if a request has arrived although its epoll event has not been handled yet. */
 static bool has_request(struct server *f, const struct connection *c)
 {
-	return cgi_look(c->cgi, f->scratch) > CGI_IDLE;
+	return cgi_peek(c->cgi, f->scratch) > CGI_IDLE;
 }
 
 /* --- what workers report --- */
@@ -65,9 +65,9 @@ static bool has_request(struct server *f, const struct connection *c)
 /* Decides when to close a kept connection. A web server checks whether one is open, and then sends
  * its request; closing it in between would lose that request. So it is closed so soon after a
  * response that the web server cannot have made that check yet, or not at all now. */
-static bool may_close_behind(struct server *f, struct connection *c)
+static bool may_close_after_response(struct server *f, struct connection *c)
 {
-	return !has_request(f, c) && cgi_sent_ago_us(c->cgi) <= SOON_US;
+	return !has_request(f, c) && cgi_since_sent_us(c->cgi) <= CLOSE_WITHIN_US;
 }
 
 static void on_done(void *ctx, struct connection *c, enum cgi_end end)
@@ -75,25 +75,25 @@ static void on_done(void *ctx, struct connection *c, enum cgi_end end)
 	struct server *f = ctx;
 
 	if (end == CGI_CLOSED ||
-	    (end == CGI_KEPT && (f->draining || is_full(f)) && may_close_behind(f, c))) {
+	    (end == CGI_KEPT && (f->draining || is_full(f)) && may_close_after_response(f, c))) {
 		connection_kill(&f->all, c);
 		return;
 	}
 	c->since_ms = f->now_ms;
-	if (end == CGI_TO_CUT) {
+	if (end == CGI_CUT_LATER) {
 		connection_move(&f->all, c, CUTTING);
 		return;
 	}
 	connection_move(&f->all, c, end == CGI_KEPT ? IDLE : LINGERING);
 	/* Input that arrived meanwhile raised no event that was handled. */
-	connection_refresh(&f->all, c);
+	connection_mark_pending(&f->all, c);
 }
 
-static void on_stuck(void *ctx, struct connection *c)
+static void on_blocked(void *ctx, struct connection *c)
 {
 	struct server *f = ctx;
 
-	connection_watch(&f->all, c, NEWS | EPOLLOUT);
+	connection_watch(&f->all, c, CONNECTION_INPUT | EPOLLOUT);
 }
 
 /* --- requests --- */
@@ -118,17 +118,17 @@ static void serve_or_queue(struct server *f, struct connection *c, bool whole)
 	connection_move(&f->all, c, QUEUED);
 }
 
-static void read_on(struct server *f, struct connection *c, int64_t patience_ms)
+static void await_rest(struct server *f, struct connection *c, int64_t read_timeout_ms)
 {
 	if (c->state != READING) {
 		c->since_ms = f->now_ms;
 		connection_move(&f->all, c, READING);
 	}
-	c->patience_ms = patience_ms;
-	connection_watch(&f->all, c, NEWS);
+	c->read_timeout_ms = read_timeout_ms;
+	connection_watch(&f->all, c, CONNECTION_INPUT);
 }
 
-static void look(struct server *f, struct connection *c)
+static void examine(struct server *f, struct connection *c)
 {
 	if (c->state == LINGERING) {
 		if (cgi_linger(c->cgi)) /* input may remain: not edge-triggered */
@@ -137,18 +137,18 @@ static void look(struct server *f, struct connection *c)
 			connection_kill(&f->all, c);
 		return;
 	}
-	switch (cgi_look(c->cgi, f->scratch)) {
-	case CGI_GONE:
+	switch (cgi_peek(c->cgi, f->scratch)) {
+	case CGI_DISCONNECTED:
 		connection_kill(&f->all, c);
 		break;
 	case CGI_IDLE:
-		connection_watch(&f->all, c, NEWS);
+		connection_watch(&f->all, c, CONNECTION_INPUT);
 		break;
-	case CGI_PART:
-		read_on(f, c, PARAMETERS_MS);
+	case CGI_INCOMPLETE:
+		await_rest(f, c, PARAMETERS_MS);
 		break;
 	case CGI_PARAMETERS:
-		read_on(f, c, BODY_MS);
+		await_rest(f, c, BODY_MS);
 		break;
 	case CGI_WHOLE:
 		serve_or_queue(f, c, true);
@@ -165,7 +165,7 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 	struct connection *c = connection_of(self);
 
 	if (c->state == IDLE || c->state == READING || c->state == LINGERING)
-		connection_refresh(&f->all, c);
+		connection_mark_pending(&f->all, c);
 	else if (c->state == SERVED && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		workers_writable(f->workers, c);
 }
@@ -175,21 +175,21 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 /* Finds a connection that can be closed to make room: the web server has had time to read its
  * response, or it has been idle longest. Never a connection that is new or was just in use: a
  * request may be in flight. */
-static struct connection *spare(const struct server *f)
+static struct connection *find_closable(const struct server *f)
 {
 	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
 
-	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_LEAST_MS)
+	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MIN_MS)
 		return c;
 	c = TAILQ_FIRST(&f->all.in[IDLE]);
-	return c != NULL && f->now_ms - c->since_ms >= LAST_IDLE_MS ? c : NULL;
+	return c != NULL && f->now_ms - c->since_ms >= CLOSABLE_IDLE_MS ? c : NULL;
 }
 
-static void listen_or_not(struct server *f)
+static void update_listening(struct server *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
 		   !workers_lack_descriptors(f->workers) && TAILQ_EMPTY(&f->all.in[QUEUED]) &&
-		   (!is_full(f) || spare(f) != NULL);
+		   (!is_full(f) || find_closable(f) != NULL);
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->accept_due};
 
 	if (may == f->accepting)
@@ -200,9 +200,9 @@ static void listen_or_not(struct server *f)
 }
 
 /* Accepts one connection. Returns false if there is none, or no room for it. */
-static bool take_connection(struct server *f)
+static bool accept_connection(struct server *f)
 {
-	struct connection *old = is_full(f) ? spare(f) : NULL;
+	struct connection *old = is_full(f) ? find_closable(f) : NULL;
 	int on = 1;
 
 	if (is_full(f) && old == NULL)
@@ -220,15 +220,15 @@ static bool take_connection(struct server *f)
 		connection_kill(&f->all, old);
 	if (f->is_tcp)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	connection_refresh(&f->all, connection_new(&f->all, cgi_new(fd), f->now_ms));
+	connection_mark_pending(&f->all, connection_new(&f->all, cgi_new(fd), f->now_ms));
 	return true;
 }
 
 /* Returns true if there may be more. */
-static bool take_connections(struct server *f)
+static bool accept_connections(struct server *f)
 {
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		if (!take_connection(f))
+		if (!accept_connection(f))
 			return false;
 	}
 	return true;
@@ -240,18 +240,17 @@ static bool is_time_to_cut(const struct server *f, const struct connection *c)
 {
 	int64_t waited_ms = f->now_ms - c->since_ms;
 
-	return waited_ms >= CGI_CUT_MOST_MS ||
-	       (waited_ms >= CGI_CUT_LEAST_MS && cgi_may_cut(c->cgi));
+	return waited_ms >= CGI_CUT_MAX_MS || (waited_ms >= CGI_CUT_MIN_MS && cgi_may_cut(c->cgi));
 }
 
 static int64_t linger_ms(const struct server *f)
 {
-	return f->draining ? CGI_LINGER_LEAST_MS : CGI_LINGER_MOST_MS;
+	return f->draining ? CGI_LINGER_MIN_MS : CGI_LINGER_MAX_MS;
 }
 
 /* Handles time-outs. If parameters or body are late, a thread waits for the rest. Also closes
  * connections that the web server does not close, and those to be cut. */
-static void end_patience(struct server *f)
+static void handle_timeouts(struct server *f)
 {
 	struct connection *c, *next;
 
@@ -269,67 +268,67 @@ static void end_patience(struct server *f)
 
 	for (c = TAILQ_FIRST(&f->all.in[READING]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (f->now_ms - c->since_ms >= c->patience_ms && !c->fresh)
+		if (f->now_ms - c->since_ms >= c->read_timeout_ms && !c->pending)
 			serve_or_queue(f, c, false);
 	}
 }
 
-/* Examines the connections that are fresh now; this may make others fresh. */
-static void look_at_fresh(struct server *f)
+/* Examines the connections that are pending now; this may make others pending. */
+static void examine_pending(struct server *f)
 {
-	const struct connection *last = TAILQ_LAST(&f->all.fresh, connection_list);
+	const struct connection *last = TAILQ_LAST(&f->all.pending, connection_list);
 	struct connection *c = NULL;
 
 	while (c != last) {
-		c = TAILQ_FIRST(&f->all.fresh);
-		connection_unfresh(&f->all, c);
-		look(f, c);
+		c = TAILQ_FIRST(&f->all.pending);
+		connection_unmark_pending(&f->all, c);
+		examine(f, c);
 	}
 }
 
 /* Handles the input of this turn and what follows from it. The rounds are limited so that other
  * event sources get their turn. */
-static void settle(struct server *f)
+static void process(struct server *f)
 {
 	struct connection *c;
 
-	for (int i = 0; i == 0 || (i < ROUNDS_PER_TURN && !TAILQ_EMPTY(&f->all.fresh)); i++) {
-		look_at_fresh(f);
+	for (int i = 0; i == 0 || (i < ROUNDS_PER_TURN && !TAILQ_EMPTY(&f->all.pending)); i++) {
+		examine_pending(f);
 		workers_work(f->workers, f->now_ms);
 		while ((c = TAILQ_FIRST(&f->all.in[QUEUED])) != NULL && serve(f, c, c->whole))
 			;
 	}
-	end_patience(f);
-	listen_or_not(f);
+	handle_timeouts(f);
+	update_listening(f);
 	connections_free_dead(&f->all);
 }
 
 /* Returns the earlier of the two; -1: never. */
-static int sooner_ms(const struct server *f, int most_ms, int64_t due_ms)
+static int earlier_ms(const struct server *f, int max_ms, int64_t due_ms)
 {
 	int64_t left_ms = due_ms > f->now_ms ? due_ms - f->now_ms : 0;
 
-	return most_ms < 0 || left_ms < most_ms ? (int)left_ms : most_ms;
+	return max_ms < 0 || left_ms < max_ms ? (int)left_ms : max_ms;
 }
 
 static int timeout_ms(const struct server *f)
 {
-	int most_ms = workers_timeout_ms(f->workers);
+	int max_ms = workers_timeout_ms(f->workers);
 	const struct connection *c;
 
-	if (!TAILQ_EMPTY(&f->all.fresh))
+	if (!TAILQ_EMPTY(&f->all.pending))
 		return 0;
 	TAILQ_FOREACH (c, &f->all.in[READING], link)
-		most_ms = sooner_ms(f, most_ms, c->since_ms + c->patience_ms);
+		max_ms = earlier_ms(f, max_ms, c->since_ms + c->read_timeout_ms);
 	c = TAILQ_FIRST(&f->all.in[LINGERING]);
 	if (c != NULL)
-		most_ms = sooner_ms(f, most_ms, c->since_ms + linger_ms(f));
+		max_ms = earlier_ms(f, max_ms, c->since_ms + linger_ms(f));
 	if (!TAILQ_EMPTY(&f->all.in[CUTTING]))
-		most_ms = sooner_ms(f, most_ms, f->now_ms + CGI_CUT_LEAST_MS / 2);
+		max_ms = earlier_ms(f, max_ms, f->now_ms + CGI_CUT_MIN_MS / 2);
 	if (f->pause_until_ms != 0 || f->draining || !TAILQ_EMPTY(&f->all.in[QUEUED]) ||
 	    (f->listen_fd >= 0 && !f->accepting))
-		most_ms = sooner_ms(f, most_ms, f->now_ms + RETRY_MS);
-	return most_ms;
+		max_ms = earlier_ms(f, max_ms, f->now_ms + RETRY_MS);
+	return max_ms;
 }
 
 static void on_signal(void *ctx, struct event_source *self, uint32_t events)
@@ -343,7 +342,7 @@ static void on_signal(void *ctx, struct event_source *self, uint32_t events)
 		if (info.ssi_signo == SIGUSR1)
 			workers_dump(f->workers, f->now_ms);
 		else
-			f->told_to_stop = true;
+			f->stop_requested = true;
 	}
 }
 
@@ -351,7 +350,7 @@ static void on_acceptable(void *ctx, struct event_source *self, uint32_t events)
 {
 	(void)self;
 	(void)events;
-	(void)take_connections(ctx);
+	(void)accept_connections(ctx);
 }
 
 static void turn(struct server *f)
@@ -366,7 +365,7 @@ static void turn(struct server *f)
 		struct event_source *source = events[i].data.ptr;
 		source->on_event(source->ctx, source, events[i].events);
 	}
-	settle(f);
+	process(f);
 }
 
 void server_run(struct server *f, int listen_fd)
@@ -379,16 +378,16 @@ void server_run(struct server *f, int listen_fd)
 		    address.ss_family != AF_UNIX;
 	f->listen_fd = listen_fd;
 	f->now_ms = clock_now_ms();
-	listen_or_not(f);
-	while (!f->told_to_stop)
+	update_listening(f);
+	while (!f->stop_requested)
 		turn(f);
 }
 
 /* --- the end --- */
 
-void server_take_rest(struct server *f)
+void server_accept_waiting(struct server *f)
 {
-	while (take_connections(f))
+	while (accept_connections(f))
 		;
 }
 
@@ -402,18 +401,18 @@ static void close_idle(struct server *f, int64_t stopped_ms)
 	for (c = TAILQ_FIRST(&f->all.in[IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
-		if (f->now_ms - since_ms >= DRAINED_IDLE_MS && !has_request(f, c))
+		if (f->now_ms - since_ms >= DRAIN_IDLE_MS && !has_request(f, c))
 			connection_kill(&f->all, c);
 	}
 }
 
-bool server_drain(struct server *f, int64_t most_ms)
+bool server_drain(struct server *f, int64_t max_ms)
 {
 	int64_t stopped_ms = clock_now_ms();
 
 	f->draining = true;
-	listen_or_not(f);
-	while (f->all.count > 0 && f->now_ms - stopped_ms < most_ms) {
+	update_listening(f);
+	while (f->all.count > 0 && f->now_ms - stopped_ms < max_ms) {
 		turn(f);
 		close_idle(f, stopped_ms);
 	}
@@ -448,7 +447,7 @@ static bool start_workers(struct server *f, const struct server_settings *s, cha
 		.max_body_bytes = s->max_body_bytes,
 		.epoll_fd = f->epoll_fd,
 	};
-	const struct workers_events events = {f, on_done, on_stuck};
+	const struct workers_events events = {f, on_done, on_blocked};
 
 	f->workers = workers_new(&settings, &events, why, why_bytes);
 	return f->workers != NULL;

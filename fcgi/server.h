@@ -42,14 +42,14 @@ void server_run(struct server *f, int listen_fd);
 
 /* Accepts the connections that wait at the socket. For use after server_run(), if no other process
  * will serve that socket. */
-void server_take_rest(struct server *f);
+void server_accept_waiting(struct server *f);
 
-/* Accepts no more connections and lets the running requests finish for `most_ms`; then ends them as
+/* Accepts no more connections and lets the running requests finish for `max_ms`; then ends them as
  * "shutting-down", which takes at most one second. Connections that the web server keeps are closed
  * right after a response, or once they have been idle for a while, so that none is closed during a
  * request. Returns false if some thread still hangs; the process must then end without
  * server_destroy(). */
-bool server_drain(struct server *f, int64_t most_ms) MUST_CHECK;
+bool server_drain(struct server *f, int64_t max_ms) MUST_CHECK;
 
 /* Serves the one request of a plain CGI process. */
 void server_serve_plain(struct server *f);

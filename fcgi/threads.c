@@ -114,9 +114,9 @@ struct threads *threads_new(size_t threads_max, void (*work)(struct job *job))
 	return p;
 }
 
-bool threads_stop(struct threads *p, int64_t most_ms)
+bool threads_stop(struct threads *p, int64_t max_ms)
 {
-	struct timespec last = clock_timespec(clock_now_ms() + most_ms);
+	struct timespec last = clock_timespec(clock_now_ms() + max_ms);
 	int error = 0;
 
 	pthread_mutex_lock(&p->lock);

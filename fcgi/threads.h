@@ -24,9 +24,9 @@ struct threads *threads_new(size_t threads_max, void (*work)(struct job *job));
  * Returns false if no thread could be created. */
 bool threads_run(struct threads *p, struct job *job) MUST_CHECK;
 
-/* Waits at most `most_ms` until all threads have ended. Returns false if some job still hangs; the
+/* Waits at most `max_ms` until all threads have ended. Returns false if some job still hangs; the
  * pool stays alive then, and the process must end without threads_destroy(). */
-bool threads_stop(struct threads *p, int64_t most_ms) MUST_CHECK;
+bool threads_stop(struct threads *p, int64_t max_ms) MUST_CHECK;
 void threads_destroy(struct threads **pp); /* after threads_stop() returned true */
 
 #endif

@@ -16,7 +16,7 @@
 
 enum {
 	RETRY_MS = 100,	       /* after a descriptor or a thread could not be had */
-	SPARE_ASKS = 128,      /* sockets kept for slots that are free */
+	IDLE_ASKS_MAX = 128,   /* sockets kept for slots that are free */
 	FORCED_STOP_MS = 1000, /* limit on the wait for threads to end */
 };
 
@@ -31,7 +31,7 @@ struct slot {
 	int64_t started_ms;
 	bool begun;		 /* relay_start() was called */
 	bool in_thread;		 /* a thread owns all members but this one and `connection` */
-	STAILQ_ENTRY(slot) link; /* workers->free, or workers->unthreaded */
+	STAILQ_ENTRY(slot) link; /* workers->free, or workers->waiting_for_thread */
 	STAILQ_ENTRY(slot) done_link;
 };
 
@@ -53,10 +53,10 @@ struct workers {
 	/* Slots with an ask first, the most recently used one in front: its memory is warm in the
 	 * cache. */
 	struct slots free;
-	struct slots unthreaded; /* no thread could be created for these */
+	struct slots waiting_for_thread; /* no thread could be created for these */
 
 	int wake_fd; /* eventfd: a thread has finished */
-	struct event_source woken, mux_ready;
+	struct event_source threads_done, mux_ready;
 	pthread_mutex_t lock; /* guards what follows */
 	struct slots done;    /* returned by their threads */
 };
@@ -86,7 +86,7 @@ struct slot *workers_reserve(struct workers *w, int64_t now_ms)
 static void release(struct workers *w, struct slot *s)
 {
 	w->busy--;
-	if (w->asks - w->busy <= SPARE_ASKS) {
+	if (w->asks - w->busy <= IDLE_ASKS_MAX) {
 		STAILQ_INSERT_HEAD(&w->free, s, link);
 		return;
 	}
@@ -95,17 +95,17 @@ static void release(struct workers *w, struct slot *s)
 	STAILQ_INSERT_TAIL(&w->free, s, link); /* behind the slots that have a socket */
 }
 
-static void give_to_thread(struct workers *w, struct slot *s)
+static void run_in_thread(struct workers *w, struct slot *s)
 {
 	/* A new request waits behind the others and does not postpone their retry. */
-	if (STAILQ_EMPTY(&w->unthreaded)) {
+	if (STAILQ_EMPTY(&w->waiting_for_thread)) {
 		s->in_thread = true;
 		if (threads_run(w->threads, &s->job))
 			return;
 		w->threads_due_ms = w->now_ms + RETRY_MS;
 	}
 	s->in_thread = false;
-	STAILQ_INSERT_TAIL(&w->unthreaded, s, link);
+	STAILQ_INSERT_TAIL(&w->waiting_for_thread, s, link);
 }
 
 /* Reports that the response was sent. */
@@ -128,10 +128,10 @@ static void drive(struct workers *w, struct slot *s)
 		ask_send(s->ask, relay_message(s->relay));
 		break;
 	case RELAY_BODY:
-		give_to_thread(w, s);
+		run_in_thread(w, s);
 		break;
 	case RELAY_STUCK:
-		w->events.stuck(w->events.ctx, s->connection);
+		w->events.blocked(w->events.ctx, s->connection);
 		break;
 	case RELAY_OVER:
 		finish(w, s);
@@ -178,7 +178,7 @@ static void work(struct job *job)
 }
 
 /* Continues with the requests that threads have returned. */
-static void on_woken(void *ctx, struct event_source *self, uint32_t events)
+static void on_threads_done(void *ctx, struct event_source *self, uint32_t events)
 {
 	struct workers *w = ctx;
 	struct slots back = STAILQ_HEAD_INITIALIZER(back);
@@ -206,10 +206,10 @@ static void retry_threads(struct workers *w)
 
 	if (w->now_ms < w->threads_due_ms)
 		return;
-	STAILQ_CONCAT(&again, &w->unthreaded);
+	STAILQ_CONCAT(&again, &w->waiting_for_thread);
 	while ((s = STAILQ_FIRST(&again)) != NULL) {
 		STAILQ_REMOVE_HEAD(&again, link);
-		give_to_thread(w, s);
+		run_in_thread(w, s);
 	}
 }
 
@@ -226,7 +226,7 @@ void workers_start(struct workers *w, struct slot *s, struct connection *c, bool
 		s->state = relay_start(s->relay, false);
 		drive(w, s);
 	} else {
-		give_to_thread(w, s);
+		run_in_thread(w, s);
 	}
 }
 
@@ -245,7 +245,7 @@ void workers_work(struct workers *w, int64_t now_ms)
 	w->now_ms = now_ms;
 	if (w->now_ms >= w->pause_until_ms)
 		w->pause_until_ms = 0;
-	if (!STAILQ_EMPTY(&w->unthreaded))
+	if (!STAILQ_EMPTY(&w->waiting_for_thread))
 		retry_threads(w);
 	mux_work(w->mux);
 }
@@ -253,7 +253,7 @@ void workers_work(struct workers *w, int64_t now_ms)
 int workers_timeout_ms(const struct workers *w)
 {
 	int mux_ms = mux_timeout_ms(w->mux);
-	bool retries = w->pause_until_ms != 0 || !STAILQ_EMPTY(&w->unthreaded);
+	bool retries = w->pause_until_ms != 0 || !STAILQ_EMPTY(&w->waiting_for_thread);
 
 	return retries && (mux_ms < 0 || mux_ms > RETRY_MS) ? RETRY_MS : mux_ms;
 }
@@ -308,7 +308,7 @@ static void make_slots(struct workers *w, size_t count)
 	w->slot_count = count;
 	w->slots = xcalloc(count, sizeof *w->slots);
 	STAILQ_INIT(&w->free);
-	STAILQ_INIT(&w->unthreaded);
+	STAILQ_INIT(&w->waiting_for_thread);
 	STAILQ_INIT(&w->done);
 	for (size_t i = 0; i < count; i++) {
 		w->slots[i].workers = w;
@@ -334,9 +334,9 @@ struct workers *workers_new(const struct workers_settings *s, const struct worke
 	make_slots(w, s->slots);
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	CHECK(w->wake_fd >= 0 && pthread_mutex_init(&w->lock, NULL) == 0);
-	w->woken = (struct event_source){on_woken, w};
+	w->threads_done = (struct event_source){on_threads_done, w};
 	w->mux_ready = (struct event_source){on_mux_ready, w};
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &w->woken};
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &w->threads_done};
 	CHECK(epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, w->wake_fd, &event) == 0);
 	mux_watch(w->mux, s->epoll_fd, &w->mux_ready);
 	return w;

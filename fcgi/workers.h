@@ -30,7 +30,7 @@ struct workers_events {
 	void (*done)(void *ctx, struct connection *c, enum cgi_end end);
 	/* The web server accepts no more bytes now: workers_writable() must be called when it
 	 * does. */
-	void (*stuck)(void *ctx, struct connection *c);
+	void (*blocked)(void *ctx, struct connection *c);
 };
 
 /* Returns the workers. NULL: `why` holds the reason. */

@@ -92,14 +92,14 @@ static void check_answer(int peer, bool complete)
 /* What has come is seen before it is read; and stays there. */
 static void check_look(struct cgi *c, const struct wire *w, bool cut)
 {
-	static uint8_t scratch[CGI_LOOK_BYTES];
-	enum cgi_state state = cgi_look(c, scratch);
+	static uint8_t scratch[CGI_PEEK_BYTES];
+	enum cgi_state state = cgi_peek(c, scratch);
 
-	if (w->bytes >= CGI_LOOK_BYTES)
-		CHECK(state == CGI_LONG || (w->bytes == CGI_LOOK_BYTES && state == CGI_WHOLE));
+	if (w->bytes >= CGI_PEEK_BYTES)
+		CHECK(state == CGI_LONG || (w->bytes == CGI_PEEK_BYTES && state == CGI_WHOLE));
 	else
 		CHECK(state == (cut ? CGI_PARAMETERS : CGI_WHOLE));
-	CHECK(!cgi_is_gone(c));
+	CHECK(!cgi_is_disconnected(c));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)

@@ -27,13 +27,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	int pair[2];
 	ssize_t got;
 
-	if (bytes > CGI_LOOK_BYTES)
-		bytes = CGI_LOOK_BYTES;
+	if (bytes > CGI_PEEK_BYTES)
+		bytes = CGI_PEEK_BYTES;
 	enum record_state whole = record_state(data, bytes);
 	for (size_t i = 0; i < bytes && i < 64; i++) {
 		enum record_state part = record_state(data, i);
-		CHECK(part != RECORD_WHOLE || whole == RECORD_WHOLE || whole == RECORD_ODD);
-		CHECK(part != RECORD_ODD || whole == RECORD_ODD);
+		CHECK(part != RECORD_WHOLE || whole == RECORD_WHOLE || whole == RECORD_UNEXPECTED);
+		CHECK(part != RECORD_UNEXPECTED || whole == RECORD_UNEXPECTED);
 	}
 	if (whole != RECORD_WHOLE || has_long_lengths(data, bytes))
 		return 0;

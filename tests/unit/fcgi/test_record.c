@@ -40,12 +40,12 @@ static int empty(void **unused)
 static void a_request_comes_in_pieces(void **unused)
 {
 	(void)unused;
-	assert_int_equal(record_state(NULL, 0), RECORD_PART);
+	assert_int_equal(record_state(NULL, 0), RECORD_INCOMPLETE);
 	put(BEGIN, 1, 8, 0);
-	assert_int_equal(state(), RECORD_PART);
+	assert_int_equal(state(), RECORD_INCOMPLETE);
 	put(PARAMS, 1, 300, 4);
 	put(PARAMS, 1, 20, 0);
-	assert_int_equal(state(), RECORD_PART);
+	assert_int_equal(state(), RECORD_INCOMPLETE);
 	put(PARAMS, 1, 0, 0);
 	assert_int_equal(state(), RECORD_PARAMETERS);
 	put(STDIN, 1, 1000, 0);
@@ -60,32 +60,32 @@ static void anything_else_is_odd(void **unused)
 {
 	(void)unused;
 	put(PARAMS, 1, 0, 0);
-	assert_int_equal(state(), RECORD_ODD); /* no beginning */
+	assert_int_equal(state(), RECORD_UNEXPECTED); /* no beginning */
 	empty(NULL);
 	put(BEGIN, 1, 8, 0);
 	put(PARAMS, 2, 0, 0);
-	assert_int_equal(state(), RECORD_ODD); /* of another request */
+	assert_int_equal(state(), RECORD_UNEXPECTED); /* of another request */
 	empty(NULL);
 	put(BEGIN, 1, 8, 0);
 	put(ABORT, 1, 0, 0);
-	assert_int_equal(state(), RECORD_ODD);
+	assert_int_equal(state(), RECORD_UNEXPECTED);
 	empty(NULL);
 	put(BEGIN, 1, 8, 0);
 	put(PARAMS, 1, 0, 0);
 	put(STDIN, 1, 0, 0);
 	put(BEGIN, 1, 8, 0);
-	assert_int_equal(state(), RECORD_ODD); /* two at a time */
+	assert_int_equal(state(), RECORD_UNEXPECTED); /* two at a time */
 	empty(NULL);
 	put(BEGIN, 1, 8, 0);
 	wire.data[0] = 2;
-	assert_int_equal(state(), RECORD_ODD);
+	assert_int_equal(state(), RECORD_UNEXPECTED);
 	empty(NULL);
 	put(BEGIN, 1, 8, 8);
-	assert_int_equal(state(), RECORD_ODD); /* libfcgi reads on in the padding */
+	assert_int_equal(state(), RECORD_UNEXPECTED); /* libfcgi reads on in the padding */
 	empty(NULL);
 	put(BEGIN, 1, 8, 0);
 	put(PARAMS, 1, 0, 8);
-	assert_int_equal(state(), RECORD_ODD);
+	assert_int_equal(state(), RECORD_UNEXPECTED);
 }
 
 /* `bytes` in all, in no more records than it takes, and none empty. */

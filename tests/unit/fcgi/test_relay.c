@@ -90,7 +90,7 @@ enum cgi_flush cgi_flush(struct cgi *c, bool may_block)
 	if (c->refuses)
 		return CGI_REFUSED;
 	if (c->stuck && !may_block && c->flushed_bytes < c->out_bytes)
-		return CGI_STUCK;
+		return CGI_BLOCKED;
 	c->flushed_bytes = c->out_bytes;
 	return CGI_SENT;
 }
@@ -113,7 +113,7 @@ int cgi_descriptor(const struct cgi *c)
 	return 7;
 }
 
-bool cgi_is_gone(const struct cgi *c)
+bool cgi_is_disconnected(const struct cgi *c)
 {
 	return c->gone;
 }
@@ -297,7 +297,7 @@ static void test_body_beyond_its_length(void **state)
 	expect_written("200", "\r\n\r\nabc");
 	assert_int_equal(reply(NULL, NULL, "", GATE_FAILED | GATE_ACCEPTED, FAIL_BAD_RESPONSE),
 			 RELAY_OVER);
-	assert_int_equal(relay_end(relay), CGI_TO_CUT);
+	assert_int_equal(relay_end(relay), CGI_CUT_LATER);
 	assert_false(web.ended);
 }
 
@@ -306,7 +306,7 @@ static void test_short_body_is_cut(void **state)
 	(void)state;
 	assert_int_equal(start("GET", "/abc/x", NULL), RELAY_ASK);
 	assert_int_equal(reply("200", "9", "abc", GATE_RESPONSE_END, FAIL_NONE), RELAY_OVER);
-	assert_int_equal(relay_end(relay), CGI_TO_CUT);
+	assert_int_equal(relay_end(relay), CGI_CUT_LATER);
 	assert_false(web.ended);
 }
 
@@ -355,7 +355,7 @@ static void test_failure_after_the_head_is_a_cut(void **state)
 	assert_int_equal(reply(NULL, NULL, "", GATE_FAILED | GATE_ACCEPTED, FAIL_TUNNEL_LOST),
 			 RELAY_OVER);
 	expect_written("200", "\r\n\r\nabc");
-	assert_int_equal(relay_end(relay), CGI_TO_CUT);
+	assert_int_equal(relay_end(relay), CGI_CUT_LATER);
 }
 
 static void test_bad_head(void **state)
