@@ -7,7 +7,7 @@
 #include "client/v1.h"
 #include "common/b64.h"
 #include "common/frame.h"
-#include "common/http.h"
+#include "common/http_reason.h"
 #include "common/id.h"
 
 #include <openssl/sha.h>

@@ -11,13 +11,13 @@
 
 enum {
 	LINE_BYTES = 2048,
-	QUOTED_BYTES = 4, /* of one byte, at most */
+	QUOTED_BYTES = 4, /* for one quoted byte, at most */
 };
 
 struct access_log_request {
 	size_t method_bytes, path_bytes;
 	bool method_cut, path_cut;
-	char bytes[]; /* both */
+	char bytes[]; /* the method, then the path */
 };
 
 struct access_log_request *access_log_request(const void *method, size_t method_bytes,
@@ -57,7 +57,7 @@ struct access_log_request *access_log_request_of(const void *head, size_t head_b
 				  target.value_bytes);
 }
 
-/* --- the line; all that it holds is bounded, and fits --- */
+/* --- the line: every part is bounded, so that the whole fits into LINE_BYTES --- */
 
 struct line {
 	char text[LINE_BYTES];
@@ -102,7 +102,8 @@ static void put_quoted(struct line *l, const char *key, const char *bytes, size_
 	put_text(l, cut ? "..." : "", "\"");
 }
 
-/* Connection and correlation ids are short, and of letters, digits, '-' and '_'. */
+/* Writes a connection or correlation id. Both are short and consist of letters, digits, '-' and
+ * '_', so they need no quotes. */
 static void put_id(struct line *l, const char *key, const char *id)
 {
 	bool none = id == NULL || *id == '\0' || strlen(id) > LOG_WHO_MAX_BYTES;
@@ -110,7 +111,7 @@ static void put_id(struct line *l, const char *key, const char *id)
 	put_text(l, key, none ? "-" : id);
 }
 
-/* Without a tunnel of the operator's own. */
+/* Returns whether a caller can cause the failure without any tunnel of the operator's. */
 static bool is_by_anybody(enum fail f)
 {
 	return f == FAIL_NOT_FOUND || f == FAIL_TUNNEL_UNKNOWN || f == FAIL_BAD_PATH ||

@@ -18,7 +18,7 @@ char *b64_encode(const void *data, size_t bytes, size_t *text_bytes)
 
 bool b64_is_digit(uint8_t c)
 {
-	/* One bit for each character: megabytes are looked through. */
+	/* One bit per character: the table is consulted for every byte of bodies of many MiB. */
 	static const uint64_t digits[4] = {0x03ff880000000000, 0x07fffffe07fffffe, 0, 0};
 
 	return digits[c / 64] >> c % 64 & 1;
@@ -32,7 +32,7 @@ uint8_t *b64_decode(const char *text, size_t text_bytes, size_t *bytes)
 		return NULL;
 	while (padding < 2 && padding < text_bytes && text[text_bytes - 1 - padding] == '=')
 		padding++;
-	/* EVP_DecodeBlock() overlooks white space at both ends. */
+	/* EVP_DecodeBlock() ignores white space at both ends. */
 	for (size_t i = 0; i < text_bytes - padding; i++) {
 		if (!b64_is_digit((uint8_t)text[i]))
 			return NULL;
@@ -55,8 +55,8 @@ void b64_encode_piece(const void *data, size_t bytes, char *text)
 	char last[5];
 	size_t whole = (bytes - 1) / 3 * 3;
 
-	/* EVP_EncodeBlock() ends its text in NUL. The first one lies where the last group goes,
-	 * which is made apart. */
+	/* EVP_EncodeBlock() appends a NUL. That of the first call is overwritten by the last group,
+	 * which is encoded separately. */
 	if (whole > 0)
 		EVP_EncodeBlock((unsigned char *)text, data, (int)whole);
 	EVP_EncodeBlock((unsigned char *)last, (const unsigned char *)data + whole,

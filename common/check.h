@@ -1,8 +1,8 @@
 /* common/check.h - Contracts between our own functions.
  *
- * CHECK is never compiled out: a broken promise between two of our own functions ends the process
- * before it can corrupt another tenant's request. What a peer sends is never CHECKed: it is
- * validated, and rejecting it costs that peer only. */
+ * CHECK is never compiled out: a broken contract ends the process before it can corrupt another
+ * tenant's request. Input from a peer is never CHECKed: it is validated, and a rejection affects
+ * only that peer. */
 #ifndef PIPEGATE_CHECK_H
 #define PIPEGATE_CHECK_H
 
@@ -14,8 +14,9 @@ _Noreturn void check_fail(const char *expr, const char *file, int line, const ch
 #define MUST_CHECK	      __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, arg) __attribute__((format(printf, fmt, arg)))
 
-/* Allocations of a size we chose ourselves: a failure ends the process with one line. Sizes that a
- * peer chose are bounded first and then go through plain malloc, whose failure costs that peer. */
+/* Allocations whose size we choose: a failure ends the process with one line on stderr. A size
+ * that a peer chooses is bounded first and then passed to plain malloc(); a failure affects only
+ * that peer. */
 _Noreturn void out_of_memory(void);
 void *xcalloc(size_t count, size_t bytes);
 void *xmalloc(size_t bytes);

@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 
 enum {
-	/* Longer words may be tokens. A connection id has up to 64, and one that is too long is
-	 * shown. */
+	/* A longer word may be a token. It is above the 64 of a connection id, so that an id that
+	 * is slightly too long is still shown in the message that refuses it. */
 	WORD_MAX_BYTES = 80,
 	SHOWN_BYTES = 256,
 };
@@ -29,21 +29,21 @@ static bool holds(const char *value, const char *variable)
 	return secret != NULL && *secret != '\0' && strstr(value, secret) != NULL;
 }
 
-/* How much of the letters of base64url, and of the dots between the parts of a token, is there. */
+/* Returns the length of the run of a token's alphabet: base64url and the dots between the parts. */
 static size_t word_bytes(const char *at)
 {
 	return strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.");
 }
 
-/* Three parts with dots between them are a host name too; but "eyJ" is what '{"' becomes in
- * base64. */
+/* Three parts separated by dots may also be a host name. "eyJ" is the base64 form of '{"', with
+ * which every JWT begins. */
 static bool may_be_token(const char *value, const char *word, size_t bytes)
 {
 	return bytes > WORD_MAX_BYTES || strncmp(word, "eyJ", 3) == 0 ||
 	       (word - value >= 6 && strncasecmp(word - 6, "token=", 6) == 0);
 }
 
-/* A part of the value that cuts no word. */
+/* Appends the part of the value from `at` to `end`. Neither end may lie within a word. */
 static void put_part(struct buf *out, const char *value, const char *at, const char *end)
 {
 	while (at < end) {
@@ -128,8 +128,8 @@ bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *ou
 	return true;
 }
 
-/* Read as the host that it is: "127.example.org" is a name, and "127.0.0.1:0;HOST:PORT" is HOST to
- * ZeroMQ. */
+/* Parses the host instead of comparing a prefix: "127.example.org" is a name, and ZeroMQ connects
+ * to HOST for "127.0.0.1:0;HOST:PORT". */
 static bool is_loopback_tcp(const char *endpoint)
 {
 	struct place p;
@@ -147,8 +147,8 @@ const char *cli_gate_fault(const char *endpoint)
 	if (strncmp(endpoint, "tcp://", 6) != 0)
 		return "neither ipc:///PATH nor tcp://ADDR:PORT";
 	if (!is_loopback_tcp(endpoint))
-		return "whoever reaches the gate can send requests: only loopback addresses are "
-		       "possible";
+		return "not a loopback address; the gate has no authentication, so it must not be "
+		       "reachable from other machines";
 	return NULL;
 }
 
@@ -160,5 +160,6 @@ void cli_raise_descriptor_limit(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= ENOUGH)
 		return;
 	limit.rlim_cur = limit.rlim_max < ENOUGH ? limit.rlim_max : ENOUGH;
-	(void)setrlimit(RLIMIT_NOFILE, &limit); /* what cannot be has a bound of its own */
+	/* On failure each module's own limit on connections still applies. */
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }

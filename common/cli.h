@@ -1,6 +1,6 @@
 /* common/cli.h - What the command lines of all programs share: exit codes, and the one line that
- * says what is wrong with a flag or a variable. A token or the secret may stand anywhere in
- * them, and is never shown. */
+ * reports an invalid flag or variable. A value may contain a token or the secret; neither is ever
+ * shown. */
 #ifndef PIPEGATE_CLI_H
 #define PIPEGATE_CLI_H
 
@@ -18,28 +18,29 @@ enum {
 
 extern const char *cli_program; /* "pipegate-broker", at the start of each such line */
 
-/* What may be shown of a value, quoted as by log_quote(). "..." stands for the user and the
- * query of a URL, for all that may be a token (what begins like one, stands behind "token=", or
- * has more than 40 letters of their alphabet), and for the whole of a value that holds what
- * PIPEGATE_TOKEN or PIPEGATE_JWT_SECRET is set to. Returns out. */
+/* Writes the part of a value that may be shown, quoted as by log_quote(). "..." replaces the user
+ * and the query of a URL, each word that may be a token (it begins like a token, follows "token=",
+ * or has more than 80 letters of a token's alphabet), and the whole value if it contains the value
+ * of PIPEGATE_TOKEN or PIPEGATE_JWT_SECRET. Returns out. */
 const char *cli_show(char *out, size_t out_bytes, const char *value);
 
-/* One line on stderr, `PROGRAM: why: "value"`. Returns EXIT_USAGE. */
+/* Writes one line to stderr, `PROGRAM: why: "value"`. Returns EXIT_USAGE. */
 int cli_misuse(const char *why, const char *value);
 
-/* One line on stderr: `PROGRAM: NAME: why: "value"`, without the value where it is NULL. Returns
- * EXIT_CONFIG. */
+/* Writes one line to stderr, `PROGRAM: NAME: why: "value"`, without the value if that is NULL.
+ * Returns EXIT_CONFIG. */
 int cli_complain(const char *name, const char *why, const char *value);
 
-/* Whole decimal numbers between the bounds only. */
+/* Parses a whole decimal number. False: it is not one, or out of bounds. */
 bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *out);
 
-/* Why a ZeroMQ endpoint cannot be the gate; NULL: it can. Whoever reaches the gate can send
- * requests and it has no other lock than the place where it is: a unix socket, or TCP on this
- * machine only. */
+/* Returns why a ZeroMQ endpoint cannot be the gate; NULL: it can. The gate authenticates nobody:
+ * every process that can connect may send requests. So only a unix socket, which has a file mode,
+ * or a loopback address of TCP is allowed. */
 const char *cli_gate_fault(const char *endpoint);
 
-/* A descriptor for each peer: the soft limit, often 1024, goes up to the hard one, or to 65,536. */
+/* Raises the soft limit on open descriptors (often 1024) to the hard limit or 65,536, whichever is
+ * lower: each peer needs a descriptor. */
 void cli_raise_descriptor_limit(void);
 
 #endif

@@ -1,5 +1,4 @@
-/* common/clock.h - The monotonic clock, for deadlines; the wall clock, for the times that tokens
- * name. */
+/* common/clock.h - The monotonic clock, for deadlines; the wall clock, for the times in tokens. */
 #ifndef PIPEGATE_CLOCK_H
 #define PIPEGATE_CLOCK_H
 
@@ -19,7 +18,7 @@ static inline int64_t clock_now_ms(void)
 	return clock_now_us() / 1000;
 }
 
-/* Unix time. It may jump, either way: never for a deadline. */
+/* Unix time. It may jump in either direction, so it must not be used for deadlines. */
 static inline int64_t clock_wall_ms(void)
 {
 	struct timespec t;
@@ -28,7 +27,7 @@ static inline int64_t clock_wall_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* As pthread_cond_timedwait() on a monotonic condition takes it. */
+/* Converts to the form that pthread_cond_timedwait() expects on a monotonic condition. */
 static inline struct timespec clock_timespec(int64_t ms)
 {
 	return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};

@@ -10,7 +10,7 @@ bool destination_is_in(const struct head_field *f)
 	return field_is(f, "destination") || field_is(f, "if");
 }
 
-/* One with "..", in any spelling, is not known to be below anything. */
+/* A path with "..", however encoded, cannot be said to be below a prefix. */
 static bool is_plain(const char *path, size_t bytes)
 {
 	const char *question = memchr(path, '?', bytes);
@@ -33,8 +33,8 @@ static void put_url(struct buf *out, const struct destination_map *m, const char
 		buf_append(out, url, bytes);
 		return;
 	}
-	/* A path that goes on with a second slash behind the prefix would become "//host", so it
-	 * gets an origin. */
+	/* A path with a second slash after the prefix would become "//host", so it is written with
+	 * an origin. */
 	bool doubled = *m->to_prefix == '\0' && path_bytes > skipped + 1 && path[skipped] == '/' &&
 		       !place_is_path(path + skipped, path_bytes - skipped);
 	if (doubled && !whole && *m->to_origin == '\0') {
@@ -49,8 +49,8 @@ static void put_url(struct buf *out, const struct destination_map *m, const char
 	buf_append(out, path + skipped, path_bytes - skipped);
 }
 
-/* If: <URL> (<lock token> ["etag"]) (Not ...) <URL> (...). What stands in parentheses names no
- * URL of ours. */
+/* If: <URL> (<lock token> ["etag"]) (Not ...) <URL> (...). The parentheses contain no URLs of
+ * ours. */
 static void put_lists(struct buf *out, const struct destination_map *m, const char *at,
 		      const char *end)
 {
@@ -66,7 +66,7 @@ static void put_lists(struct buf *out, const struct destination_map *m, const ch
 		} else if (stop != NULL) {
 			buf_append(out, at, (size_t)(stop - at));
 			at = stop;
-		} else if (*at == '<' && !in_quotes) { /* it never ends */
+		} else if (*at == '<' && !in_quotes) { /* no '>' follows */
 			buf_append(out, at, (size_t)(end - at));
 			return;
 		}

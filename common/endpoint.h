@@ -9,23 +9,23 @@
 
 enum { ENDPOINT_TEXT_BYTES = 160 };
 
-/* Instead of an address: the listening socket that systemd hands over, see endpoint_inherited(). */
+/* Instead of an address: the listening socket passed by systemd, see endpoint_inherited(). */
 #define ENDPOINT_INHERITED "inherited"
 
 bool endpoint_valid(const char *spec); /* has one of the two forms */
 
-/* A listening stream socket, close-on-exec, blocking. ADDR may be a name, an IPv4 address or an
- * IPv6 address in brackets; PORT 0 takes a free one. Unix sockets: see socket_claim_listen(). -1
- * and `why`. */
+/* Returns a listening stream socket, close-on-exec, blocking. ADDR may be a name, an IPv4 address
+ * or an IPv6 address in brackets; PORT 0 chooses a free port. Unix sockets: see
+ * socket_claim_listen(). -1: `why` is the reason. */
 int endpoint_listen(const char *spec, const char *socket_group, int backlog, char *why,
 		    size_t why_bytes) MUST_CHECK;
 
-/* What systemd has handed to this process (LISTEN_FDS, sd_listen_fds(3)): 1 if it is one
- * listening stream socket, which endpoint_listen(ENDPOINT_INHERITED, ...) then returns; 0 if
- * nothing; -1 if anything else. */
+/* Checks what systemd has passed to this process (LISTEN_FDS, sd_listen_fds(3)). 1: one listening
+ * stream socket, which endpoint_listen(ENDPOINT_INHERITED, ...) then returns. 0: nothing. -1:
+ * anything else. */
 int endpoint_inherited(void) MUST_CHECK;
 
-/* Where it listens, with the port that it got. */
+/* Writes the address at which `fd` listens, with the port that was chosen for PORT 0. */
 void endpoint_show(int fd, const char *spec, char out[ENDPOINT_TEXT_BYTES]);
 
 #endif

@@ -1,7 +1,7 @@
-/* common/fail.h - Every way an exchange can end badly: contract section 5, once.
+/* common/fail.h - The table of all failures of an exchange (contract section 5).
  *
- * The same numbers travel in gate frames and in RESET frames of tunnel protocol v2, so they are
- * part of PROTOCOL.md: never renumber, only append. */
+ * The numbers are sent in gate messages and in RESET frames of tunnel protocol v2, so they are part
+ * of PROTOCOL.md: never renumber, only append. */
 #ifndef PIPEGATE_FAIL_H
 #define PIPEGATE_FAIL_H
 
@@ -17,12 +17,13 @@
 	X(FAIL_TUNNEL_UNKNOWN, 4, 503, "tunnel-unknown", "No tunnel of this name is connected.")   \
 	X(FAIL_QUEUE_FULL, 5, 503, "queue-full", "Too many requests are waiting for this tunnel.") \
 	X(FAIL_BODY_TOO_LARGE, 6, 413, "body-too-large", "The request body is too large.")         \
-	X(FAIL_TUNNEL_LOST, 7, 502, "tunnel-lost", "The tunnel was lost before the answer came.")  \
+	X(FAIL_TUNNEL_LOST, 7, 502, "tunnel-lost",                                                 \
+	  "The tunnel was lost before a response arrived.")                                        \
 	X(FAIL_RESPONSE_TIMEOUT, 8, 504, "response-timeout",                                       \
-	  "No answer came through the tunnel in time.")                                            \
+	  "No response arrived through the tunnel in time.")                                       \
 	X(FAIL_SHUTTING_DOWN, 9, 503, "shutting-down", "The tunnel broker is shutting down.")      \
 	X(FAIL_TARGET_UNREACHABLE, 10, 504, "target-unreachable",                                  \
-	  "The local service behind the tunnel did not answer.")                                   \
+	  "The local service behind the tunnel did not respond.")                                  \
 	X(FAIL_BROKER_UNAVAILABLE, 11, 503, "broker-unavailable",                                  \
 	  "The tunnel broker is not available.")                                                   \
 	X(FAIL_BAD_RESPONSE, 12, 502, "bad-response",                                              \
@@ -30,7 +31,7 @@
 	X(FAIL_UNSUPPORTED, 13, 501, "unsupported-by-client",                                      \
 	  "The tunnel client cannot carry this kind of request.")                                  \
 	X(FAIL_BAD_REQUEST, 14, 400, "bad-request", "The request is malformed.")                   \
-	X(FAIL_CANCELLED, 15, 499, "cancelled", "The caller went away.")                           \
+	X(FAIL_CANCELLED, 15, 499, "cancelled", "The caller closed the connection.")               \
 	X(FAIL_OVERLOADED, 16, 503, "overloaded", "The server has no room for more requests.")     \
 	X(FAIL_IDLE_TIMEOUT, 17, 504, "idle-timeout", "The exchange was idle for too long.")
 
@@ -44,11 +45,11 @@ enum fail {
 const char *fail_code(enum fail f);   /* "tunnel-lost"; "internal" for a number not in the table */
 const char *fail_detail(enum fail f); /* one sentence for people */
 
-/* The HTTP status. Two depend on whether the request had gone down the tunnel (`delivered`):
- * broker-unavailable is 503 before and 502 after; shutting-down is 503 for a new request and 504
- * for one that was accepted, which the broker says by `accepted`. */
+/* Returns the HTTP status. Two codes have a second status for a request that the broker had
+ * `accepted` before it failed: broker-unavailable 502 instead of 503, shutting-down 504 instead of
+ * 503. */
 int fail_status(enum fail f, bool accepted);
 
-bool fail_wants_retry_after(enum fail f); /* answers that carry Retry-After */
+bool fail_wants_retry_after(enum fail f); /* the response has a Retry-After field */
 
 #endif

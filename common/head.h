@@ -1,11 +1,11 @@
-/* common/head.h - A message head as PipeGate's programs pass it to each other: an ordered list of
- * fields, duplicates kept, bytes untouched (PROTOCOL.md, "Heads").
+/* common/head.h - A message head as PipeGate's programs send it to each other: an ordered list of
+ * fields, duplicates kept, bytes unchanged (PROTOCOL.md, "Heads").
  *
  * Wire form, per field: name length (2 bytes), value length (4 bytes), both big-endian; name;
- * value. Fields whose name begins with ':' come first and carry what is not a header (":method",
- * ":target", ":status", ...). The responder writes a request head once and the client reads it;
- * the client writes a response head once and the responder reads it: the broker does not look
- * inside for v2. */
+ * value. Fields whose name begins with ':' come first and are not headers (":method", ":target",
+ * ":status", ...). The responder writes a request head once and the client reads it; the client
+ * writes a response head once and the responder reads it. For v2 the broker does not parse
+ * either. */
 #ifndef PIPEGATE_HEAD_H
 #define PIPEGATE_HEAD_H
 
@@ -52,10 +52,11 @@ int head_next(struct head_reader *r, struct head_field *out) MUST_CHECK;
 
 bool head_valid(const void *data, size_t bytes); /* head_next() reaches the end */
 
-/* The first field of that name (ASCII case ignored). False: none, or the head is malformed. */
+/* Finds the first field of that name (ASCII case ignored). False: none, or the head is malformed
+ * before it. */
 bool head_find(const void *data, size_t bytes, const char *name, struct head_field *out);
 
-/* Ignores ASCII case. */
+/* Compares a field's name, ignoring ASCII case. */
 bool field_is(const struct head_field *f, const char *name);
 
 #endif

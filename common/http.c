@@ -92,7 +92,7 @@ bool http_name_begins(const struct head_field *f, const char *prefix)
 	return f->name_bytes >= bytes && compare_folded(f->name, prefix, bytes) == 0;
 }
 
-/* Is `suffix` the name, or what stands behind one of its dashes? */
+/* Returns whether the name is `suffix`, or ends in '-' and `suffix`. */
 static bool name_ends(const struct head_field *f, const char *suffix)
 {
 	size_t bytes = strlen(suffix), before = f->name_bytes - bytes;
@@ -123,9 +123,8 @@ bool http_hop_by_hop(const struct head_field *f)
 	return false;
 }
 
-/* What apps, frameworks and servers take a proxy's word from: the caller's address, the scheme,
- * the host, the path and the mount. Found in the documentation of those that write or read them.
- * Sorted. */
+/* Fields from which apps, frameworks and servers learn the caller's address, the scheme, the host,
+ * the path and the mount, as documented by the products that write or read them. Sorted. */
 static const char *const forwarding_names[] = {
 	"appengine-user-ip",
 	"cf-connecting-ipv6",
@@ -213,7 +212,7 @@ bool http_is_forwarding(const struct head_field *f)
 {
 	static const char *const prefixes[] = {"x-forwarded-", "forwarded-", "x-envoy-",
 					       "x-pipegate-"};
-	/* Each CDN has a name of its own for the caller's address: these are their last words. */
+	/* Each CDN has its own name for the caller's address; these are the endings. */
 	static const char *const suffixes[] = {"client-ip",	"clientip",	  "connecting-ip",
 					       "forwarded-for", "forwarded-host", "forwarded-proto",
 					       "real-ip",	"remote-addr"};
@@ -269,14 +268,14 @@ bool http_list_next(struct head_field *list, struct head_field *element)
 
 /* --- Connection --- */
 
-/* Those without which a message is another one. */
-static bool is_for_all(const struct head_field *f)
+/* Fields that Connection must not remove: they define the message. */
+static bool is_end_to_end(const struct head_field *f)
 {
 	return http_name_is(f, "host") || http_name_is(f, "set-cookie") ||
 	       http_name_begins(f, "content-");
 }
 
-/* By length first, which tells most of them apart. */
+/* Compares lengths first, which distinguishes most names. */
 static int compare_fields(const struct head_field *a, const struct head_field *b)
 {
 	if (a->name_bytes != b->name_bytes)
@@ -284,17 +283,17 @@ static int compare_fields(const struct head_field *a, const struct head_field *b
 	return compare_folded(a->name, b->name, a->name_bytes);
 }
 
-/* Where `f` is, or belongs. */
-static size_t find_name(const struct http_connection *c, const struct head_field *f, bool *there)
+/* Returns the index of `f`, or where to insert it; *found says which. */
+static size_t find_name(const struct http_connection *c, const struct head_field *f, bool *found)
 {
 	size_t low = 0, high = c->count;
 
-	*there = false;
+	*found = false;
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 		int order = compare_fields(&c->names[middle], f);
 		if (order == 0) {
-			*there = true;
+			*found = true;
 			return middle;
 		}
 		if (order < 0)
@@ -308,13 +307,13 @@ static size_t find_name(const struct http_connection *c, const struct head_field
 bool http_connection_add(struct http_connection *c, const char *value, size_t bytes)
 {
 	struct head_field list = {"connection", 10, value, bytes}, name;
-	bool there;
+	bool found;
 
 	while (http_list_next(&list, &name)) {
 		if (name.name_bytes == 0)
 			continue;
-		size_t at = find_name(c, &name, &there);
-		if (there)
+		size_t at = find_name(c, &name, &found);
+		if (found)
 			continue;
 		if (c->count == HTTP_CONNECTION_NAMES_MAX)
 			return false;
@@ -341,11 +340,11 @@ bool http_connection_read(struct http_connection *c, const void *head, size_t he
 
 bool http_connection_names(const struct http_connection *c, const struct head_field *f)
 {
-	bool there = false;
+	bool found = false;
 
-	if (c->count > 0 && !is_for_all(f))
-		(void)find_name(c, f, &there);
-	return there;
+	if (c->count > 0 && !is_end_to_end(f))
+		(void)find_name(c, f, &found);
+	return found;
 }
 
 /* --- lengths and codings --- */
@@ -392,76 +391,7 @@ bool http_is_chunked(const char *text, size_t bytes)
 	       element.name_bytes == 7 && strncasecmp(element.name, "chunked", 7) == 0;
 }
 
-const char *http_reason(int status)
-{
-	static const struct {
-		int status;
-		const char *phrase;
-	} phrases[] = {
-		{200, "OK"},
-		{201, "Created"},
-		{202, "Accepted"},
-		{203, "Non-Authoritative Information"},
-		{204, "No Content"},
-		{205, "Reset Content"},
-		{206, "Partial Content"},
-		{207, "Multi-Status"},
-		{208, "Already Reported"},
-		{226, "IM Used"},
-		{300, "Multiple Choices"},
-		{301, "Moved Permanently"},
-		{302, "Found"},
-		{303, "See Other"},
-		{304, "Not Modified"},
-		{305, "Use Proxy"},
-		{307, "Temporary Redirect"},
-		{308, "Permanent Redirect"},
-		{400, "Bad Request"},
-		{401, "Unauthorized"},
-		{402, "Payment Required"},
-		{403, "Forbidden"},
-		{404, "Not Found"},
-		{405, "Method Not Allowed"},
-		{406, "Not Acceptable"},
-		{407, "Proxy Authentication Required"},
-		{408, "Request Timeout"},
-		{409, "Conflict"},
-		{410, "Gone"},
-		{411, "Length Required"},
-		{412, "Precondition Failed"},
-		{413, "Content Too Large"},
-		{414, "URI Too Long"},
-		{415, "Unsupported Media Type"},
-		{416, "Range Not Satisfiable"},
-		{417, "Expectation Failed"},
-		{421, "Misdirected Request"},
-		{422, "Unprocessable Content"},
-		{423, "Locked"},
-		{424, "Failed Dependency"},
-		{425, "Too Early"},
-		{426, "Upgrade Required"},
-		{428, "Precondition Required"},
-		{429, "Too Many Requests"},
-		{431, "Request Header Fields Too Large"},
-		{451, "Unavailable For Legal Reasons"},
-		{500, "Internal Server Error"},
-		{501, "Not Implemented"},
-		{502, "Bad Gateway"},
-		{503, "Service Unavailable"},
-		{504, "Gateway Timeout"},
-		{505, "HTTP Version Not Supported"},
-		{506, "Variant Also Negotiates"},
-		{507, "Insufficient Storage"},
-		{508, "Loop Detected"},
-		{511, "Network Authentication Required"},
-	};
-
-	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
-		if (phrases[i].status == status)
-			return phrases[i].phrase;
-	}
-	return "Status";
-}
+/* --- paths --- */
 
 static int hex_digit(char c)
 {
@@ -474,7 +404,7 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* The next character of a percent-encoded text, and how many bytes it took. */
+/* Returns the next character of a percent-encoded text; *used is its length there. */
 static unsigned char decoded(const char *at, size_t left, size_t *used)
 {
 	if (*at == '%' && left >= 3 && hex_digit(at[1]) >= 0 && hex_digit(at[2]) >= 0) {
@@ -494,7 +424,7 @@ bool http_path_is_plain(const char *path, size_t bytes)
 		unsigned char c = decoded(path + i, bytes - i, &used);
 		if (used == 1 && (c < 0x20 || c == 0x7f))
 			return false;
-		if (c == '/' || c == '\\' || c == '\0') { /* which ends a path for many a program */
+		if (c == '/' || c == '\\' || c == '\0') { /* NUL ends a path in C programs */
 			if (dots == 2 && length == 2)
 				return false;
 			dots = length = 0;

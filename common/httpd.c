@@ -1,7 +1,7 @@
 /* common/httpd.c - see httpd.h.
  *
- * libmicrohttpd owns the connections and an epoll set of its own. That set's descriptor and one
- * timer are its guests on the loop: either of them runs it, and it never blocks. */
+ * libmicrohttpd owns the connections and has its own epoll set. The loop watches that set's
+ * descriptor and one timer; either event calls MHD_run(), which never blocks. */
 #include "common/httpd.h"
 
 #include "common/cli.h"
@@ -60,8 +60,8 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **m
 	}
 }
 
-/* libmicrohttpd has a limit for silence only. A peer that reads a byte every few seconds is not
- * silent. */
+/* Enforces HTTPD_LIFE_MS. libmicrohttpd limits only idle time, and a peer that reads a byte every
+ * few seconds is never idle. */
 static void end_old_peers(struct httpd *h)
 {
 	struct peer *p;
@@ -103,7 +103,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* --- requests --- */
 
-static void say_not_found(struct httpd_response *out)
+static void fill_not_found(struct httpd_response *out)
 {
 	out->status = MHD_HTTP_NOT_FOUND;
 	out->content_type = "application/json";
@@ -137,11 +137,12 @@ static enum MHD_Result queue(struct MHD_Connection *connection, struct httpd_res
 		(void)MHD_add_response_header(response, "x-pipegate-error",
 					      "not-found; delivered=no");
 	result = MHD_queue_response(connection, (unsigned)out->status, response);
-	MHD_destroy_response(response); /* the connection holds it until it is sent */
+	MHD_destroy_response(response); /* the connection holds a reference until it is sent */
 	return result;
 }
 
-/* A response before the body has been read: libmicrohttpd reads no body then, and closes. */
+/* Responds at the first call, before any body was read; libmicrohttpd then reads no body and closes
+ * the connection. */
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *upload,
 				  size_t *upload_bytes, void **mine)
@@ -157,7 +158,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 	if (route != NULL)
 		route->handler(h->ctx, &out);
 	else
-		say_not_found(&out);
+		fill_not_found(&out);
 	return queue(connection, &out);
 }
 
@@ -174,7 +175,7 @@ static void on_library_log(void *ctx, const char *format, va_list arguments)
 
 /* --- start and end --- */
 
-/* 0, or -1 after a line on stderr. Closes `fd` then. */
+/* Returns 0, or -1 after closing `fd` and a line on stderr. */
 static int start(struct httpd *h, int fd, const char *spec, const char *name)
 {
 	h->daemon = MHD_start_daemon(
@@ -186,7 +187,7 @@ static int start(struct httpd *h, int fd, const char *spec, const char *name)
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
 	if (h->daemon == NULL) {
 		close(fd);
-		(void)cli_complain(name, "cannot be served", spec);
+		(void)cli_complain(name, "cannot start the HTTP server", spec);
 		return -1;
 	}
 	return 0;

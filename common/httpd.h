@@ -1,8 +1,8 @@
-/* common/httpd.h - Small HTTP endpoints for operators: GET of a few fixed paths, answered from
- * memory. One request per connection. Connections are limited in number, in the size of their
- * head and in time, so a slow or hostile peer costs one of HTTPD_CONNECTIONS_MAX places for at
- * most HTTPD_LIFE_MS. A response of any size is written as its reader takes it; the loop never
- * waits. The only file that includes microhttpd.h. */
+/* common/httpd.h - Small HTTP endpoints for operators: GET of a few fixed paths, served from
+ * memory, one request per connection. Connections are limited in number, head size and lifetime,
+ * so a slow or hostile peer occupies one of HTTPD_CONNECTIONS_MAX connections for at most
+ * HTTPD_LIFE_MS. A large response is written as fast as the peer reads it; the loop never
+ * blocks. httpd.c is the only file that includes microhttpd.h. */
 #ifndef PIPEGATE_HTTPD_H
 #define PIPEGATE_HTTPD_H
 
@@ -13,8 +13,8 @@
 
 enum {
 	HTTPD_CONNECTIONS_MAX = 32,
-	HTTPD_MEMORY_BYTES = 32 * 1024, /* of one connection; a larger request head gets 431 */
-	HTTPD_SILENCE_S = 10,		/* without a byte in either direction */
+	HTTPD_MEMORY_BYTES = 32 * 1024, /* per connection; a larger request head gets 431 */
+	HTTPD_SILENCE_S = 10,		/* idle time after which a connection is closed */
 	HTTPD_LIFE_MS = 60000,		/* from accept() to the last byte of the response */
 };
 
@@ -36,9 +36,9 @@ struct httpd_route {
 
 struct httpd;
 
-/* Listens at `spec`, ADDR:PORT or unix:PATH (common/endpoint.h). `name` is the variable, for
- * complaints; `socket_group` the group of a unix socket, or NULL. `routes` ends with a NULL path
- * and is not copied. NULL: one line on stderr has said why. */
+/* Listens at `spec`, ADDR:PORT or unix:PATH (common/endpoint.h). `name` is the variable to name in
+ * error messages; `socket_group` is the group of a unix socket, or NULL. `routes` ends with a NULL
+ * path and is not copied. NULL: the reason was written to stderr. */
 struct httpd *httpd_new(uv_loop_t *loop, const char *spec, const char *name,
 			const char *socket_group, const struct httpd_route *routes, void *ctx);
 const char *httpd_address(const struct httpd *h); /* with the port that was chosen */

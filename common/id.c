@@ -8,10 +8,10 @@
 #include <strings.h>
 #include <sys/random.h>
 
-/* Each request takes a correlation id from here: a stock saves it a system call. */
+/* Each request needs a correlation id; the stock saves a system call per request. */
 void id_random(void *out, size_t bytes)
 {
-	/* Up to 256 bytes getrandom() is never short or interrupted. */
+	/* Up to 256 bytes, getrandom() returns neither short nor interrupted. */
 	static _Thread_local uint8_t stock[256];
 	static _Thread_local size_t left_bytes;
 

@@ -14,9 +14,9 @@ void id_to_hex(const uint8_t *bytes, size_t count, char *out); /* 2 * count digi
 /* 1 to 64 of A-Z a-z 0-9 _ - ; "healthz" is reserved (contract section 2). */
 bool id_connection_valid(const char *id, size_t bytes);
 
-/* "my-app" of the host "my-app.t.example.org:8080" and the suffix ".t.example.org", in lower
- * case, with a NUL. `id` has room for CONNECTION_ID_MAX_BYTES + 1. False: the host does not end
- * so, or the rest is no connection id. */
+/* Extracts "my-app" from the host "my-app.t.example.org:8080" with the suffix ".t.example.org".
+ * Writes it to `id` in lower case with a NUL; `id` has room for CONNECTION_ID_MAX_BYTES + 1. False:
+ * the host has another suffix, or the rest is not a connection id. */
 bool id_from_host(char *id, const char *host, size_t host_bytes, const char *suffix,
 		  size_t suffix_bytes);
 

@@ -42,7 +42,7 @@ bool inbound_connection(struct inbound *in, const char *value, size_t bytes)
 	return http_connection_add(&in->connection, value, bytes);
 }
 
-/* Those that are written here or by the adapter, or are between the caller and the web server. */
+/* Fields that we or the adapter write, or that concern only the caller and the web server. */
 static bool is_ours(const struct head_field *f)
 {
 	return http_name_is(f, "host") || http_name_is(f, "content-length") ||
@@ -50,8 +50,8 @@ static bool is_ours(const struct head_field *f)
 	       http_is_forwarding(f) || http_hop_by_hop(f);
 }
 
-/* A user's password for the public site itself. A Bearer token is the app's, whatever the site
- * has asked for. */
+/* Returns whether a field is a password for the public site itself. A Bearer token is always for
+ * the app. */
 static bool is_password_of_site(const struct inbound *in, const struct head_field *f)
 {
 	return in->public->password_checked && field_is(f, "authorization") &&
@@ -59,7 +59,7 @@ static bool is_password_of_site(const struct inbound *in, const struct head_fiel
 		(f->value_bytes >= 6 && strncasecmp(f->value, "digest", 6) == 0));
 }
 
-/* Two Cookie lines become one (RFC 6265 5.4). */
+/* Joins several Cookie lines into one (RFC 6265 5.4). */
 static void add_cookie(struct inbound *in, const struct head_field *f)
 {
 	if (buf_bytes(&in->cookies) > 0 && f->value_bytes > 0)
@@ -105,7 +105,7 @@ static void finish_cookies(struct inbound *in)
 	}
 }
 
-/* --- what we write --- */
+/* --- our own fields --- */
 
 static void add_port(struct inbound *in)
 {
@@ -118,7 +118,7 @@ static void add_port(struct inbound *in)
 	head_add(in->head, "x-forwarded-port", number);
 }
 
-/* "for=192.0.2.1;host=example.org;proto=https" (RFC 7239 4). Addresses of IPv6 and hosts with a
+/* Adds "for=192.0.2.1;host=example.org;proto=https" (RFC 7239 4). IPv6 addresses and hosts with a
  * port are quoted. */
 static void add_forwarded(struct inbound *in)
 {

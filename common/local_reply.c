@@ -1,14 +1,15 @@
 /* common/local_reply.c - see local_reply.h. */
 #include "common/local_reply.h"
 
-#include "common/http.h"
+#include "common/http_reason.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* The q-value of one element of Accept, ";q=0.5" among its parameters; 1 without. */
+/* Returns the q-value of one element of Accept (";q=0.5" among its parameters); 1 if it has
+ * none. */
 static double quality(const char *element, size_t bytes)
 {
 	char text[128];
@@ -26,7 +27,7 @@ static double quality(const char *element, size_t bytes)
 	return 1;
 }
 
-/* How much a media type is wanted: the most specific element that fits it counts. */
+/* Returns the q-value of a media type: that of the most specific element that matches it. */
 static double wanted(const char *accept, const char *type, const char *range)
 {
 	const char *const forms[] = {type, range, "*/*"};

@@ -13,8 +13,8 @@
 
 enum {
 	KEY_MAX_BYTES = 32,
-	INTEGER_MAX_DIGITS = 15, /* which any reader of JSON keeps exactly */
-	WORDS_BYTES = 2048,	 /* as the text of a line */
+	INTEGER_MAX_DIGITS = 15, /* a double holds these exactly, and so does any JSON reader */
+	WORDS_BYTES = 2048,	 /* as many as a line may have */
 };
 
 /* A piece of the line. */
@@ -23,8 +23,8 @@ struct span {
 	size_t bytes;
 };
 
-/* Takes the bytes before `end`, quoted where they are not printable ASCII: jansson takes valid
- * UTF-8 only. */
+/* Makes a string of the bytes, quoted if one is not printable ASCII: jansson accepts only valid
+ * UTF-8. */
 static json_t *string_of(struct span s)
 {
 	char quoted[4 * WORDS_BYTES];
@@ -62,7 +62,8 @@ static json_int_t integer_of(struct span s)
 	return negative ? -value : value;
 }
 
-/* The word at *at, without its blank. A quoted part of it may hold blanks. */
+/* Returns the word at *at and moves *at past the blank after it. A quoted part may contain
+ * blanks. */
 static struct span next_word(const char **at)
 {
 	struct span word = {*at, 0};
@@ -80,7 +81,7 @@ static struct span next_word(const char **at)
 	return word;
 }
 
-/* Splits KEY=VALUE. False: it is no such word. */
+/* Splits KEY=VALUE. False: the word has another form. */
 static bool split(struct span word, char key[KEY_MAX_BYTES], struct span *value, bool *quoted)
 {
 	size_t bytes = 0;
@@ -95,7 +96,7 @@ static bool split(struct span word, char key[KEY_MAX_BYTES], struct span *value,
 	key[bytes] = '\0';
 	*value = (struct span){word.at + bytes + 1, word.bytes - bytes - 1};
 	*quoted = value->bytes > 0 && value->at[0] == '"';
-	if (*quoted) { /* the closing quote is missing where a long line was cut */
+	if (*quoted) { /* the closing quote is missing if a long line was truncated */
 		value->at++;
 		value->bytes--;
 		value->bytes -= value->bytes > 0 && value->at[value->bytes - 1] == '"';

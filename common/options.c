@@ -11,12 +11,12 @@
 
 enum {
 	SETTINGS_MAX = 48,
-	LONG_FLAG = 1000, /* what getopt_long() returns for the first row */
+	LONG_FLAG = 1000, /* getopt_long()'s result for the long flag of the first row */
 	HELP_COLUMN = 27,
 	HELP_COLUMNS = 80,
 };
 
-/* The flags of every program; the first rows of the joined table. */
+/* The flags that every program has: the first rows of the joined table. */
 enum { ROW_HELP, ROW_VERSION, ROW_VERBOSE, STANDARD_ROWS };
 static const struct setting standard_rows[STANDARD_ROWS] = {
 	{SETTING_SWITCH, .letter = 'h', .flag = "help", .help = "this text"},
@@ -27,7 +27,7 @@ static const struct setting standard_rows[STANDARD_ROWS] = {
 struct reader {
 	const struct program *program;
 	const struct setting *rows[SETTINGS_MAX];
-	const char *given[SETTINGS_MAX]; /* by a flag; "" for a switch; NULL: not given */
+	const char *given[SETTINGS_MAX]; /* the flag's argument; "" for a switch; NULL: not given */
 	size_t count;
 	struct option options[SETTINGS_MAX + 1];
 	char letters[2 * SETTINGS_MAX + 1];
@@ -62,7 +62,8 @@ static void reader_init(struct reader *r, const struct program *p)
 
 /* --- --help --- */
 
-/* Writes words from column `at` on; further lines begin at `indent`. Ends the line. */
+/* Writes words from column `at`, wrapping at HELP_COLUMNS; continuation lines start at column
+ * `indent`. Ends the line. */
 static void put_words(const char *text, int at, int indent)
 {
 	for (const char *word = text; *word;) {
@@ -169,7 +170,7 @@ static void put_help(const struct reader *r)
 
 /* --- flags --- */
 
-/* The flag at `word`, without a value that stands in it. */
+/* Reports a flag without the value that may follow its '='. */
 static int refuse_flag(const char *why, const char *word)
 {
 	char *flag = strndup(word, strcspn(word, "="));
@@ -180,7 +181,7 @@ static int refuse_flag(const char *why, const char *word)
 	return result;
 }
 
-/* Says what getopt_long() did not accept. */
+/* Reports what getopt_long() has refused. */
 static int refuse_option(char **argv, const char *letters)
 {
 	const char *word = argv[optind - 1];
@@ -194,8 +195,8 @@ static int refuse_option(char **argv, const char *letters)
 	return cli_misuse(strchr(letters, optopt) ? "needs an argument" : "unknown flag", letter);
 }
 
-/* A long flag counts only when it is written out: "--token T" is not "--token-file T". Returns the
- * word that was abbreviated, or NULL. */
+/* Long flags must not be abbreviated: getopt_long() would read "--token T" as "--token-file T".
+ * Returns the abbreviated word, or NULL. */
 static const char *abbreviated(char **argv, const char *flag)
 {
 	bool apart = optarg != NULL && optarg == argv[optind - 1];
@@ -214,13 +215,13 @@ static size_t row_of_letter(const struct reader *r, int letter)
 	return i;
 }
 
-/* -1: go on. Otherwise the exit code. */
+/* Returns -1 to continue, otherwise the exit code. */
 static int read_flags(struct reader *r, int argc, char **argv)
 {
 	int option, index = -1;
 
-	opterr = 0; /* it would show the value */
-	optind = 0; /* getopt(3): begins anew */
+	opterr = 0; /* getopt_long()'s own messages would show the value */
+	optind = 0; /* restarts the scan, see getopt(3) */
 	while ((option = getopt_long(argc, argv, r->letters, r->options, &index)) != -1) {
 		if (option == '?')
 			return refuse_option(argv, r->letters);
@@ -262,7 +263,7 @@ static void *member(void *values, size_t offset)
 	return (char *)values + offset;
 }
 
-/* -1: go on. Otherwise the exit code. */
+/* Returns -1 to continue, otherwise the exit code. */
 static int read_operands(const struct program *p, int argc, char **argv, void *values)
 {
 	static const struct operand none[] = {{0}};
@@ -281,7 +282,7 @@ static int read_operands(const struct program *p, int argc, char **argv, void *v
 
 /* --- values --- */
 
-/* Sets the member. False: `why` says why not. */
+/* Sets the member. False: `why` is the reason. */
 static bool set(const struct setting *s, const char *text, void *values, char *why,
 		size_t why_bytes)
 {
@@ -339,7 +340,7 @@ static int set_by_variable(const struct setting *s, void *values)
 	return cli_complain(s->variable, why, text);
 }
 
-/* The defaults first, then what there is instead of them. */
+/* Sets the defaults first, then overrides them by flags and variables. */
 static int set_all(const struct reader *r, void *values)
 {
 	char why[128];

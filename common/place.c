@@ -19,7 +19,7 @@ bool place_is_path(const char *url, size_t bytes)
 	return bytes > 0 && url[0] == '/' && !(bytes > 1 && (url[1] == '/' || url[1] == '\\'));
 }
 
-/* An IPv4 address as IPv6 writes it (RFC 4291 2.5.5.2). */
+/* Returns the IPv4-mapped IPv6 address (RFC 4291 2.5.5.2). */
 static struct in6_addr mapped(struct in_addr four)
 {
 	struct in6_addr six = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
@@ -39,15 +39,15 @@ static bool is_loopback_address(const struct in6_addr *a)
 	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
 }
 
-/* The resolver takes more than four decimal numbers: 127.1, 2130706433, 0x7f.1, 0177.0.0.1. */
+/* Reads each notation that the resolver accepts: 127.1, 2130706433, 0x7f.1, 0177.0.0.1 too. */
 static bool read_four(struct in_addr *four, const char *text)
 {
 	return text[strspn(text, "0123456789abcdefABCDEFxX.")] == '\0' &&
 	       inet_aton(text, four) == 1;
 }
 
-/* A zone ("%lo") says nothing new of an address of this machine. With any other it names another
- * place. */
+/* Reads an IPv6 address. A zone ("%lo") is ignored for an address of this machine. Any other
+ * address with a zone is refused, because the zone is a part of its identity. */
 static bool read_six(struct in6_addr *six, char *text)
 {
 	char *zone = strchr(text, '%');
@@ -60,7 +60,7 @@ static bool read_six(struct in6_addr *six, char *text)
 
 static bool read_address(struct place *p)
 {
-	char text[INET6_ADDRSTRLEN + 32]; /* a zone, or zeros in front */
+	char text[INET6_ADDRSTRLEN + 32]; /* room for a zone, or leading zeros */
 	bool six = p->host[0] == '[';
 	size_t bytes = p->host_bytes - (six ? 2 : 0);
 	struct in_addr four;
@@ -83,7 +83,8 @@ static bool has_name(const struct place *p, const char *name)
 	return p->host_bytes == strlen(name) && strncasecmp(p->host, name, p->host_bytes) == 0;
 }
 
-/* What apps call themselves, and what they bind to: of 127.0.0.0/8 the first address only. */
+/* Returns whether the host is a name or address that apps print for themselves. Of 127.0.0.0/8 that
+ * is only the first address. */
 static bool is_here(const struct place *p)
 {
 	if (!p->is_address)
@@ -111,7 +112,8 @@ bool place_is_this_machine(const struct place *p)
 		strncasecmp(p->host + p->host_bytes - bytes, below, bytes) == 0);
 }
 
-/* "host:port" at p->host, up to the path. False: no host, no number, or a user. */
+/* Reads "host:port" at p->host, up to the path. False: the host is empty, the port is not a number,
+ * or there is a user name. */
 static bool read_authority(struct place *p, const char *end)
 {
 	const char *stop = p->host, *colon = NULL;

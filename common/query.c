@@ -35,7 +35,8 @@ size_t query_percent_decode(char *text, size_t bytes, bool plus)
 	return used;
 }
 
-/* Decodes into `room`, by way of `scratch`. Returns the length. */
+/* Decodes into `room`, using `scratch` for the bytes before the UTF-8 repair. Returns the
+ * length. */
 static size_t decode(const char *text, size_t bytes, char *scratch, char *room)
 {
 	memcpy(scratch, text, bytes);
@@ -45,7 +46,7 @@ static size_t decode(const char *text, size_t bytes, char *scratch, char *room)
 bool query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx)
 {
 	const char *end = query + bytes;
-	/* Once for all pairs: there may be as many as half the bytes. */
+	/* Allocated once for all pairs: a query may have one for every two bytes. */
 	char *room = malloc(bytes + utf8_repaired_max_bytes(bytes) + 1);
 
 	if (room == NULL)

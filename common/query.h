@@ -7,16 +7,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Borrows key and value for the call. */
+/* Receives one pair. Both are valid only during the call. */
 typedef void (*query_pair_fn)(void *ctx, const char *key, size_t key_bytes, const char *value,
 			      size_t value_bytes);
 
-/* Calls `pair` for each key=value between '&', in order, duplicates and empty values kept: '+' is a
- * space, %XX decoded, bytes that are no UTF-8 then become U+FFFD. Empty pieces ("&&") are
- * skipped. False: no memory. */
+/* Calls `pair` for each key=value between '&', in order, including duplicates and empty values. '+'
+ * becomes a space, %XX is decoded, and then each byte that is not UTF-8 becomes U+FFFD. Empty
+ * pieces ("&&") are skipped. False: out of memory. */
 bool query_parse(const char *query, size_t bytes, query_pair_fn pair, void *ctx) MUST_CHECK;
 
-/* Decodes %XX in place (a stray % stays); '+' too where `plus`. Returns the new length. */
+/* Decodes %XX in place, and '+' too if `plus`. A '%' without two hex digits stays. Returns the new
+ * length. */
 size_t query_percent_decode(char *text, size_t bytes, bool plus);
 
 #endif

@@ -2,6 +2,7 @@
 #include "common/rewrite.h"
 
 #include "common/http.h"
+#include "common/http_reason.h"
 #include "common/place.h"
 
 #include <stdio.h>
@@ -9,7 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* What a head may become: a cookie of many Paths gets the prefix in each of them. */
+/* Limit on the rewritten head. It may grow, because each Path attribute of a cookie gets the
+ * prefix; a larger one is an invalid response. */
 enum { WRITTEN_MAX_BYTES = 2 * HEAD_MAX_BYTES };
 
 static void put(struct buf *out, const char *text)
@@ -26,7 +28,7 @@ static void put_line(struct buf *out, const struct head_field *f, const char *va
 	put(out, "\r\n");
 }
 
-/* What web servers take as orders to themselves, and our own names. */
+/* Fields on which a web server would act (X-Sendfile, X-Accel-*), and our own x-pipegate-*. */
 static bool is_forbidden(const struct head_field *f)
 {
 	static const char *const prefixes[] = {"x-sendfile",  "x-send-file",  "x-accel-",
@@ -39,8 +41,8 @@ static bool is_forbidden(const struct head_field *f)
 	return http_name_is(f, "status");
 }
 
-/* Blanks around a value are no part of it (RFC 9110 5.5): web servers skip them, so we look
- * behind them. */
+/* Removes the blanks around a value. They are not a part of it (RFC 9110 5.5), and web servers skip
+ * them, so our checks must not see them either. */
 static void trim(struct head_field *f)
 {
 	while (f->value_bytes > 0 && (*f->value == ' ' || *f->value == '\t')) {
@@ -56,9 +58,10 @@ static void trim(struct head_field *f)
 
 struct names {
 	const struct public_name *q;
-	/* `q->origin`, ":origin", and the latter with ":host"; all 0 where there is none */
+	/* The origins of `q->origin`, of ":origin", and of ":host" with the scheme of ":origin".
+	 * All 0: there is none. */
 	struct place public, local, told;
-	const char *base; /* what the client puts in front of each path */
+	const char *base; /* the client puts it before each path */
 	size_t base_bytes;
 };
 
@@ -84,8 +87,8 @@ static void names_init(struct names *n, const struct public_name *q, const void 
 		n->told = (struct place){0};
 }
 
-/* Is the app's own name for itself in front of this path? Without it "/base//host" would be
- * another URL. */
+/* Returns whether the path begins with the app's base. False for "/base//host": without the base it
+ * would be "//host", a URL of another host. */
 static bool has_base(const struct names *n, const char *path, size_t bytes)
 {
 	if (n->base_bytes == 0 || !place_is_below(path, bytes, n->base, n->base_bytes))
@@ -94,9 +97,8 @@ static bool has_base(const struct names *n, const char *path, size_t bytes)
 	       place_is_path(path + n->base_bytes, bytes - n->base_bytes);
 }
 
-/* Writes where a path of the app is seen from outside: below the prefix, and without the base.
- * One that has the prefix already stays as it is; the base is meant where it goes on from the
- * prefix. */
+/* Writes the public form of a path of the app: below the prefix and without the base. A path that
+ * already has the prefix stays unchanged, unless the base is longer and begins with the prefix. */
 static void put_path(struct buf *out, const struct names *n, const char *path, size_t bytes)
 {
 	const char *prefix = n->q->prefix;
@@ -115,9 +117,9 @@ static void put_path(struct buf *out, const struct names *n, const char *path, s
 	buf_append(out, path + skipped, bytes - skipped);
 }
 
-/* Writes where a URL of the app is seen from outside. `absolute`: never a bare path. The scheme
- * is the public one, whatever the app takes it for; but who sends callers of an http site to
- * https has a reason. */
+/* Writes the public form of a URL of the app; with `absolute`, never as a path alone. The scheme
+ * becomes the public one, with one exception: a URL of the public host with https stays https on an
+ * http site, because the app redirects to https on purpose. */
 static void put_url(struct buf *out, const struct names *n, const char *url, size_t bytes,
 		    bool absolute)
 {
@@ -138,9 +140,9 @@ static void put_url(struct buf *out, const struct names *n, const char *url, siz
 	put_path(out, n, url + origin_bytes, bytes - origin_bytes);
 }
 
-/* A 200 with "Location: /path" is an order to Apache and other CGI gateways: answer from there
- * instead (RFC 3875 6.2.2). So that the app cannot reach behind the access rules, it becomes a
- * whole URL. */
+/* A 200 with "Location: /path" makes Apache and other CGI gateways serve that path instead (RFC
+ * 3875 6.2.2: local redirect), which would bypass the access rules. So it is written as an
+ * absolute URL. */
 static bool would_redirect_inside(int status, const struct head_field *f)
 {
 	return status == 200 && field_is(f, "location");
@@ -153,7 +155,8 @@ static void put_location(struct buf *out, const struct names *n, int status,
 	bool inside = would_redirect_inside(status, f);
 
 	put_url(&url, n, f->value, f->value_bytes, inside);
-	/* "//host/x", and any path where the caller named no host, would still be such an order. */
+	/* "//host/x" would still be a local redirect, and so would a path if the caller sent no
+	 * Host. */
 	if (!(inside && buf_bytes(&url) > 0 && *buf_first(&url) == '/'))
 		put_line(out, f, (const char *)buf_first(&url), buf_bytes(&url));
 	buf_fini(&url);
@@ -166,7 +169,7 @@ static const char *skip_blanks(const char *at, const char *end)
 	return at;
 }
 
-/* Skips "url =", in any case. Returns `at` if something else stands there. */
+/* Skips "url =", ignoring case. Returns `at` if the text is different. */
 static const char *skip_url_name(const char *at, const char *end)
 {
 	const char *equals = end - at > 3 ? skip_blanks(at + 3, end) : end;
@@ -176,8 +179,8 @@ static const char *skip_url_name(const char *at, const char *end)
 	return skip_blanks(equals + 1, end);
 }
 
-/* Returns where the URL of a Refresh begins, as browsers find it: "5; url=/x", "0,/x", "1 ; URL
- * = '/x'" (HTML, "shared declarative refresh steps"). NULL: it has none. */
+/* Returns where the URL of a Refresh field begins, by the rules of browsers: "5; url=/x", "0,/x",
+ * "1 ; URL = '/x'" (HTML, "shared declarative refresh steps"). NULL: it has none. */
 static const char *refresh_url(const struct head_field *f)
 {
 	const char *end = f->value + f->value_bytes, *time = f->value, *at;
@@ -216,8 +219,8 @@ static void put_refresh(struct buf *out, const struct names *n, const struct hea
 	buf_fini(&value);
 }
 
-/* Is a part of a cookie, with its leading ';', the attribute of that name? Then *value is what
- * browsers take for its value: they skip the blanks around name and value (RFC 6265 5.2). */
+/* Returns whether a part of a cookie, with its leading ';', is the attribute of that name.
+ * *value is then its value as browsers read it, without the blanks around it (RFC 6265 5.2). */
 static bool is_attribute(const char *part, size_t bytes, const char *name, struct head_field *value)
 {
 	const char *equals = memchr(part, '=', bytes);
@@ -233,7 +236,7 @@ static bool is_attribute(const char *part, size_t bytes, const char *name, struc
 	       strncasecmp(written.value, name, written.value_bytes) == 0;
 }
 
-/* Does a cookie's Domain name the app's own machine? */
+/* Returns whether a cookie's Domain names the app's own host. */
 static bool is_local(struct head_field domain, const struct names *n)
 {
 	struct place p;
@@ -247,7 +250,8 @@ static bool is_local(struct head_field domain, const struct names *n)
 	       (place_same_host(&p, &n->local) || place_same_host(&p, &n->told));
 }
 
-/* One attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. */
+/* Writes one attribute of a cookie (RFC 6265 4.1.1), with its leading ';'. A Domain that names the
+ * app's own host is left out: the browser would reject the cookie. */
 static void put_cookie_part(struct buf *out, const struct names *n, const char *part, size_t bytes)
 {
 	struct head_field f;
@@ -259,7 +263,7 @@ static void put_cookie_part(struct buf *out, const struct names *n, const char *
 		buf_append(out, rest, (size_t)(part + bytes - rest));
 	} else if (!(is_attribute(part, bytes, "domain", &f) && is_local(f, n))) {
 		buf_append(out, part, bytes);
-	} /* or else the caller's browser would drop it */
+	}
 }
 
 static void put_cookie(struct buf *out, const struct names *n, const struct head_field *f)
@@ -314,7 +318,7 @@ static bool fields_are_valid(const void *head, size_t bytes)
 	return more == 0;
 }
 
-/* The declared length: all Content-Length fields must agree (RFC 9110 8.6). */
+/* Reads the declared length. All Content-Length fields must agree (RFC 9110 8.6). */
 static bool read_length(struct response *r, const struct head_field *f)
 {
 	long long length;
@@ -332,8 +336,9 @@ static bool put_field(struct response *r, const struct names *n, const struct ht
 {
 	char number[24];
 
-	/* v1's clients say how the body came to them. One that is coded otherwise would be taken
-	 * for what it is not. */
+	/* Clients of v1 pass on the app's Transfer-Encoding, although the body they send is already
+	 * decoded from "chunked". A body with any other coding is still encoded, and the caller
+	 * would not know. */
 	if (field_is(f, "transfer-encoding") && f->value_bytes > 0)
 		return http_is_chunked(f->value, f->value_bytes);
 	if (f->name[0] == ':' || is_forbidden(f) || http_hop_by_hop(f) ||
@@ -386,8 +391,8 @@ bool rewrite_response(struct response *r, const struct public_name *q, const cha
 		    buf_bytes(out) > WRITTEN_MAX_BYTES)
 			return false;
 	}
-	/* Recipients do not agree on whether one has content: so it has none, and says so (RFC
-	 * 9110 15.3.6). */
+	/* RFC 9110 15.3.6: a 205 has no content. Recipients differ on whether to expect some, so
+	 * the length is stated. */
 	if (r->status == 205)
 		put(out, "content-length: 0\r\n");
 	snprintf(line, sizeof line, "x-pipegate-correlation-id: %s\r\n", q->corr_hex);

@@ -1,7 +1,7 @@
 /* common/socket_claim.c - see socket_claim.h. The lock is flock() on PATH.lock, a file of mode
- * 0600 that exists while the lock is held. A lock on the directory, which every user can open,
- * would let every user keep it. The kernel drops the lock of a process that dies; the file that
- * it leaves is used and removed by the next one. */
+ * 0600 that exists while the lock is held. The directory itself cannot be the lock: every user can
+ * open it, and so could hold it. The kernel releases the lock of a process that dies; the file that
+ * is left is used and removed by the next process. */
 #include "common/socket_claim.h"
 
 #include "common/clock.h"
@@ -36,7 +36,7 @@ static int address_of(const char *path, struct sockaddr_un *out, char *why, size
 	return 0;
 }
 
-/* Somebody answers, or might: anything but a plain refusal counts as alive. */
+/* Returns whether a process may be listening: any result but ECONNREFUSED and ENOENT counts. */
 static bool is_live(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -54,8 +54,8 @@ static bool is_live(const struct sockaddr_un *address)
 
 enum { LOCK_RETRY_MS = 20 };
 
-/* 0 once the lock is held. Otherwise an errno; EWOULDBLOCK and EACCES: another process has it.
- * EACCES is a lock file of another user. O_NONBLOCK: the open of a FIFO must not wait. */
+/* Returns 0 if the lock is now held, otherwise an errno. EWOULDBLOCK: another process holds it.
+ * EACCES: the lock file belongs to another user. O_NONBLOCK: opening a FIFO must not block. */
 static int try_lock(struct socket_claim *c)
 {
 	struct stat opened, named;
@@ -79,8 +79,8 @@ static int try_lock(struct socket_claim *c)
 	return error;
 }
 
-/* The removal comes first: nobody can lock a file that is about to lose its name without
- * noticing. */
+/* Removes the file before it releases the lock. A process that locks the old file then notices that
+ * it has lost its name (see try_lock()). */
 void socket_claim_release(struct socket_claim *c)
 {
 	if (c->lock_fd < 0)
@@ -98,8 +98,8 @@ static int lock(struct socket_claim *c, const char *path, char *why, size_t why_
 
 	snprintf(c->lock_path, sizeof c->lock_path, "%s.lock", path);
 	while ((error = try_lock(c)) == EWOULDBLOCK || error == EACCES) {
-		/* No such file, twice: it is the directory that refuses us, and waiting does not
-		 * help. */
+		/* EACCES, but the file did not exist, twice: the directory is not writable, and
+		 * waiting does not help. */
 		if (error == EACCES && access(c->lock_path, F_OK) != 0 && ++absent == 2)
 			break;
 		if (clock_now_ms() >= until_ms)
@@ -116,7 +116,7 @@ static int lock(struct socket_claim *c, const char *path, char *why, size_t why_
 	return -1;
 }
 
-/* --- the name --- */
+/* --- the path --- */
 
 int socket_claim_path(struct socket_claim *c, const char *path, char *why, size_t why_bytes)
 {
@@ -129,7 +129,7 @@ int socket_claim_path(struct socket_claim *c, const char *path, char *why, size_
 		return -1;
 	if (lstat(path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
-			result = fail(why, why_bytes, "exists and is no socket", 0);
+			result = fail(why, why_bytes, "exists and is not a socket", 0);
 		else if (is_live(&address))
 			result = fail(why, why_bytes, "in use: a live process listens there", 0);
 		else if (unlink(path) != 0)
@@ -160,7 +160,7 @@ static int bind_and_listen(const struct sockaddr_un *address, int backlog, char 
 
 	if (fd < 0)
 		return fail(why, why_bytes, "socket", errno);
-	mode_t old = umask(0117); /* 0660 from the first moment on */
+	mode_t old = umask(0117); /* mode 0660 from its creation */
 	int result = bind(fd, (const struct sockaddr *)address, sizeof *address);
 	int bind_errno = errno;
 	umask(old);

@@ -30,7 +30,7 @@ char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes)
 	return out;
 }
 
-/* The length of the well-formed sequence at `in`; 0: there is none. */
+/* Returns the length of the well-formed sequence at `in`; 0: there is none. */
 static size_t sequence_bytes(const unsigned char *in, size_t left)
 {
 	static const struct {

@@ -1,4 +1,4 @@
-/* common/utf8.h - Making text of untrusted bytes. Results end in NUL; the caller frees them. */
+/* common/utf8.h - Makes text of untrusted bytes. Results end in NUL; the caller frees them. */
 #ifndef PIPEGATE_UTF8_H
 #define PIPEGATE_UTF8_H
 
@@ -7,25 +7,26 @@
 
 bool utf8_valid(const char *text, size_t bytes); /* well-formed sequences only */
 
-/* The room that utf8_repair_to() needs. */
+/* Returns the size of the buffer that utf8_repair_to() needs. */
 static inline size_t utf8_repaired_max_bytes(size_t bytes)
 {
 	return 3 * bytes;
 }
 
-/* The room that utf8_from_latin1_to() needs. */
+/* Returns the size of the buffer that utf8_from_latin1_to() needs. */
 static inline size_t utf8_latin1_max_bytes(size_t bytes)
 {
 	return 2 * bytes;
 }
 
-/* Writes into room of the caller's, without a NUL. Returns the length. */
+/* Converts Latin-1 to UTF-8. The first form writes to the caller's buffer, without a NUL, and
+ * returns the length. */
 size_t utf8_from_latin1_to(char *out, const char *text, size_t bytes);
 char *utf8_from_latin1(const char *text, size_t bytes, size_t *out_bytes);
 
-/* Each byte that is not part of a well-formed sequence (Unicode 3.9, table 3-7) becomes U+FFFD. */
+/* Replaces each byte that is not part of a well-formed sequence (Unicode 3.9, table 3-7) by U+FFFD.
+ * The first form writes to the caller's buffer, without a NUL, and returns the length. */
+size_t utf8_repair_to(char *out, const char *text, size_t bytes);
 char *utf8_repair(const char *text, size_t bytes, size_t *out_bytes);
-size_t utf8_repair_to(char *out, const char *text,
-		      size_t bytes); /* into room of the caller's; no NUL */
 
 #endif

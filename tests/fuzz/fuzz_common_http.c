@@ -1,6 +1,7 @@
 /* The rules of HTTP: paths, tokens, values, lists, lengths. Paths are held against a slow second
  * opinion. */
 #include "common/http.h"
+#include "common/http_reason.h"
 
 #include "common/query.h"
 #include "tests/fuzz/fuzz.h"
