@@ -176,6 +176,11 @@ def test_a_wrong_document_is_found(programs, before, after):
     assert before in text and list(document_faults(programs, text.replace(before, after), names_elsewhere())) != []
 
 
+def test_readme_is_short():
+    """It is what a newcomer reads; details belong into the documents to which it links."""
+    assert len(read("README.md").split()) <= 1300
+
+
 def test_help_is_read(programs):
     """The numbers, so that a change of the layout of --help does not make the rest of this file look at nothing."""
     assert programs["broker"].variables["PIPEGATE_MAX_BUFFER_BYTES_PER_ID"] == "67108864"
