@@ -159,10 +159,14 @@ static void put_help(const struct reader *r)
 		if (s->flag != NULL)
 			put_flag(s);
 	}
-	puts("\nEnvironment; a flag wins over its variable:");
+	bool titled = false;
 	for (size_t i = 0; i < r->count; i++) {
-		if (r->rows[i]->variable != NULL)
-			put_variable(r->rows[i]);
+		if (r->rows[i]->variable == NULL)
+			continue;
+		if (!titled)
+			puts("\nEnvironment; a flag wins over its variable:");
+		titled = true;
+		put_variable(r->rows[i]);
 	}
 	if (r->program->notes != NULL)
 		printf("\n%s\n", r->program->notes);
