@@ -1,19 +1,21 @@
 /* broker/admin.c - see admin.h. */
 #include "broker/admin.h"
 
-#include "broker/core/hub.h"
-
 #include <string.h>
 
-static void say_metrics(void *ctx, struct httpd_response *out)
+static void respond_metrics(void *ctx, struct httpd_response *out)
 {
-	struct hub *hub = ctx;
+	const struct admin *admin = ctx;
+	struct stats stats = *hub_stats(admin->hub);
 
+	stats.websockets = ws_relays_count(admin->ws_relays);
+	stats.pending = listener_pending_count(admin->listener);
+	stats.refused_total = admin->admission->refused_total;
 	out->content_type = "text/plain; version=0.0.4; charset=utf-8";
-	out->body = stats_text(hub_stats(hub), &out->body_bytes);
+	out->body = stats_text(&stats, &out->body_bytes);
 }
 
-static void say_health(void *ctx, struct httpd_response *out)
+static void respond_health(void *ctx, struct httpd_response *out)
 {
 	(void)ctx;
 	out->content_type = "application/json";
@@ -22,7 +24,7 @@ static void say_health(void *ctx, struct httpd_response *out)
 }
 
 const struct httpd_route admin_routes[] = {
-	{"/metrics", say_metrics},
-	{"/healthz", say_health},
+	{"/metrics", respond_metrics},
+	{"/healthz", respond_health},
 	{NULL, NULL},
 };

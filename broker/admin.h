@@ -2,9 +2,18 @@
 #ifndef PIPEGATE_ADMIN_H
 #define PIPEGATE_ADMIN_H
 
+#include "broker/admission.h"
 #include "common/httpd.h"
 
-/* The context of its handlers is a struct hub. */
+/* The modules that /metrics reads. */
+struct admin {
+	const struct hub *hub;
+	const struct ws_relays *ws_relays;
+	const struct listener *listener;
+	const struct admission *admission;
+};
+
+/* For httpd_new(); the context of the handlers is a struct admin. */
 extern const struct httpd_route admin_routes[];
 
 #endif

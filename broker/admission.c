@@ -19,31 +19,32 @@ static bool text_is(struct listener_text t, const char *want)
 	return t.bytes == strlen(want) && memcmp(t.at, want, t.bytes) == 0;
 }
 
-static void refuse(struct listener_answer *out, const struct listener_request *r, enum fail f)
+static void refuse(struct listener_response *out, const struct listener_request *r, enum fail f)
 {
-	struct listener_asker asker;
+	struct listener_reply_to reply_to;
 
-	listener_asker_init(&asker, r);
-	local_reply_fail(&out->whole, &asker.to, f, false, false);
-	listener_asker_fini(&asker);
+	listener_reply_to_init(&reply_to, r);
+	local_reply_fail(&out->whole, &reply_to.to, f, false, false);
+	listener_reply_to_fini(&reply_to);
 }
 
-static void say_health(struct listener_answer *out, const struct listener_request *r, bool good)
+static void respond_health(struct listener_response *out, const struct listener_request *r,
+			   bool good)
 {
-	struct listener_asker asker;
+	struct listener_reply_to reply_to;
 
-	listener_asker_init(&asker, r);
-	local_reply_health(&out->whole, &asker.to, good);
-	listener_asker_fini(&asker);
+	listener_reply_to_init(&reply_to, r);
+	local_reply_health(&out->whole, &reply_to.to, good);
+	listener_reply_to_fini(&reply_to);
 }
 
-static void ask_for_version_13(struct listener_answer *out, const struct listener_request *r)
+static void require_version_13(struct listener_response *out, const struct listener_request *r)
 {
-	struct listener_asker asker;
+	struct listener_reply_to reply_to;
 
-	listener_asker_init(&asker, r);
-	local_reply_bad_request(&out->whole, &asker.to, 426, "Sec-WebSocket-Version: 13\r\n");
-	listener_asker_fini(&asker);
+	listener_reply_to_init(&reply_to, r);
+	local_reply_bad_request(&out->whole, &reply_to.to, 426, "Sec-WebSocket-Version: 13\r\n");
+	listener_reply_to_fini(&reply_to);
 }
 
 /* --- tunnels --- */
@@ -57,7 +58,7 @@ static char *copy(const char *at, size_t bytes)
  * none. */
 static char *find_bearer(const struct listener_request *r, size_t *bytes)
 {
-	struct listener_text header = listener_find(r, "authorization");
+	struct listener_text header = listener_request_find(r, "authorization");
 	size_t skipped = 7;
 
 	while (skipped < header.bytes && header.at[skipped] == ' ')
@@ -105,7 +106,7 @@ static enum auth_result authenticate(struct admission *admission, const struct l
 				     struct auth_grant *grant)
 {
 	size_t bytes = 0;
-	bool authorized = listener_find(r, "authorization").bytes > 0;
+	bool authorized = listener_request_find(r, "authorization").bytes > 0;
 	char *token = authorized ? find_bearer(r, &bytes) : find_query_token(r, &bytes);
 	enum auth_result result =
 		token ? auth_check(admission->config, token, bytes, clock_wall_ms(), grant)
@@ -116,7 +117,7 @@ static enum auth_result authenticate(struct admission *admission, const struct l
 		result = AUTH_INVALID;
 	free(token);
 	if (result != AUTH_OK) {
-		hub_stats(admission->hub)->refused_total++;
+		admission->refused_total++;
 		/* Only an expired or early token says truly whose it is. */
 		if (result == AUTH_EXPIRED || result == AUTH_EARLY)
 			log_limited_info(grant->connection_id,
@@ -154,17 +155,17 @@ static bool offers_v2(const struct listener_request *r)
 	return false;
 }
 
-static void take_tunnel(void *ctx, int fd, void *take_state)
+static void adopt_tunnel(void *ctx, int fd, void *state)
 {
 	struct admission *admission = ctx;
 
-	ws_adopt(admission->ws, fd, take_state);
+	ws_adopt(admission->ws, fd, state);
 }
 
 static void open_tunnel(struct admission *admission, const struct listener_request *r,
-			struct listener_answer *out)
+			struct listener_response *out)
 {
-	struct listener_text key = listener_find(r, "sec-websocket-key");
+	struct listener_text key = listener_request_find(r, "sec-websocket-key");
 
 	if (hub_is_draining(admission->hub)) { /* no word about the token: the client tries again */
 		refuse(out, r, FAIL_SHUTTING_DOWN);
@@ -179,8 +180,8 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 	       HANDSHAKE_KEY_BYTES); /* handshake_judge() has counted them */
 	handshake->v2 = offers_v2(r);
 	handshake->auth = authenticate(admission, r, &handshake->grant);
-	out->take = take_tunnel;
-	out->take_state = handshake;
+	out->hand_over = adopt_tunnel;
+	out->hand_over_state = handshake;
 }
 
 /* --- callers' WebSockets --- */
@@ -191,10 +192,10 @@ struct handover {
 	uint8_t data[]; /* came after the head */
 };
 
-static void take_caller(void *ctx, int fd, void *take_state)
+static void adopt_caller(void *ctx, int fd, void *state)
 {
 	struct admission *admission = ctx;
-	struct handover *h = take_state;
+	struct handover *h = state;
 
 	ws_relay_begin(admission->ws_relays, fd, h->request, h->data, h->bytes);
 	free(h);
@@ -202,7 +203,7 @@ static void take_caller(void *ctx, int fd, void *take_state)
 
 /* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the
  * app there. */
-static bool is_lost_client(const struct config *c, const struct listener_request *r)
+static bool is_misdirected_client(const struct config *c, const struct listener_request *r)
 {
 	size_t bearer_bytes = 0;
 	char *bearer = find_bearer(r, &bearer_bytes);
@@ -216,27 +217,27 @@ static bool is_lost_client(const struct config *c, const struct listener_request
 	return lost;
 }
 
-static void refuse_lost_client(struct admission *admission, const struct ws_request *request,
-			       struct listener_answer *out)
+static void refuse_misdirected_client(struct admission *admission, const struct ws_request *request,
+				      struct listener_response *out)
 {
 	static const char detail[] =
 		"This is the address of a tunnel. A tunnel client connects to the address of the "
 		"server, without the connection id.";
 
-	hub_stats(admission->hub)->refused_total++;
+	admission->refused_total++;
 	log_limited_info("",
 			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
 			 *request->id ? request->id : "-");
 	local_reply_refuse(&out->whole, &request->to, detail);
 }
 
-static void open_caller(struct admission *admission, const struct listener_request *r,
-			struct listener_answer *out)
+static void open_websocket(struct admission *admission, const struct listener_request *r,
+			   struct listener_response *out)
 {
 	struct ws_request *request = ws_request_read(r);
 
-	if (is_lost_client(admission->config, r))
-		refuse_lost_client(admission, request, out);
+	if (is_misdirected_client(admission->config, r))
+		refuse_misdirected_client(admission, request, out);
 	else if (request->fail != FAIL_NONE)
 		local_reply_fail(&out->whole, &request->to, request->fail, false, false);
 	if (buf_bytes(&out->whole) > 0) {
@@ -247,13 +248,14 @@ static void open_caller(struct admission *admission, const struct listener_reque
 	h->request = request;
 	h->bytes = r->extra.bytes;
 	memcpy(h->data, r->extra.at, r->extra.bytes);
-	out->take = take_caller;
-	out->take_state = h;
+	out->hand_over = adopt_caller;
+	out->hand_over_state = h;
 }
 
 /* --- everything --- */
 
-void admission_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out)
+void admission_on_request(void *ctx, const struct listener_request *r,
+			  struct listener_response *out)
 {
 	struct admission *admission = ctx;
 	bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
@@ -263,13 +265,13 @@ void admission_on_request(void *ctx, const struct listener_request *r, struct li
 	if (handshake == HANDSHAKE_BAD)
 		refuse(out, r, FAIL_BAD_REQUEST);
 	else if (handshake == HANDSHAKE_OTHER_VERSION)
-		ask_for_version_13(out, r);
+		require_version_13(out, r);
 	else if (handshake == HANDSHAKE_GOOD && text_is(r->path, "/"))
 		open_tunnel(admission, r, out);
 	else if (handshake == HANDSHAKE_GOOD)
-		open_caller(admission, r, out);
+		open_websocket(admission, r, out);
 	else if (get && text_is(r->path, "/healthz"))
-		say_health(out, r, !hub_is_draining(admission->hub));
+		respond_health(out, r, !hub_is_draining(admission->hub));
 	else
 		refuse(out, r, FAIL_NOT_FOUND);
 }

@@ -13,9 +13,11 @@ struct admission {
 	struct hub *hub;
 	struct ws *ws;
 	struct ws_relays *ws_relays;
+	uint64_t refused_total; /* tunnels; zero at first */
 };
 
 /* listener_fn; ctx is a struct admission. */
-void admission_on_request(void *ctx, const struct listener_request *r, struct listener_answer *out);
+void admission_on_request(void *ctx, const struct listener_request *r,
+			  struct listener_response *out);
 
 #endif

@@ -48,7 +48,8 @@ struct broker {
 	struct ws *ws;
 	struct ws_relays *ws_relays;
 	struct admission admission;
-	struct listener *tunnels;
+	struct listener *listener;
+	struct admin admin_context;
 	struct httpd *admin;
 	uv_prepare_t turn;
 	uv_check_t polled;
@@ -76,7 +77,7 @@ static void on_tick(uv_timer_t *timer);
 
 static bool is_busy(const struct broker *b)
 {
-	return hub_busy(b->hub) || listener_is_waiting(b->tunnels) || b->ticks_to_skip > 0 ||
+	return hub_busy(b->hub) || listener_is_waiting(b->listener) || b->ticks_to_skip > 0 ||
 	       b->phase != RUNNING;
 }
 
@@ -107,7 +108,6 @@ static void on_turn(uv_prepare_t *prepare)
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);
-	hub_stats(b->hub)->strangers = listener_strangers(b->tunnels);
 	hasten_tick(b);
 }
 
@@ -192,7 +192,7 @@ static void on_polled(uv_check_t *check)
 	log_tell_suppressed();
 	ws_tick(b->ws);
 	ws_relays_tick(b->ws_relays);
-	listener_tick(b->tunnels);
+	listener_tick(b->listener);
 }
 
 /* --- start and end --- */
@@ -225,14 +225,18 @@ static bool start_parts(struct broker *b)
 	b->ws_relays = ws_relays_new(&b->loop, c, b->hub);
 	b->admission = (struct admission){
 		.config = c, .hub = b->hub, .ws = b->ws, .ws_relays = b->ws_relays};
-	b->tunnels = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)",
-				  c->socket_group, admission_on_request, &b->admission);
-	if (b->tunnels == NULL)
+	b->listener = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)",
+				   c->socket_group, admission_on_request, &b->admission);
+	if (b->listener == NULL)
 		return false;
 	if (c->admin == NULL)
 		return true;
+	b->admin_context = (struct admin){.hub = b->hub,
+					  .ws_relays = b->ws_relays,
+					  .listener = b->listener,
+					  .admission = &b->admission};
 	b->admin = httpd_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group, admin_routes,
-			     b->hub);
+			     &b->admin_context);
 	return b->admin != NULL;
 }
 
@@ -272,7 +276,7 @@ static void stop_watching(struct broker *b)
 /* Closes what is open, in the order that nobody misses what it needs. */
 static void end_parts(struct broker *b)
 {
-	listener_stop(b->tunnels);
+	listener_stop(b->listener);
 	httpd_stop(b->admin);
 	ws_relays_stop(b->ws_relays);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
@@ -281,7 +285,7 @@ static void end_parts(struct broker *b)
 	gate_destroy(&b->gate);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_relays_destroy(&b->ws_relays);
-	listener_destroy(&b->tunnels);
+	listener_destroy(&b->listener);
 	httpd_destroy(&b->admin);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	if (uv_loop_close(&b->loop) != 0)
@@ -297,7 +301,7 @@ int broker_run(const struct config *config)
 	cli_raise_descriptor_limit();
 	CHECK(uv_loop_init(&b.loop) == 0);
 	if (start_parts(&b)) {
-		log_info("listening what=tunnels address=%s", listener_address(b.tunnels));
+		log_info("listening what=tunnels address=%s", listener_address(b.listener));
 		if (b.admin != NULL)
 			log_info("listening what=admin address=%s", httpd_address(b.admin));
 		start_watching(&b);

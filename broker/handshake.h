@@ -3,7 +3,7 @@
 #ifndef PIPEGATE_HANDSHAKE_H
 #define PIPEGATE_HANDSHAKE_H
 
-#include "broker/listener.h"
+#include "broker/listener_request.h"
 
 enum { HANDSHAKE_KEY_BYTES = 24 };
 

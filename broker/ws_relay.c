@@ -72,6 +72,7 @@ struct ws_relays {
 	int64_t ticked_ms;
 	bool stopped;
 	TAILQ_HEAD(, ws_relay) all;
+	size_t count; /* of `all` */
 	TAILQ_HEAD(, ws_relay) dirty;
 	uint8_t *piece; /* READ_BYTES */
 };
@@ -161,7 +162,7 @@ static void end(struct ws_relay *x)
 	if (x->dirty)
 		TAILQ_REMOVE(&u->dirty, x, dirty_link);
 	TAILQ_REMOVE(&u->all, x, link);
-	hub_stats(u->hub)->websockets--;
+	u->count--;
 	uv_poll_stop(&x->poll);
 	uv_close((uv_handle_t *)&x->poll, closed);
 }
@@ -418,6 +419,11 @@ bool ws_relays_unsettled(const struct ws_relays *u)
 	return !TAILQ_EMPTY(&u->dirty);
 }
 
+size_t ws_relays_count(const struct ws_relays *u)
+{
+	return u->count;
+}
+
 /* --- the tick --- */
 
 static void ping_if_silent(struct ws_relay *x)
@@ -490,7 +496,7 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *request, con
 	x->read_ms = x->written_ms = now_ms(x);
 	buf_append(&x->in, data, bytes);
 	TAILQ_INSERT_TAIL(&u->all, x, link);
-	hub_stats(u->hub)->websockets++;
+	u->count++;
 	say(x, &m);
 	head_fini(&request->head); /* the hub has its own, for as long as it needs it */
 	touch(x);

@@ -25,6 +25,9 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *caller, cons
 bool ws_relays_settle(struct ws_relays *u);
 bool ws_relays_unsettled(const struct ws_relays *u);
 
+/* Callers' WebSockets whose sockets are open, and handshakes in progress. */
+size_t ws_relays_count(const struct ws_relays *u);
+
 /* Pings callers and closes sockets whose time is over: behind the loop's poll, so that what has
  * arrived is read first. Works once a second, however often it is called. */
 void ws_relays_tick(struct ws_relays *u);

@@ -60,7 +60,7 @@ static bool is_named_by_host(struct listener_text path)
 /* "/id" or "*.SUFFIX" of the raw path, up to the next slash. 0: no id there. */
 static size_t read_id(struct ws_request *c, const struct listener_request *r)
 {
-	struct listener_text path = r->path, host = listener_find(r, "host");
+	struct listener_text path = r->path, host = listener_request_find(r, "host");
 	const char *rest = path.at + 1;
 	size_t rest_bytes = path.bytes - (path.bytes > 0);
 	const char *slash = rest_bytes > 0 ? memchr(rest, '/', rest_bytes) : NULL;
@@ -98,8 +98,8 @@ static bool prefix_is_usable(struct listener_text prefix)
 
 static void name_it(struct ws_request *c, const struct listener_request *r)
 {
-	struct listener_text mount = listener_find(r, "x-forwarded-prefix");
-	struct listener_text proto = listener_find(r, "x-forwarded-proto");
+	struct listener_text mount = listener_request_find(r, "x-forwarded-prefix");
+	struct listener_text proto = listener_request_find(r, "x-forwarded-proto");
 
 	if (text_is(mount, "/") || is_named_by_host(r->path)) {
 		c->prefix = xstrdup("");
@@ -111,7 +111,7 @@ static void name_it(struct ws_request *c, const struct listener_request *r)
 		strcpy(c->prefix + mount_bytes + 1, c->id);
 	}
 	c->https = text_is(proto, "https") || text_is(proto, "wss");
-	c->host = copy(listener_find(r, "host"));
+	c->host = copy(listener_request_find(r, "host"));
 	c->origin = inbound_origin(c->host, c->https);
 }
 
@@ -133,14 +133,14 @@ static bool read_connection(struct inbound *in, const struct listener_request *r
 /* Apache joins two Cookie lines by ", ". Its conf is the one that sends this field. */
 static bool is_behind_apache(const struct listener_request *r)
 {
-	return listener_find(r, "x-pipegate-connection").bytes > 0;
+	return listener_request_find(r, "x-pipegate-connection").bytes > 0;
 }
 
 /* lighttpd's conf has it say in Forwarded whose password it has checked; a caller's own
  * Forwarded does not get here. */
 static bool password_is_checked(const struct listener_request *r)
 {
-	struct listener_text forwarded = listener_find(r, "forwarded");
+	struct listener_text forwarded = listener_request_find(r, "forwarded");
 
 	return forwarded.bytes > 0 && memmem(forwarded.at, forwarded.bytes,
 					     "remote_user=", strlen("remote_user=")) != NULL;
@@ -212,7 +212,7 @@ struct ws_request *ws_request_read(const struct listener_request *r)
 
 	id_random(c->corr, sizeof c->corr);
 	id_to_hex(c->corr, sizeof c->corr, c->corr_hex);
-	c->accept = copy(listener_find(r, "accept"));
+	c->accept = copy(listener_request_find(r, "accept"));
 	judge(c, r);
 	c->to = (struct local_reply_to){"HTTP/1.1", c->corr_hex, c->accept, false};
 	c->public = (struct public_name){c->prefix, c->origin, c->corr_hex, false, true};

@@ -13,7 +13,7 @@
 #ifndef PIPEGATE_WS_REQUEST_H
 #define PIPEGATE_WS_REQUEST_H
 
-#include "broker/listener.h"
+#include "broker/listener_request.h"
 #include "common/local_reply.h"
 #include "common/gate_msg.h"
 #include "common/head.h"

@@ -1,6 +1,7 @@
 /* common/endpoint.c - see endpoint.h. */
 #include "common/endpoint.h"
 
+#include "common/cli.h"
 #include "common/socket_claim.h"
 
 #include <errno.h>
@@ -140,4 +141,33 @@ void endpoint_show(int fd, const char *spec, char out[ENDPOINT_TEXT_BYTES])
 		snprintf(out, ENDPOINT_TEXT_BYTES, "%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "",
 			 port);
 	}
+}
+
+bool endpoint_open(struct endpoint *e, const char *spec, const char *setting_name,
+		   const char *socket_group, int backlog)
+{
+	char why[160];
+
+	*e = (struct endpoint){0};
+	e->fd = endpoint_listen(spec, socket_group, backlog, why, sizeof why);
+	if (e->fd < 0) {
+		(void)cli_complain(setting_name, why, spec);
+		return false;
+	}
+	CHECK(fcntl(e->fd, F_SETFL, O_NONBLOCK) == 0);
+	if (strncmp(spec, "unix:", 5) == 0)
+		e->unix_path = xstrdup(spec + 5);
+	endpoint_show(e->fd, spec, e->shown);
+	return true;
+}
+
+void endpoint_close(struct endpoint *e)
+{
+	if (e->unix_path != NULL)
+		unlink(e->unix_path);
+	free(e->unix_path);
+	e->unix_path = NULL;
+	if (e->fd >= 0)
+		close(e->fd);
+	e->fd = -1;
 }

@@ -8,14 +8,12 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum { BACKLOG = 64, TICK_MS = 1000 };
 
@@ -34,8 +32,7 @@ struct httpd {
 	uv_timer_t timer;
 	TAILQ_HEAD(, peer) peers; /* the oldest is the first */
 	int handles;		  /* of the loop, not yet closed */
-	char *unix_path;	  /* NULL: TCP */
-	char shown[ENDPOINT_TEXT_BYTES];
+	struct endpoint endpoint; /* its descriptor belongs to the daemon */
 };
 
 /* --- connections --- */
@@ -175,45 +172,40 @@ static void on_library_log(void *ctx, const char *format, va_list arguments)
 
 /* --- start and end --- */
 
-/* Returns 0, or -1 after closing `fd` and a line on stderr. */
-static int start(struct httpd *h, int fd, const char *spec, const char *name)
+/* Starts the daemon, which owns the listening descriptor from then on. False: one line on stderr
+ * has the reason. */
+static bool start(struct httpd *h, const char *spec, const char *name)
 {
 	h->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, h,
-		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTPD_CONNECTIONS_MAX,
+		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+		h->endpoint.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTPD_CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTPD_MEMORY_BYTES,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTPD_SILENCE_S,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
 	if (h->daemon == NULL) {
-		close(fd);
 		(void)cli_complain(name, "cannot start the HTTP server", spec);
-		return -1;
+		return false;
 	}
-	return 0;
+	h->endpoint.fd = -1;
+	return true;
 }
 
 struct httpd *httpd_new(uv_loop_t *loop, const char *spec, const char *name,
 			const char *socket_group, const struct httpd_route *routes, void *ctx)
 {
-	char why[160];
-	int fd = endpoint_listen(spec, socket_group, BACKLOG, why, sizeof why);
-
-	if (fd < 0) {
-		(void)cli_complain(name, why, spec);
-		return NULL;
-	}
-	CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
 	struct httpd *h = xcalloc(1, sizeof *h);
+
 	h->loop = loop;
 	h->routes = routes;
 	h->ctx = ctx;
 	TAILQ_INIT(&h->peers);
-	endpoint_show(fd, spec, h->shown);
-	if (strncmp(spec, "unix:", 5) == 0)
-		h->unix_path = xstrdup(spec + 5);
-	if (start(h, fd, spec, name) != 0) {
-		free(h->unix_path);
+	if (!endpoint_open(&h->endpoint, spec, name, socket_group, BACKLOG)) {
+		free(h);
+		return NULL;
+	}
+	if (!start(h, spec, name)) {
+		endpoint_close(&h->endpoint);
 		free(h);
 		return NULL;
 	}
@@ -228,7 +220,7 @@ struct httpd *httpd_new(uv_loop_t *loop, const char *spec, const char *name,
 
 const char *httpd_address(const struct httpd *h)
 {
-	return h->shown;
+	return h->endpoint.shown;
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -244,8 +236,7 @@ void httpd_stop(struct httpd *h)
 		return;
 	uv_close((uv_handle_t *)&h->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&h->timer, on_handle_closed);
-	if (h->unix_path != NULL)
-		unlink(h->unix_path); /* while the socket is still ours */
+	endpoint_close(&h->endpoint);
 	MHD_stop_daemon(h->daemon);
 	h->daemon = NULL;
 }
@@ -258,7 +249,6 @@ void httpd_destroy(struct httpd **hp)
 	if (h == NULL)
 		return;
 	CHECK(h->daemon == NULL && h->handles == 0);
-	free(h->unix_path);
 	free(h);
 }
 

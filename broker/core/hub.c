@@ -180,7 +180,7 @@ bool hub_is_draining(const struct hub *h)
 	return h->draining;
 }
 
-struct stats *hub_stats(struct hub *h)
+const struct stats *hub_stats(const struct hub *h)
 {
 	return &h->stats;
 }

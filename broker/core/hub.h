@@ -76,7 +76,7 @@ void hub_end_all(struct hub *h);
 /* With code 1001. */
 void hub_close_tunnels(struct hub *h);
 
-/* Counters of the whole broker. The edges add their own. */
-struct stats *hub_stats(struct hub *h);
+/* Counters of the core. Those of its users are zero here: see STATS_TABLE. */
+const struct stats *hub_stats(const struct hub *h);
 
 #endif

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The core counts all but `websockets`, `pending` and `refused_total`: broker/admin.c reads those
+ * from the modules that count them. */
 /*  field                 metric                                  type      help */
 #define STATS_TABLE(X)                                                                             \
 	X(tunnels, "pipegate_tunnels", "gauge", "Tunnels open now.")                               \
@@ -17,8 +19,8 @@
 	X(open, "pipegate_exchanges_open", "gauge", "Entries of the correlation table.")           \
 	X(websockets, "pipegate_websockets", "gauge",                                              \
 	  "Callers' WebSockets, and handshakes under way.")                                        \
-	X(strangers, "pipegate_connections_unauthenticated", "gauge",                              \
-	  "Connections to the listener that are no tunnel yet.")                                   \
+	X(pending, "pipegate_connections_unauthenticated", "gauge",                                \
+	  "Connections to the listener whose request has not been handed over.")                   \
 	X(tunnels_total, "pipegate_tunnels_total", "counter", "Tunnels opened.")                   \
 	X(refused_total, "pipegate_tunnels_refused_total", "counter",                              \
 	  "Tunnels refused for their token.")                                                      \

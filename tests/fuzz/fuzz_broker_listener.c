@@ -84,7 +84,7 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *caller, cons
 
 	(void)u;
 	(void)data;
-	CHECK(bytes <= LISTENER_HEAD_MAX_BYTES && caller->fail == FAIL_NONE);
+	CHECK(bytes <= LISTENER_REQUEST_MAX_BYTES && caller->fail == FAIL_NONE);
 	CHECK(head_valid(caller->head.data, caller->head.bytes) && *caller->id != '\0');
 	CHECK(head_find(caller->head.data, caller->head.bytes, ":target", &f) && *f.value == '/');
 	CHECK(http_value_valid(f.value, f.value_bytes));
@@ -94,10 +94,11 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *caller, cons
 	close(fd);
 }
 
-static void on_request(void *ctx, const struct listener_request *r, struct listener_answer *out)
+static void on_request(void *ctx, const struct listener_request *r, struct listener_response *out)
 {
 	handled++;
-	CHECK(r->method != NULL && r->path.bytes > 0 && r->header_count <= LISTENER_FIELDS_MAX);
+	CHECK(r->method != NULL && r->path.bytes > 0 &&
+	      r->header_count <= LISTENER_REQUEST_FIELDS_MAX);
 	for (size_t i = 0; i < r->header_count; i++) {
 		const struct listener_header *h = &r->headers[i];
 		CHECK(h->name.bytes > 0 && memchr(h->name.at, ':', h->name.bytes) == NULL);

@@ -14,11 +14,8 @@
 /* after those that it needs */
 #include <cmocka.h>
 
-enum { HEADERS_MAX = 256 };
-
 struct made {
 	struct listener_request request;
-	struct listener_header headers[HEADERS_MAX];
 };
 
 static struct listener_text text(const char *at)
@@ -28,8 +25,9 @@ static struct listener_text text(const char *at)
 
 static void add(struct made *m, const char *name, const char *value)
 {
-	assert_true(m->request.header_count < HEADERS_MAX);
-	m->headers[m->request.header_count++] = (struct listener_header){text(name), text(value)};
+	assert_true(m->request.header_count < LISTENER_REQUEST_FIELDS_MAX);
+	m->request.headers[m->request.header_count++] =
+		(struct listener_header){text(name), text(value)};
 }
 
 static void start(struct made *m, const char *path, const char *query)
@@ -39,7 +37,6 @@ static void start(struct made *m, const char *path, const char *query)
 	m->request.path = text(path);
 	m->request.query = text(query ? query : "");
 	m->request.has_query = query != NULL;
-	m->request.headers = m->headers;
 }
 
 static void expect(const struct ws_request *c, const char *name, const char *value)
@@ -175,8 +172,8 @@ static void test_cookies(void **state)
 static bool has(const struct made *m, const char *name)
 {
 	for (size_t i = 0; i < m->request.header_count; i++) {
-		if (m->headers[i].name.bytes == strlen(name) &&
-		    memcmp(m->headers[i].name.at, name, strlen(name)) == 0)
+		if (m->request.headers[i].name.bytes == strlen(name) &&
+		    memcmp(m->request.headers[i].name.at, name, strlen(name)) == 0)
 			return true;
 	}
 	return false;
@@ -246,7 +243,7 @@ static void test_handshakes(void **state)
 		for (size_t j = 0; j < 8 && rows[i].fields[j] != NULL; j++) {
 			const char *colon = strchr(rows[i].fields[j], ':');
 			add(&m, rows[i].fields[j], colon + 2);
-			m.headers[j].name.bytes = (size_t)(colon - rows[i].fields[j]);
+			m.request.headers[j].name.bytes = (size_t)(colon - rows[i].fields[j]);
 		}
 		/* What a row does not say itself is right. */
 		if (rows[i].result != HANDSHAKE_NONE && !has(&m, "Sec-WebSocket-Version"))
@@ -261,7 +258,7 @@ static void test_handshakes(void **state)
 /* A handshake with `fields` fields, and a Connection of `names` names. */
 static double seconds_for(size_t fields, size_t names)
 {
-	static char lines[HEADERS_MAX][16], list[32 * 1024];
+	static char lines[LISTENER_REQUEST_FIELDS_MAX][16], list[32 * 1024];
 	struct timespec before, after;
 	struct made m;
 	size_t used = 0;
