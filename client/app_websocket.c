@@ -21,8 +21,8 @@ struct app_websocket {
 	const struct fetch_events *events;
 	void *ctx;
 	struct dialer *dialer;
-	struct connect_entry place; /* while it waits or connects */
-	struct conn *conn;	    /* NULL: waiting in the queue */
+	struct connect_entry queue_entry; /* while it waits or connects */
+	struct conn *conn;		  /* NULL: waiting in the queue */
 	bool connected;
 	char corr[REQUEST_LOG_CORR_BYTES]; /* for the log */
 	bool sent;			   /* a byte of the request was sent */
@@ -40,152 +40,152 @@ struct app_websocket {
 
 /* --- down --- */
 
-static void relay(struct app_websocket *u, const char *data, size_t bytes)
+static void relay(struct app_websocket *w, const char *data, size_t bytes)
 {
 	if (bytes > 0)
-		u->down_waits = !u->events->data(u->ctx, data, bytes);
+		w->down_waits = !w->events->data(w->ctx, data, bytes);
 }
 
-static void parse_response(struct app_websocket *u, const char *data, size_t bytes)
+static void parse_response(struct app_websocket *w, const char *data, size_t bytes)
 {
 	size_t used;
 
-	u->state = response_parser_feed(u->parser, data, bytes, &used);
-	if (u->state == RESPONSE_SWITCHED) /* the app's first bytes, received with the head */
-		relay(u, data + used, bytes - used);
+	w->state = response_parser_feed(w->parser, data, bytes, &used);
+	if (w->state == RESPONSE_SWITCHED) /* the app's first bytes, received with the head */
+		relay(w, data + used, bytes - used);
 	else
-		buf_append(&u->in, data + used, bytes - used);
+		buf_append(&w->in, data + used, bytes - used);
 }
 
-static void end_receiving(struct app_websocket *u, ssize_t how)
+static void end_receiving(struct app_websocket *w, ssize_t how)
 {
-	if (u->state != RESPONSE_SWITCHED) {
-		u->state = how == CONN_END ? response_parser_end(u->parser) : RESPONSE_CUT;
+	if (w->state != RESPONSE_SWITCHED) {
+		w->state = how == CONN_END ? response_parser_end(w->parser) : RESPONSE_CUT;
 	} else {
-		u->down_ended = true;
-		u->down_broken = how != CONN_END;
+		w->down_ended = true;
+		w->down_broken = how != CONN_END;
 	}
 }
 
-static bool wants_more(const struct app_websocket *u)
+static bool wants_more(const struct app_websocket *w)
 {
-	return u->state == RESPONSE_GOING ||
-	       (u->state == RESPONSE_SWITCHED && !u->down_waits && !u->down_ended);
+	return w->state == RESPONSE_GOING ||
+	       (w->state == RESPONSE_SWITCHED && !w->down_waits && !w->down_ended);
 }
 
-static void pump_down(struct app_websocket *u)
+static void pump_down(struct app_websocket *w)
 {
 	char piece[PIECE_BYTES];
 
-	while (wants_more(u)) {
-		ssize_t got = conn_read(u->conn, piece, sizeof piece);
+	while (wants_more(w)) {
+		ssize_t got = conn_read(w->conn, piece, sizeof piece);
 		if (got == CONN_WAIT)
 			return;
 		if (got < 0)
-			end_receiving(u, got);
-		else if (u->state == RESPONSE_SWITCHED)
-			relay(u, piece, (size_t)got);
+			end_receiving(w, got);
+		else if (w->state == RESPONSE_SWITCHED)
+			relay(w, piece, (size_t)got);
 		else
-			parse_response(u, piece, (size_t)got);
+			parse_response(w, piece, (size_t)got);
 	}
 }
 
 /* --- up --- */
 
-static void fetch_more(struct app_websocket *u)
+static void fetch_more(struct app_websocket *w)
 {
 	uint8_t *room;
 	ssize_t got;
 
-	if (u->state != RESPONSE_SWITCHED || u->up_ended || u->up_waits || buf_bytes(&u->up) > 0)
+	if (w->state != RESPONSE_SWITCHED || w->up_ended || w->up_waits || buf_bytes(&w->up) > 0)
 		return;
-	room = buf_extend(&u->up, PIECE_BYTES);
-	got = u->events->body(u->ctx, room, PIECE_BYTES);
-	buf_shrink(&u->up, PIECE_BYTES - (got > 0 ? (size_t)got : 0));
-	u->up_waits = got == FETCH_WAIT;
-	u->up_ended = got == FETCH_END;
+	room = buf_extend(&w->up, PIECE_BYTES);
+	got = w->events->body(w->ctx, room, PIECE_BYTES);
+	buf_shrink(&w->up, PIECE_BYTES - (got > 0 ? (size_t)got : 0));
+	w->up_waits = got == FETCH_WAIT;
+	w->up_ended = got == FETCH_END;
 }
 
-static void pump_up(struct app_websocket *u)
+static void pump_up(struct app_websocket *w)
 {
 	for (;;) {
-		fetch_more(u);
-		if (buf_bytes(&u->up) == 0)
+		fetch_more(w);
+		if (buf_bytes(&w->up) == 0)
 			break;
-		ssize_t sent = conn_write(u->conn, buf_first(&u->up), buf_bytes(&u->up));
+		ssize_t sent = conn_write(w->conn, buf_first(&w->up), buf_bytes(&w->up));
 		if (sent == CONN_WAIT)
 			return;
 		/* The app may have sent something before it closed: it is still to be read. */
 		if (sent < 0) {
-			buf_fini(&u->up);
-			u->up_ended = u->up_end_said = true;
+			buf_fini(&w->up);
+			w->up_ended = w->up_end_said = true;
 			return;
 		}
-		u->sent = true;
-		buf_consume(&u->up, (size_t)sent);
+		w->sent = true;
+		buf_consume(&w->up, (size_t)sent);
 	}
-	if (u->up_ended && !u->up_end_said) {
-		u->up_end_said = true;
-		u->down_ended = u->down_ended || !conn_end_writing(u->conn);
+	if (w->up_ended && !w->up_end_said) {
+		w->up_end_said = true;
+		w->down_ended = w->down_ended || !conn_end_writing(w->conn);
 	}
 }
 
 /* --- the end --- */
 
-static void upgrade_free(struct app_websocket *u)
+static void app_websocket_free(struct app_websocket *w)
 {
-	connect_queue_leave(&u->place);
-	conn_close(&u->conn);
-	response_parser_destroy(&u->parser);
-	buf_fini(&u->up);
-	buf_fini(&u->in);
-	free(u);
+	connect_queue_leave(&w->queue_entry);
+	conn_close(&w->conn);
+	response_parser_destroy(&w->parser);
+	buf_fini(&w->up);
+	buf_fini(&w->in);
+	free(w);
 }
 
-static void finish(struct app_websocket *u, enum fail f)
+static void finish(struct app_websocket *w, enum fail f)
 {
-	if (f != FAIL_NONE && u->connected)
-		log_limited_info("", "target.failed corr=%s upgrade=1 head=%d", u->corr,
-				 response_parser_status(u->parser));
-	u->events->end(u->ctx, f, u->sent);
-	upgrade_free(u);
+	if (f != FAIL_NONE && w->connected)
+		log_limited_info("", "target.failed corr=%s upgrade=1 head=%d", w->corr,
+				 response_parser_status(w->parser));
+	w->events->end(w->ctx, f, w->sent);
+	app_websocket_free(w);
 }
 
-/* Call after making all possible progress. May free *u. */
-static void work(struct app_websocket *u)
+/* Call after making all possible progress. May free *w. */
+static void work(struct app_websocket *w)
 {
-	pump_up(u);
-	pump_down(u);
-	pump_up(u); /* after a head of 101, the caller's bytes may be sent */
-	if (u->state == RESPONSE_BAD)
-		finish(u, FAIL_BAD_RESPONSE);
-	else if (u->state == RESPONSE_CUT || u->down_broken)
-		finish(u, FAIL_TARGET_UNREACHABLE);
-	else if (u->state == RESPONSE_COMPLETE || u->down_ended)
-		finish(u, FAIL_NONE);
+	pump_up(w);
+	pump_down(w);
+	pump_up(w); /* after a head of 101, the caller's bytes may be sent */
+	if (w->state == RESPONSE_BAD)
+		finish(w, FAIL_BAD_RESPONSE);
+	else if (w->state == RESPONSE_CUT || w->down_broken)
+		finish(w, FAIL_TARGET_UNREACHABLE);
+	else if (w->state == RESPONSE_COMPLETE || w->down_ended)
+		finish(w, FAIL_NONE);
 	else
-		conn_watch(u->conn, wants_more(u), buf_bytes(&u->up) > 0);
+		conn_watch(w->conn, wants_more(w), buf_bytes(&w->up) > 0);
 }
 
 /* --- events of the connection --- */
 
 static void on_connected(void *ctx)
 {
-	struct app_websocket *u = ctx;
+	struct app_websocket *w = ctx;
 
-	connect_queue_leave(&u->place);
-	u->connected = true;
-	u->events->connected(u->ctx);
-	work(u);
+	connect_queue_leave(&w->queue_entry);
+	w->connected = true;
+	w->events->connected(w->ctx);
+	work(w);
 }
 
 static void on_failed(void *ctx)
 {
-	struct app_websocket *u = ctx;
+	struct app_websocket *w = ctx;
 
-	log_limited_info("", "target.failed corr=%s upgrade=1 why=\"%s\"", u->corr,
-			 conn_why(u->conn));
-	finish(u, FAIL_TARGET_UNREACHABLE);
+	log_limited_info("", "target.failed corr=%s upgrade=1 why=\"%s\"", w->corr,
+			 conn_why(w->conn));
+	finish(w, FAIL_TARGET_UNREACHABLE);
 }
 
 static void on_ready(void *ctx)
@@ -199,20 +199,20 @@ static const struct conn_events conn_events = {on_connected, on_failed, on_ready
 
 static void open_conn(void *ctx)
 {
-	struct app_websocket *u = ctx;
+	struct app_websocket *w = ctx;
 
-	u->conn = conn_open(u->dialer, &conn_events, u);
+	w->conn = conn_open(w->dialer, &conn_events, w);
 }
 
 static void on_expired(void *ctx)
 {
-	struct app_websocket *u = ctx;
+	struct app_websocket *w = ctx;
 
 	log_limited_info("",
 			 "target.failed corr=%s upgrade=1 "
-			 "why=\"too many connections wait for the app\"",
-			 u->corr);
-	finish(u, FAIL_TARGET_UNREACHABLE);
+			 "why=\"too many connections are waiting for the app\"",
+			 w->corr);
+	finish(w, FAIL_TARGET_UNREACHABLE);
 }
 
 struct app_websocket *app_websocket_start(struct fetch_engine *e, const void *head,
@@ -221,43 +221,46 @@ struct app_websocket *app_websocket_start(struct fetch_engine *e, const void *he
 {
 	static const struct connect_events queue_events = {.connect = open_conn,
 							   .expired = on_expired};
-	struct app_websocket *u = xcalloc(1, sizeof *u);
+	struct app_websocket *w = xcalloc(1, sizeof *w);
 
-	u->events = events;
-	u->ctx = ctx;
-	request_log_corr(head, head_bytes, u->corr);
-	*why = request_writer_write_upgrade(&u->up, fetch_engine_target(e), head, head_bytes);
+	w->events = events;
+	w->ctx = ctx;
+	request_log_corr(head, head_bytes, w->corr);
+	*why = request_writer_write_upgrade(
+		&w->up, &(struct request_input){.target = fetch_engine_target(e),
+						.head = head,
+						.head_bytes = head_bytes});
 	if (*why != FAIL_NONE) {
-		upgrade_free(u);
+		app_websocket_free(w);
 		return NULL;
 	}
-	u->parser = response_parser_new(fetch_engine_target(e), fetch_engine_host_hint(e));
-	response_parser_begin(u->parser, RESPONSE_TO_HANDSHAKE,
+	w->parser = response_parser_new(fetch_engine_target(e), fetch_engine_host_hint(e));
+	response_parser_begin(w->parser, RESPONSE_TO_HANDSHAKE,
 			      &(struct response_events){events->head, events->data}, ctx);
-	u->dialer = fetch_engine_dialer(e);
-	connect_queue_join(fetch_engine_queue(e), &u->place, &queue_events, u);
-	return u;
+	w->dialer = fetch_engine_dialer(e);
+	connect_queue_join(fetch_engine_queue(e), &w->queue_entry, &queue_events, w);
+	return w;
 }
 
-void app_websocket_resume(struct app_websocket *u, bool body, bool data)
+void app_websocket_resume(struct app_websocket *w, bool body, bool data)
 {
-	u->up_waits = u->up_waits && !body;
-	u->down_waits = u->down_waits && !data;
-	if (data && u->state == RESPONSE_STALLED) {
+	w->up_waits = w->up_waits && !body;
+	w->down_waits = w->down_waits && !data;
+	if (data && w->state == RESPONSE_STALLED) {
 		size_t used;
-		u->state = response_parser_feed(u->parser, buf_first(&u->in), buf_bytes(&u->in),
+		w->state = response_parser_feed(w->parser, buf_first(&w->in), buf_bytes(&w->in),
 						&used);
-		buf_consume(&u->in, used);
+		buf_consume(&w->in, used);
 	}
-	if (u->connected)
-		work(u);
+	if (w->connected)
+		work(w);
 }
 
 void app_websocket_cancel(struct app_websocket **up)
 {
-	struct app_websocket *u = *up;
+	struct app_websocket *w = *up;
 
 	*up = NULL;
-	if (u != NULL)
-		upgrade_free(u);
+	if (w != NULL)
+		app_websocket_free(w);
 }

@@ -13,7 +13,7 @@ struct app_websocket;
 struct app_websocket *app_websocket_start(struct fetch_engine *e, const void *head,
 					  size_t head_bytes, const struct fetch_events *events,
 					  void *ctx, enum fail *why) MUST_CHECK;
-void app_websocket_resume(struct app_websocket *u, bool body, bool data);
-void app_websocket_cancel(struct app_websocket **up);
+void app_websocket_resume(struct app_websocket *w, bool body, bool data);
+void app_websocket_cancel(struct app_websocket **wp);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_MAX = 4 }; /* no chain of programs decodes more often */
+enum { DECODINGS_MAX = 4 }; /* no chain of programs decodes more often */
 
 static int hex_digit(char c)
 {
@@ -66,7 +66,7 @@ static bool ends_name(char c)
 }
 
 /* Returns true if a segment is "..", up to what apps cut off. */
-static bool climbs(const char *path, size_t bytes)
+static bool has_dot_dot_segment(const char *path, size_t bytes)
 {
 	size_t at = 0;
 
@@ -98,14 +98,14 @@ bool base_holds(const char *base, const char *target, size_t bytes)
 
 	if (*base == '\0')
 		return http_path_is_plain(target, length);
-	if (climbs(target, length))
+	if (has_dot_dot_segment(target, length))
 		return false;
 	char *path = copy(target, length);
 	bool good = true;
-	for (int round = 0; good && round < ROUNDS_MAX && before != length; round++) {
+	for (int round = 0; good && round < DECODINGS_MAX && before != length; round++) {
 		before = length;
 		length = decode_overlong(path, decode_percent(path, length));
-		good = !climbs(path, length);
+		good = !has_dot_dot_segment(path, length);
 	}
 	free(path);
 	return good;

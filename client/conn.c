@@ -38,72 +38,72 @@ struct conn {
 
 /* --- bytes --- */
 
-static ssize_t broken(struct conn *w, int by)
+static ssize_t broken(struct conn *c, int by)
 {
-	if (w->broken_by == 0)
-		w->broken_by = by;
+	if (c->broken_by == 0)
+		c->broken_by = by;
 	return CONN_BROKEN;
 }
 
-static ssize_t read_tls(struct conn *w, void *out, size_t bytes)
+static ssize_t read_tls(struct conn *c, void *out, size_t bytes)
 {
 	size_t got = 0;
 
-	switch (dialer_receive(w->attempt, out, bytes, &got)) {
+	switch (dialer_receive(c->attempt, out, bytes, &got)) {
 	case DIALER_WAIT:
 		return CONN_WAIT;
 	case DIALER_BROKEN:
-		return broken(w, dialer_error(w->attempt));
+		return broken(c, dialer_error(c->attempt));
 	default:
 		return got > 0 ? (ssize_t)got : CONN_END;
 	}
 }
 
-ssize_t conn_read(struct conn *w, void *out, size_t bytes)
+ssize_t conn_read(struct conn *c, void *out, size_t bytes)
 {
 	ssize_t got;
 
-	if (w->has_tls)
-		return read_tls(w, out, bytes);
-	if (w->drained)
+	if (c->has_tls)
+		return read_tls(c, out, bytes);
+	if (c->drained)
 		return CONN_WAIT;
 	do {
-		got = recv(w->fd, out, bytes, MSG_DONTWAIT);
+		got = recv(c->fd, out, bytes, MSG_DONTWAIT);
 	} while (got < 0 && errno == EINTR);
-	w->drained = got != 0 && got < (ssize_t)bytes;
+	c->drained = got != 0 && got < (ssize_t)bytes;
 	if (got > 0)
 		return got;
 	if (got < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_WAIT : broken(w, errno);
-	return w->reset ? CONN_BROKEN : CONN_END;
+		return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_WAIT : broken(c, errno);
+	return c->reset ? CONN_BROKEN : CONN_END;
 }
 
 /* OpenSSL requires a retry to pass the same bytes at the same address. */
-static ssize_t write_tls(struct conn *w, const void *data, size_t bytes)
+static ssize_t write_tls(struct conn *c, const void *data, size_t bytes)
 {
 	size_t sent = 0;
 
-	if (w->tls_piece == NULL)
-		w->tls_piece = xmalloc(TLS_PIECE_BYTES);
-	if (w->tls_bytes == 0) {
-		w->tls_bytes = bytes < TLS_PIECE_BYTES ? bytes : TLS_PIECE_BYTES;
-		memcpy(w->tls_piece, data, w->tls_bytes);
+	if (c->tls_piece == NULL)
+		c->tls_piece = xmalloc(TLS_PIECE_BYTES);
+	if (c->tls_bytes == 0) {
+		c->tls_bytes = bytes < TLS_PIECE_BYTES ? bytes : TLS_PIECE_BYTES;
+		memcpy(c->tls_piece, data, c->tls_bytes);
 	}
-	enum dialer_result result = dialer_send(w->attempt, w->tls_piece, w->tls_bytes, &sent);
+	enum dialer_result result = dialer_send(c->attempt, c->tls_piece, c->tls_bytes, &sent);
 	if (result == DIALER_WAIT)
 		return CONN_WAIT;
-	w->tls_bytes = 0;
-	return result == DIALER_OK ? (ssize_t)sent : broken(w, dialer_error(w->attempt));
+	c->tls_bytes = 0;
+	return result == DIALER_OK ? (ssize_t)sent : broken(c, dialer_error(c->attempt));
 }
 
-ssize_t conn_write(struct conn *w, const void *data, size_t bytes)
+ssize_t conn_write(struct conn *c, const void *data, size_t bytes)
 {
 	ssize_t sent;
 
-	if (w->has_tls)
-		return write_tls(w, data, bytes);
+	if (c->has_tls)
+		return write_tls(c, data, bytes);
 	do {
-		sent = send(w->fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent = send(c->fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
 	if (sent >= 0)
 		return sent;
@@ -111,25 +111,25 @@ ssize_t conn_write(struct conn *w, const void *data, size_t bytes)
 		return CONN_WAIT;
 	/* The kernel reports a pending socket error only once. EPIPE follows the app's regular end,
 	 * or an earlier error. */
-	w->reset = w->reset || errno != EPIPE;
-	w->drained = false;
-	return broken(w, errno);
+	c->reset = c->reset || errno != EPIPE;
+	c->drained = false;
+	return broken(c, errno);
 }
 
-bool conn_end_writing(struct conn *w)
+bool conn_end_writing(struct conn *c)
 {
 	/* TLS would need a close_notify, which libcurl cannot send. */
-	return !w->has_tls && shutdown(w->fd, SHUT_WR) == 0;
+	return !c->has_tls && shutdown(c->fd, SHUT_WR) == 0;
 }
 
-bool conn_is_quiet(struct conn *w)
+bool conn_is_quiet(struct conn *c)
 {
 	char byte;
 
 	/* libcurl or OpenSSL may hold bytes; a session ticket does not come from the app. */
-	if (w->has_tls)
-		return read_tls(w, &byte, 1) == CONN_WAIT;
-	return recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	if (c->has_tls)
+		return read_tls(c, &byte, 1) == CONN_WAIT;
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 	       (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
@@ -137,35 +137,35 @@ bool conn_is_quiet(struct conn *w)
 
 static void on_conn(uv_poll_t *poll, int status, int events)
 {
-	struct conn *w = poll->data;
+	struct conn *c = poll->data;
 
 	(void)events;
 	/* After POLLERR, libuv has stopped the handle; the next read reports the error. */
 	if (status < 0)
-		w->watched = 0;
-	w->drained = false;
-	w->events->ready(w->ctx);
+		c->watched = 0;
+	c->drained = false;
+	c->events->ready(c->ctx);
 }
 
-void conn_watch(struct conn *w, bool read, bool write)
+void conn_watch(struct conn *c, bool read, bool write)
 {
 	int wanted = (read ? UV_READABLE : 0) | (write ? UV_WRITABLE : 0);
 
-	if (w->fd < 0 || wanted == w->watched)
+	if (c->fd < 0 || wanted == c->watched)
 		return;
-	w->watched = wanted;
+	c->watched = wanted;
 	if (wanted != 0)
-		uv_poll_start(&w->poll, wanted, on_conn);
+		uv_poll_start(&c->poll, wanted, on_conn);
 	else
-		uv_poll_stop(&w->poll);
+		uv_poll_stop(&c->poll);
 }
 
 /* --- begin and end --- */
 
-static void conn_free(struct conn *w)
+static void conn_free(struct conn *c)
 {
-	free(w->tls_piece);
-	free(w);
+	free(c->tls_piece);
+	free(c);
 }
 
 static void poll_closed(uv_handle_t *handle)
@@ -173,23 +173,23 @@ static void poll_closed(uv_handle_t *handle)
 	conn_free(handle->data);
 }
 
-void conn_close(struct conn **wp)
+void conn_close(struct conn **cp)
 {
-	struct conn *w = *wp;
+	struct conn *c = *cp;
 
-	*wp = NULL;
-	if (w == NULL)
+	*cp = NULL;
+	if (c == NULL)
 		return;
-	bool polled = w->fd >= 0;
-	bool owned = polled && !w->has_tls;
+	bool polled = c->fd >= 0;
+	bool owned = polled && !c->has_tls;
 	if (polled)
 		/* must precede closing the socket */
-		uv_close((uv_handle_t *)&w->poll, poll_closed);
-	dialer_end(&w->attempt);
+		uv_close((uv_handle_t *)&c->poll, poll_closed);
+	dialer_end(&c->attempt);
 	if (owned)
-		close(w->fd);
+		close(c->fd);
 	if (!polled)
-		conn_free(w);
+		conn_free(c);
 }
 
 static void set_socket_options(int fd)
@@ -203,53 +203,53 @@ static void set_socket_options(int fd)
 /* Handles the end of the attempt. */
 static void on_dialled(void *ctx, int fd)
 {
-	struct conn *w = ctx;
+	struct conn *c = ctx;
 
-	w->has_tls = dialer_has_tls(w->attempt);
-	if (fd >= 0 && dialer_is_to_server(w->dialer))
+	c->has_tls = dialer_has_tls(c->attempt);
+	if (fd >= 0 && dialer_is_to_server(c->dialer))
 		set_socket_options(fd);
-	if (fd >= 0 && uv_poll_init_socket(dialer_loop(w->dialer), &w->poll, fd) == 0) {
-		w->poll.data = w;
-		w->fd = fd;
-		w->events->connected(w->ctx);
+	if (fd >= 0 && uv_poll_init_socket(dialer_loop(c->dialer), &c->poll, fd) == 0) {
+		c->poll.data = c;
+		c->fd = fd;
+		c->events->connected(c->ctx);
 		return;
 	}
-	if (fd >= 0 && !w->has_tls)
+	if (fd >= 0 && !c->has_tls)
 		close(fd);
-	w->events->failed(w->ctx);
+	c->events->failed(c->ctx);
 }
 
 struct conn *conn_open(struct dialer *dialer, const struct conn_events *events, void *ctx)
 {
-	struct conn *w = xcalloc(1, sizeof *w);
+	struct conn *c = xcalloc(1, sizeof *c);
 
-	w->dialer = dialer;
-	w->events = events;
-	w->ctx = ctx;
-	w->fd = -1;
-	w->attempt = dialer_start(dialer, on_dialled, w);
-	return w;
+	c->dialer = dialer;
+	c->events = events;
+	c->ctx = ctx;
+	c->fd = -1;
+	c->attempt = dialer_start(dialer, on_dialled, c);
+	return c;
 }
 
-void conn_hand_over(struct conn *w, const struct conn_events *events, void *ctx)
+void conn_hand_over(struct conn *c, const struct conn_events *events, void *ctx)
 {
-	w->events = events;
-	w->ctx = ctx;
+	c->events = events;
+	c->ctx = ctx;
 }
 
 /* --- what it says of itself --- */
 
-const char *conn_why(const struct conn *w)
+const char *conn_why(const struct conn *c)
 {
-	return w->broken_by != 0 ? strerror(w->broken_by) : dialer_why(w->attempt);
+	return c->broken_by != 0 ? strerror(c->broken_by) : dialer_why(c->attempt);
 }
 
-const char *conn_address(const struct conn *w)
+const char *conn_address(const struct conn *c)
 {
-	return dialer_address(w->attempt);
+	return dialer_address(c->attempt);
 }
 
-bool conn_is_proxied(const struct conn *w)
+bool conn_is_proxied(const struct conn *c)
 {
-	return dialer_is_proxied(w->attempt);
+	return dialer_is_proxied(c->attempt);
 }

@@ -38,7 +38,7 @@ struct conn_pool {
 
 	unsigned proven_uses;  /* a connection stayed open after this many */
 	struct kept *resting;  /* NULL: none */
-	bool opened_meanwhile; /* a request found no connection while it rested */
+	bool was_missed;       /* a request found no connection while it rested */
 	uv_timer_t rest_timer; /* active while a connection rests */
 
 	uint64_t distrusted_until_ms, distrust_ms;
@@ -46,7 +46,7 @@ struct conn_pool {
 };
 
 /* Removes it from the pool. The caller owns the connection. */
-static struct conn *forget(struct kept *k)
+static struct conn *detach(struct kept *k)
 {
 	struct conn_pool *p = k->pool;
 	struct conn *conn = k->conn;
@@ -64,7 +64,7 @@ static struct conn *forget(struct kept *k)
 
 static void discard(struct kept *k)
 {
-	struct conn *conn = forget(k);
+	struct conn *conn = detach(k);
 
 	conn_close(&conn);
 }
@@ -111,7 +111,8 @@ static void on_ready(void *ctx)
 	struct kept *k = ctx;
 
 	if (!conn_is_quiet(k->conn))
-		conn_pool_distrust(k->pool, "a kept connection was closed, or spoke unasked");
+		conn_pool_distrust(k->pool,
+				   "a kept connection was closed, or sent unexpected bytes");
 }
 
 /* --- timers --- */
@@ -145,12 +146,12 @@ static void on_rested(uv_timer_t *timer)
 	struct kept *k = p->resting;
 
 	if (!conn_is_quiet(k->conn)) {
-		conn_pool_distrust(p, "a connection was closed behind a response");
+		conn_pool_distrust(p, "a connection was closed after a response");
 		return;
 	}
 	if (k->uses > p->proven_uses)
 		p->proven_uses = k->uses;
-	if (p->opened_meanwhile) {
+	if (p->was_missed) {
 		discard(k);
 		return;
 	}
@@ -160,29 +161,29 @@ static void on_rested(uv_timer_t *timer)
 
 /* --- in and out --- */
 
-static bool is_fit(struct conn_pool *p, struct conn *w, unsigned uses)
+static bool is_fit(struct conn_pool *p, struct conn *c, unsigned uses)
 {
 	if (!conn_pool_keeps(p) || uses >= USES_MAX ||
 	    (uses > p->proven_uses && p->resting != NULL))
 		return false;
-	if (conn_is_quiet(w))
+	if (conn_is_quiet(c))
 		return true;
-	conn_pool_distrust(p, "a connection was closed, or spoke on, behind a response");
+	conn_pool_distrust(p, "a connection was closed, or sent more, after a response");
 	return false;
 }
 
-void conn_pool_put(struct conn_pool *p, struct conn **wp, unsigned uses)
+void conn_pool_put(struct conn_pool *p, struct conn **cp, unsigned uses)
 {
 	static const struct conn_events events = {.ready = on_ready};
 
-	if (!is_fit(p, *wp, uses)) {
-		conn_close(wp);
+	if (!is_fit(p, *cp, uses)) {
+		conn_close(cp);
 		return;
 	}
 	struct kept *k = xcalloc(1, sizeof *k);
 	k->pool = p;
-	k->conn = *wp;
-	*wp = NULL;
+	k->conn = *cp;
+	*cp = NULL;
 	k->uses = uses;
 	k->since_ms = uv_now(p->loop);
 	conn_hand_over(k->conn, &events, k);
@@ -192,7 +193,7 @@ void conn_pool_put(struct conn_pool *p, struct conn **wp, unsigned uses)
 		return;
 	}
 	p->resting = k;
-	p->opened_meanwhile = false;
+	p->was_missed = false;
 	uv_timer_start(&p->rest_timer, on_rested, p->proven_uses > 0 ? REST_MS : FIRST_REST_MS, 0);
 }
 
@@ -205,12 +206,13 @@ struct conn *conn_pool_take(struct conn_pool *p, unsigned *uses)
 			discard(k);
 		} else if (conn_is_quiet(k->conn)) {
 			*uses = k->uses;
-			return forget(k);
+			return detach(k);
 		} else {
-			conn_pool_distrust(p, "a kept connection was closed, or spoke unasked");
+			conn_pool_distrust(
+				p, "a kept connection was closed, or sent unexpected bytes");
 		}
 	}
-	p->opened_meanwhile = true;
+	p->was_missed = true;
 	return NULL;
 }
 

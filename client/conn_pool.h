@@ -25,7 +25,7 @@ void conn_pool_destroy(struct conn_pool **pp);
 bool conn_pool_keeps(const struct conn_pool *p); /* false: conn_pool_put() would close */
 
 /* Keeps or closes a connection that has carried `uses` requests. *wp becomes NULL. */
-void conn_pool_put(struct conn_pool *p, struct conn **wp, unsigned uses);
+void conn_pool_put(struct conn_pool *p, struct conn **cp, unsigned uses);
 struct conn *conn_pool_take(struct conn_pool *p, unsigned *uses); /* NULL: none is usable */
 
 /* Call when an idle connection was closed before it carried a response, or when an app sent more

@@ -11,12 +11,12 @@ struct connect_queue {
 	uv_loop_t *loop;
 	struct entry_list waiting; /* oldest first */
 	size_t attempt_count;
-	uv_idle_t soon;	  /* active: process `waiting` in the next turn */
-	uv_timer_t timer; /* active while an entry waits for longer than a turn */
+	uv_idle_t next_turn; /* active: process `waiting` in the next turn */
+	uv_timer_t timer;    /* active while an entry waits for longer than a turn */
 	int open_handles;
 };
 
-static void on_soon(uv_idle_t *idle);
+static void on_next_turn(uv_idle_t *idle);
 
 static void stop_waiting(struct connect_entry *e)
 {
@@ -39,7 +39,7 @@ static void on_timer(uv_timer_t *timer)
 		uv_timer_start(timer, on_timer, e->since_ms + CONNECT_QUEUE_WAIT_MS - now_ms, 0);
 }
 
-static void on_soon(uv_idle_t *idle)
+static void on_next_turn(uv_idle_t *idle)
 {
 	struct connect_queue *q = idle->data;
 	struct connect_entry *e;
@@ -68,7 +68,7 @@ void connect_queue_join(struct connect_queue *q, struct connect_entry *e,
 	e->since_ms = uv_now(q->loop);
 	e->state = CONNECT_WAITING;
 	TAILQ_INSERT_TAIL(&q->waiting, e, link);
-	uv_idle_start(&q->soon, on_soon);
+	uv_idle_start(&q->next_turn, on_next_turn);
 }
 
 void connect_queue_leave(struct connect_entry *e)
@@ -79,7 +79,7 @@ void connect_queue_leave(struct connect_entry *e)
 		e->state = CONNECT_OUT;
 		e->queue->attempt_count--;
 		if (!TAILQ_EMPTY(&e->queue->waiting))
-			uv_idle_start(&e->queue->soon, on_soon);
+			uv_idle_start(&e->queue->next_turn, on_next_turn);
 	}
 }
 
@@ -91,8 +91,8 @@ struct connect_queue *connect_queue_new(uv_loop_t *loop)
 
 	q->loop = loop;
 	TAILQ_INIT(&q->waiting);
-	CHECK(uv_idle_init(loop, &q->soon) == 0 && uv_timer_init(loop, &q->timer) == 0);
-	q->soon.data = q->timer.data = q;
+	CHECK(uv_idle_init(loop, &q->next_turn) == 0 && uv_timer_init(loop, &q->timer) == 0);
+	q->next_turn.data = q->timer.data = q;
 	return q;
 }
 
@@ -112,6 +112,6 @@ void connect_queue_destroy(struct connect_queue **qp)
 	if (q == NULL)
 		return;
 	q->open_handles = 2;
-	uv_close((uv_handle_t *)&q->soon, handle_closed);
+	uv_close((uv_handle_t *)&q->next_turn, handle_closed);
 	uv_close((uv_handle_t *)&q->timer, handle_closed);
 }

@@ -8,7 +8,7 @@
  *
  * A response must never belong to another request. A connection is kept only if no bytes are left
  * in either direction and none of this exchange can arrive later: so not after a request with a
- * body (request_writer.c, leaves_nothing()), and not after a response for which
+ * body (request_writer.c, leaves_connection_clean()), and not after a response for which
  * response_parser_keeps_open() returns false.
  *
  * A request is not sent again when its kept connection breaks before the first byte of the
@@ -51,31 +51,31 @@ struct fetch_engine {
 	struct dialer *dialer;
 	struct conn_pool *pool;
 	struct connect_queue *queue; /* for fetches without a connection, and WebSockets */
-	struct fetch_list again;     /* have more to read in the next turn */
-	size_t again_count;
-	uv_idle_t soon;
-	struct fetch_list expecting; /* wait for 100 Continue; earliest deadline first */
-	uv_timer_t patience;
+	struct fetch_list to_read;   /* have more to read in the next turn */
+	size_t to_read_count;
+	uv_idle_t next_turn;
+	struct fetch_list awaiting_continue; /* wait for 100 Continue; earliest deadline first */
+	uv_timer_t continue_timer;
 	int open_handles;
 	uint8_t in[PIECE_BYTES], out[CHUNK_LINE_BYTES + PIECE_BYTES + CHUNK_END_BYTES];
 };
 
 struct fetch {
 	TAILQ_ENTRY(fetch) link;
-	bool is_expecting; /* it is in engine->expecting */
-	TAILQ_ENTRY(fetch) again_link;
-	bool again;
+	bool awaits_continue; /* it is in engine->awaiting_continue */
+	TAILQ_ENTRY(fetch) to_read_link;
+	bool to_read;
 	struct fetch_engine *engine;
 	const struct fetch_events *events;
 	void *ctx;
-	struct connect_entry place; /* while it has no connection */
-	struct conn *conn;	    /* NULL: waiting in the queue */
+	struct connect_entry queue_entry; /* while it has no connection */
+	struct conn *conn;		  /* NULL: waiting in the queue */
 	bool connected;
 	bool has_read; /* received a byte from the app */
 	unsigned uses; /* earlier requests of this connection */
 	char corr[REQUEST_LOG_CORR_BYTES];
 
-	struct request_writer request;
+	struct written_request request;
 	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
 	bool body_waits; /* the owner has no more data at present */
 	bool begun;	 /* a byte of the request was written */
@@ -89,45 +89,45 @@ struct fetch {
 	struct buf in; /* received from the app, not yet parsed */
 };
 
-static void on_soon(uv_idle_t *idle);
+static void on_next_turn(uv_idle_t *idle);
 
 /* --- lists --- */
 
-static void stop_expecting(struct fetch *f)
+static void stop_awaiting_continue(struct fetch *f)
 {
-	if (f->is_expecting)
-		TAILQ_REMOVE(&f->engine->expecting, f, link);
-	f->is_expecting = false;
+	if (f->awaits_continue)
+		TAILQ_REMOVE(&f->engine->awaiting_continue, f, link);
+	f->awaits_continue = false;
 }
 
-static void come_again(struct fetch *f)
+static void read_next_turn(struct fetch *f)
 {
 	struct fetch_engine *e = f->engine;
 
-	if (f->again)
+	if (f->to_read)
 		return;
-	f->again = true;
-	TAILQ_INSERT_TAIL(&e->again, f, again_link);
-	e->again_count++;
-	uv_idle_start(&e->soon, on_soon);
+	f->to_read = true;
+	TAILQ_INSERT_TAIL(&e->to_read, f, to_read_link);
+	e->to_read_count++;
+	uv_idle_start(&e->next_turn, on_next_turn);
 }
 
-static void leave_again(struct fetch *f)
+static void leave_to_read(struct fetch *f)
 {
-	if (!f->again)
+	if (!f->to_read)
 		return;
-	f->again = false;
-	TAILQ_REMOVE(&f->engine->again, f, again_link);
-	f->engine->again_count--;
+	f->to_read = false;
+	TAILQ_REMOVE(&f->engine->to_read, f, to_read_link);
+	f->engine->to_read_count--;
 }
 
 /* --- the end --- */
 
 static void fetch_free(struct fetch *f)
 {
-	stop_expecting(f);
-	leave_again(f);
-	connect_queue_leave(&f->place);
+	stop_awaiting_continue(f);
+	leave_to_read(f);
+	connect_queue_leave(&f->queue_entry);
 	conn_close(&f->conn);
 	response_parser_destroy(&f->parser);
 	buf_fini(&f->out);
@@ -144,23 +144,23 @@ static bool is_reusable(const struct fetch *f)
 
 /* Gives the connection to the pool, or tells the pool that the app cannot be trusted with idle
  * ones. */
-static void judge_conn(struct fetch *f)
+static void keep_or_close(struct fetch *f)
 {
 	struct conn_pool *pool = f->engine->pool;
 
 	if (f->uses > 0 && f->state == RESPONSE_CUT && !f->has_read)
-		conn_pool_distrust(pool, "a kept connection was closed under a request");
+		conn_pool_distrust(pool, "a kept connection was closed during a request");
 	if (!is_reusable(f))
 		return;
 	if (buf_bytes(&f->in) > 0)
-		conn_pool_distrust(pool, "more came than the response");
+		conn_pool_distrust(pool, "the app sent more than its response");
 	else
 		conn_pool_put(pool, &f->conn, f->uses + 1);
 }
 
 static void finish(struct fetch *f, enum fail why)
 {
-	judge_conn(f);
+	keep_or_close(f);
 	f->events->end(f->ctx, why, f->begun);
 	fetch_free(f);
 }
@@ -190,7 +190,7 @@ static const uint8_t *next_piece(struct fetch *f, size_t *bytes)
 {
 	static const char last_chunk[] = "0\r\n\r\n";
 	uint8_t *room = f->engine->out + CHUNK_LINE_BYTES;
-	struct request_writer *r = &f->request;
+	struct written_request *r = &f->request;
 	size_t most = PIECE_BYTES;
 
 	if (f->body != BODY_GOING || f->body_waits)
@@ -216,7 +216,7 @@ static const uint8_t *next_piece(struct fetch *f, size_t *bytes)
 }
 
 /* Appends to the head what is available of the body. */
-static void gather(struct fetch *f)
+static void add_body_to_head(struct fetch *f)
 {
 	const uint8_t *piece;
 	size_t bytes;
@@ -229,7 +229,7 @@ static void gather(struct fetch *f)
 static void send_request(struct fetch *f)
 {
 	if (!f->begun)
-		gather(f);
+		add_body_to_head(f);
 	while (!f->broken) {
 		bool is_rest = buf_bytes(&f->out) > 0;
 		size_t bytes = buf_bytes(&f->out);
@@ -274,7 +274,7 @@ static void read_response(struct fetch *f)
 {
 	for (int i = 0; f->state == RESPONSE_GOING; i++) {
 		if (i == READS_PER_TURN) {
-			come_again(f);
+			read_next_turn(f);
 			return;
 		}
 		ssize_t got = conn_read(f->conn, f->engine->in, PIECE_BYTES);
@@ -293,7 +293,7 @@ static void read_response(struct fetch *f)
 static void release_body(struct fetch *f)
 {
 	f->body = BODY_GOING;
-	stop_expecting(f);
+	stop_awaiting_continue(f);
 }
 
 /* Returns true if the app wants the body: 100 Continue, or a response that is no error. */
@@ -312,7 +312,7 @@ static void finish_or_wait(struct fetch *f)
 		finish(f, FAIL_NONE);
 		break;
 	case RESPONSE_CUT:
-		fail(f, FAIL_TARGET_UNREACHABLE, "the connection ended before the answer");
+		fail(f, FAIL_TARGET_UNREACHABLE, "the connection ended before the response");
 		break;
 	case RESPONSE_BAD:
 	case RESPONSE_SWITCHED:
@@ -352,41 +352,41 @@ static void work(struct fetch *f)
 
 /* --- the connection --- */
 
-static void on_patience(uv_timer_t *timer)
+static void on_continue_timeout(uv_timer_t *timer)
 {
 	struct fetch_engine *e = timer->data;
 	uint64_t now_ms = uv_now(e->loop);
 	struct fetch *f;
 
-	while ((f = TAILQ_FIRST(&e->expecting)) != NULL && f->continue_ms <= now_ms) {
+	while ((f = TAILQ_FIRST(&e->awaiting_continue)) != NULL && f->continue_ms <= now_ms) {
 		release_body(f);
 		if (f->connected)
 			work(f);
 	}
 	if (f != NULL)
-		uv_timer_start(timer, on_patience, f->continue_ms - now_ms, 0);
+		uv_timer_start(timer, on_continue_timeout, f->continue_ms - now_ms, 0);
 }
 
-static void expect(struct fetch *f)
+static void wait_for_continue(struct fetch *f)
 {
 	struct fetch_engine *e = f->engine;
 
 	f->continue_ms = uv_now(e->loop) + CONTINUE_WAIT_MS;
-	TAILQ_INSERT_TAIL(&e->expecting, f, link);
-	f->is_expecting = true;
-	if (!uv_is_active((uv_handle_t *)&e->patience))
-		uv_timer_start(&e->patience, on_patience, CONTINUE_WAIT_MS, 0);
+	TAILQ_INSERT_TAIL(&e->awaiting_continue, f, link);
+	f->awaits_continue = true;
+	if (!uv_is_active((uv_handle_t *)&e->continue_timer))
+		uv_timer_start(&e->continue_timer, on_continue_timeout, CONTINUE_WAIT_MS, 0);
 }
 
 static void on_connected(void *ctx)
 {
 	struct fetch *f = ctx;
 
-	connect_queue_leave(&f->place);
+	connect_queue_leave(&f->queue_entry);
 	f->connected = true;
 	f->events->connected(f->ctx);
-	if (f->body == BODY_HELD && !f->is_expecting)
-		expect(f);
+	if (f->body == BODY_HELD && !f->awaits_continue)
+		wait_for_continue(f);
 	work(f);
 }
 
@@ -428,7 +428,7 @@ static void open_conn(void *ctx)
 
 static void on_expired(void *ctx)
 {
-	fail(ctx, FAIL_TARGET_UNREACHABLE, "too many connections wait for the app");
+	fail(ctx, FAIL_TARGET_UNREACHABLE, "too many connections are waiting for the app");
 }
 
 static void join_queue(struct fetch *f)
@@ -437,20 +437,20 @@ static void join_queue(struct fetch *f)
 
 	f->connected = f->broken = false;
 	f->uses = 0;
-	connect_queue_join(f->engine->queue, &f->place, &events, f);
+	connect_queue_join(f->engine->queue, &f->queue_entry, &events, f);
 }
 
 /* --- fetches --- */
 
-static void on_soon(uv_idle_t *idle)
+static void on_next_turn(uv_idle_t *idle)
 {
 	struct fetch_engine *e = idle->data;
 	struct fetch *f;
 
 	uv_idle_stop(idle);
-	for (size_t left = e->again_count; left > 0 && (f = TAILQ_FIRST(&e->again)) != NULL;
+	for (size_t left = e->to_read_count; left > 0 && (f = TAILQ_FIRST(&e->to_read)) != NULL;
 	     left--) {
-		leave_again(f);
+		leave_to_read(f);
 		work(f);
 	}
 }
@@ -460,14 +460,19 @@ struct fetch *fetch_start(struct fetch_engine *e, const void *head, size_t head_
 			  enum fail *why)
 {
 	struct fetch *f = xcalloc(1, sizeof *f);
-	struct request_writer *r = &f->request;
+	struct written_request *r = &f->request;
 
 	f->engine = e;
 	f->events = events;
 	f->ctx = ctx;
 	request_log_corr(head, head_bytes, f->corr);
-	*why = request_writer_write(&f->out, r, e->target, head, head_bytes, body == FETCH_BODY,
-				    conn_pool_keeps(e->pool));
+	*why = request_writer_write(
+		&f->out, r,
+		&(struct request_input){.target = e->target,
+					.head = head,
+					.head_bytes = head_bytes,
+					.has_body = body == FETCH_BODY,
+					.keeps_open = conn_pool_keeps(e->pool)});
 	if (*why != FAIL_NONE) {
 		fetch_free(f);
 		return NULL;
@@ -509,10 +514,11 @@ struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *targ
 	e->dialer = dialer_new_to_target(loop, target);
 	e->pool = conn_pool_new(loop, target->keep_alive);
 	e->queue = connect_queue_new(loop);
-	TAILQ_INIT(&e->again);
-	TAILQ_INIT(&e->expecting);
-	CHECK(uv_idle_init(loop, &e->soon) == 0 && uv_timer_init(loop, &e->patience) == 0);
-	e->soon.data = e->patience.data = e;
+	TAILQ_INIT(&e->to_read);
+	TAILQ_INIT(&e->awaiting_continue);
+	CHECK(uv_idle_init(loop, &e->next_turn) == 0 &&
+	      uv_timer_init(loop, &e->continue_timer) == 0);
+	e->next_turn.data = e->continue_timer.data = e;
 	return e;
 }
 
@@ -524,19 +530,19 @@ static void handle_closed(uv_handle_t *handle)
 		free(e);
 }
 
-void fetch_engine_destroy(struct fetch_engine **op)
+void fetch_engine_destroy(struct fetch_engine **ep)
 {
-	struct fetch_engine *e = *op;
+	struct fetch_engine *e = *ep;
 
-	*op = NULL;
+	*ep = NULL;
 	if (e == NULL)
 		return;
 	conn_pool_destroy(&e->pool);
 	dialer_destroy(&e->dialer);
 	connect_queue_destroy(&e->queue);
 	e->open_handles = 2;
-	uv_close((uv_handle_t *)&e->soon, handle_closed);
-	uv_close((uv_handle_t *)&e->patience, handle_closed);
+	uv_close((uv_handle_t *)&e->next_turn, handle_closed);
+	uv_close((uv_handle_t *)&e->continue_timer, handle_closed);
 }
 
 const struct target *fetch_engine_target(const struct fetch_engine *e)

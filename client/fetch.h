@@ -47,7 +47,7 @@ struct fetch_events {
 
 struct fetch_engine *fetch_engine_new(uv_loop_t *loop, const struct target *target);
 /* Call after the last fetch has ended. Run the loop once more after it. */
-void fetch_engine_destroy(struct fetch_engine **op);
+void fetch_engine_destroy(struct fetch_engine **ep);
 
 const struct target *fetch_engine_target(const struct fetch_engine *e);
 struct host_hint *fetch_engine_host_hint(struct fetch_engine *e);

@@ -8,15 +8,15 @@
 /* By the status, and by phrases at the start of known error pages. */
 static bool refuses_host(int status, const char *data, size_t bytes)
 {
-	static const char *const words[] = {"invalid host", "invalid http_host", "this host",
-					    "non-local 'host'"};
+	static const char *const phrases[] = {"invalid host", "invalid http_host", "this host",
+					      "non-local 'host'"};
 	char begin[512];
 	size_t length = bytes < sizeof begin ? bytes : sizeof begin - 1;
 
 	memcpy(begin, data, length);
 	begin[length] = '\0';
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-		if (strcasestr(begin, words[i]) != NULL)
+	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
+		if (strcasestr(begin, phrases[i]) != NULL)
 			return true;
 	}
 	return status == 421;

@@ -52,7 +52,7 @@ static int64_t earlier(int64_t a, int64_t b)
 static int64_t hang_up_ms(const struct lifecycle *l)
 {
 	int64_t least_ms = l->pinged_ms + LIFECYCLE_HANG_UP_MS - LIFECYCLE_PING_MS;
-	int64_t silent_ms = l->heard_ms + LIFECYCLE_HANG_UP_MS;
+	int64_t silent_ms = l->received_ms + LIFECYCLE_HANG_UP_MS;
 
 	return silent_ms > least_ms ? silent_ms : least_ms;
 }
@@ -64,7 +64,7 @@ int64_t lifecycle_next_ms(const struct lifecycle *l)
 	if (!is_in_use(l))
 		return next_ms;
 	next_ms = earlier(next_ms, earlier(l->drain_ms, l->goaway_ms));
-	return earlier(next_ms, l->pinged ? hang_up_ms(l) : l->heard_ms + LIFECYCLE_PING_MS);
+	return earlier(next_ms, l->pinged ? hang_up_ms(l) : l->received_ms + LIFECYCLE_PING_MS);
 }
 
 static void become_open(struct lifecycle *l, int64_t now_ms)
@@ -112,7 +112,7 @@ enum lifecycle_step lifecycle_tick(struct lifecycle *l, int64_t now_ms)
 		l->goaway_ms = INT64_MAX; /* the caller now calls lifecycle_may_close() */
 	if (l->pinged)
 		return hang_up_ms(l) <= now_ms ? LIFECYCLE_SILENT : LIFECYCLE_NOTHING;
-	if (now_ms - l->heard_ms >= LIFECYCLE_PING_MS) {
+	if (now_ms - l->received_ms >= LIFECYCLE_PING_MS) {
 		l->pinged = true;
 		l->pinged_ms = now_ms;
 		return LIFECYCLE_PING;
@@ -137,7 +137,7 @@ void lifecycle_greeted(struct lifecycle *l, int64_t now_ms, bool by_time)
 	l->by_time = by_time;
 	if (by_time)
 		l->due_ms = now_ms + LIFECYCLE_V1_ACCEPT_MS;
-	lifecycle_heard(l, now_ms);
+	lifecycle_received(l, now_ms);
 }
 
 bool lifecycle_accepted(struct lifecycle *l, int64_t now_ms)
@@ -148,9 +148,9 @@ bool lifecycle_accepted(struct lifecycle *l, int64_t now_ms)
 	return true;
 }
 
-void lifecycle_heard(struct lifecycle *l, int64_t now_ms)
+void lifecycle_received(struct lifecycle *l, int64_t now_ms)
 {
-	l->heard_ms = now_ms;
+	l->received_ms = now_ms;
 	l->pinged = false;
 }
 
@@ -170,7 +170,7 @@ void lifecycle_woke(struct lifecycle *l, int64_t now_ms)
 		l->backoff_ms = LIFECYCLE_BACKOFF_LEAST_MS;
 		l->due_ms = now_ms;
 	} else if (is_in_use(l) && !l->pinged) {
-		l->heard_ms = earlier(l->heard_ms, now_ms - LIFECYCLE_PING_MS);
+		l->received_ms = earlier(l->received_ms, now_ms - LIFECYCLE_PING_MS);
 	}
 }
 
@@ -221,14 +221,14 @@ static bool is_refusal(const struct lifecycle_end *end)
 }
 
 /* Adds +-20 % jitter, so that many clients do not reconnect at once. */
-static int64_t with_jitter(int64_t delay_ms, uint16_t chance)
+static int64_t with_jitter(int64_t delay_ms, uint16_t random_bits)
 {
-	return earlier(delay_ms * 4 / 5 + delay_ms * 2 / 5 * chance / UINT16_MAX,
+	return earlier(delay_ms * 4 / 5 + delay_ms * 2 / 5 * random_bits / UINT16_MAX,
 		       LIFECYCLE_BACKOFF_MOST_MS);
 }
 
 enum lifecycle_fate lifecycle_ended(struct lifecycle *l, int64_t now_ms,
-				    const struct lifecycle_end *end, uint16_t chance,
+				    const struct lifecycle_end *end, uint16_t random_bits,
 				    int64_t *delay_ms)
 {
 	bool was_open = l->state == LIFECYCLE_OPEN || l->state == LIFECYCLE_CLOSING;
@@ -240,7 +240,7 @@ enum lifecycle_fate lifecycle_ended(struct lifecycle *l, int64_t now_ms,
 	}
 	if (was_open && now_ms - l->opened_ms >= LIFECYCLE_HELD_MS)
 		l->backoff_ms = LIFECYCLE_BACKOFF_LEAST_MS;
-	*delay_ms = with_jitter(l->backoff_ms, chance);
+	*delay_ms = with_jitter(l->backoff_ms, random_bits);
 	l->backoff_ms = earlier(l->backoff_ms * 2, LIFECYCLE_BACKOFF_MOST_MS);
 	l->state = LIFECYCLE_WAITING;
 	l->due_ms = now_ms + *delay_ms;

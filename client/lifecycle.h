@@ -52,11 +52,11 @@ struct lifecycle {
 	bool stopping;
 	/* GREETING: the end of the wait means accepted (v1); otherwise it is a failure. */
 	bool by_time;
-	bool pinged;	   /* after `heard_ms` */
+	bool pinged;	   /* after `received_ms` */
 	int64_t due_ms;	   /* when the state's wait ends */
 	int64_t drain_ms;  /* while stopping: end of the wait for running requests */
 	int64_t goaway_ms; /* while stopping: until then the server may send requests */
-	int64_t heard_ms;
+	int64_t received_ms;
 	int64_t pinged_ms;
 	int64_t opened_ms;
 	int64_t backoff_ms;
@@ -97,8 +97,8 @@ void lifecycle_greeted(struct lifecycle *l, int64_t now_ms, bool by_time);
  * OPEN. */
 bool lifecycle_accepted(struct lifecycle *l, int64_t now_ms);
 
-void lifecycle_heard(struct lifecycle *l, int64_t now_ms);   /* the peer is alive */
-void lifecycle_closing(struct lifecycle *l, int64_t now_ms); /* a Close was sent or received */
+void lifecycle_received(struct lifecycle *l, int64_t now_ms); /* the peer is alive */
+void lifecycle_closing(struct lifecycle *l, int64_t now_ms);  /* a Close was sent or received */
 
 /* Call after the machine was suspended: connects at once, or checks soon whether the peer is still
  * there. */
@@ -124,7 +124,7 @@ enum lifecycle_fate { LIFECYCLE_RETRY, LIFECYCLE_REFUSED, LIFECYCLE_STOPPED };
 /* The state becomes WAITING (RETRY; *delay_ms is the wait, with jitter taken from `chance`) or
  * OVER. */
 enum lifecycle_fate lifecycle_ended(struct lifecycle *l, int64_t now_ms,
-				    const struct lifecycle_end *end, uint16_t chance,
+				    const struct lifecycle_end *end, uint16_t random_bits,
 				    int64_t *delay_ms);
 
 #endif

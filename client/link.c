@@ -37,8 +37,8 @@ struct link {
 
 	struct lifecycle life;
 	uv_timer_t timer;
-	uv_prepare_t turn;
-	uv_idle_t again; /* active: run another turn without waiting */
+	uv_prepare_t prepare;
+	uv_idle_t next_turn; /* active: run another turn without waiting */
 	int open_handles;
 	struct wake_clock wake;
 
@@ -57,9 +57,9 @@ struct link {
 	struct buf request;
 	/* A bound stopped reading or writing: another turn is needed, although no event will
 	 * come. */
-	bool more;
+	bool turn_due;
 	/* Writing has failed; the peer's last bytes may still be unread. */
-	bool broken;
+	bool write_failed;
 
 	struct link_end end;
 };
@@ -74,7 +74,7 @@ static int64_t now_ms(const struct link *l)
 static void on_timer(uv_timer_t *timer);
 
 /* Call after each possible change of state. */
-static void arm(struct link *l)
+static void arm_timer(struct link *l)
 {
 	lifecycle_log(&l->life);
 	int64_t now = now_ms(l), wait_ms = lifecycle_next_ms(&l->life) - now;
@@ -91,12 +91,12 @@ static void arm(struct link *l)
 
 /* --- the end of a connection --- */
 
-static void over(struct link *l, int exit_code)
+static void finish(struct link *l, int exit_code)
 {
 	l->life.state = LIFECYCLE_OVER;
 	uv_timer_stop(&l->timer);
-	uv_prepare_stop(&l->turn);
-	uv_idle_stop(&l->again);
+	uv_prepare_stop(&l->prepare);
+	uv_idle_stop(&l->next_turn);
 	l->on_over(l->ctx, exit_code);
 }
 
@@ -109,7 +109,7 @@ static void drop_connection(struct link *l)
 		l->kind->free(l->session);
 	l->session = NULL;
 	buf_fini(&l->request);
-	uv_idle_stop(&l->again);
+	uv_idle_stop(&l->next_turn);
 }
 
 /* Ends the connection, or the attempt; `l->end` says why. */
@@ -117,27 +117,27 @@ static void end_connection(struct link *l)
 {
 	const char *server = l->server->shown;
 	char address[96];
-	uint16_t chance;
+	uint16_t random_bits;
 	int64_t delay_ms;
 
 	if (l->life.state == LIFECYCLE_OVER)
 		return;
 	snprintf(address, sizeof address, "%s", l->conn != NULL ? conn_address(l->conn) : "-");
 	drop_connection(l);
-	id_random(&chance, sizeof chance);
-	switch (lifecycle_ended(&l->life, now_ms(l), &l->end.cause, chance, &delay_ms)) {
+	id_random(&random_bits, sizeof random_bits);
+	switch (lifecycle_ended(&l->life, now_ms(l), &l->end.cause, random_bits, &delay_ms)) {
 	case LIFECYCLE_STOPPED:
-		over(l, 0);
+		finish(l, 0);
 		break;
 	case LIFECYCLE_REFUSED:
 		log_error("tunnel.refused server=%s address=%s code=%d reason=\"%s\"", server,
 			  address, l->end.cause.code, l->end.shown);
-		over(l, EXIT_REFUSED);
+		finish(l, EXIT_REFUSED);
 		break;
 	case LIFECYCLE_RETRY:
 		log_warn("tunnel.closed server=%s address=%s code=%d reason=\"%s\" retry_ms=%lld",
 			 server, address, l->end.cause.code, l->end.shown, (long long)delay_ms);
-		arm(l);
+		arm_timer(l);
 		break;
 	}
 }
@@ -179,7 +179,7 @@ static void session_wants_close(void *ctx, int code, const char *reason)
 
 /* --- writing --- */
 
-static void on_again(uv_idle_t *idle)
+static void on_next_turn(uv_idle_t *idle)
 {
 	(void)idle;
 }
@@ -192,11 +192,11 @@ static void flush(struct link *l)
 		outgoing_flush(&l->outgoing, l->conn, l->kind, l->session, &progress);
 
 	if (progress) /* an upload on a slow line: the peer is alive, although silent */
-		lifecycle_heard(&l->life, now_ms(l));
-	l->broken = state == OUTGOING_BROKEN;
-	l->more = l->more || state == OUTGOING_MORE;
-	if (state == OUTGOING_MORE || l->broken)
-		uv_idle_start(&l->again, on_again);
+		lifecycle_received(&l->life, now_ms(l));
+	l->write_failed = state == OUTGOING_BROKEN;
+	l->turn_due = l->turn_due || state == OUTGOING_MORE;
+	if (state == OUTGOING_MORE || l->write_failed)
+		uv_idle_start(&l->next_turn, on_next_turn);
 	conn_watch(l->conn, true, state == OUTGOING_BLOCKED);
 }
 
@@ -298,7 +298,7 @@ static bool receive_handshake(struct link *l, const uint8_t *data, size_t bytes)
  * connection then. */
 static bool read_conn(struct link *l)
 {
-	l->more = false;
+	l->turn_due = false;
 	for (int i = 0; i < READS_PER_TURN; i++) {
 		ssize_t got = conn_read(l->conn, l->in, READ_BYTES);
 		if (got == CONN_WAIT)
@@ -314,11 +314,11 @@ static bool read_conn(struct link *l)
 			}
 			continue;
 		}
-		lifecycle_heard(&l->life, now_ms(l));
+		lifecycle_received(&l->life, now_ms(l));
 		receive_frames(l, l->in, (size_t)got);
 	}
-	l->more = true;
-	uv_idle_start(&l->again, on_again);
+	l->turn_due = true;
+	uv_idle_start(&l->next_turn, on_next_turn);
 	return true;
 }
 
@@ -352,7 +352,7 @@ static void on_ready(void *ctx)
 
 	if (read_conn(l)) {
 		flush(l);
-		arm(l);
+		arm_timer(l);
 	}
 }
 
@@ -362,7 +362,7 @@ static void connect_now(struct link *l)
 {
 	log_debug("tunnel.connect server=%s", l->server->shown);
 	link_end_reset(&l->end);
-	l->more = l->broken = false;
+	l->turn_due = l->write_failed = false;
 	outgoing_reset(&l->outgoing);
 	l->conn = conn_open(l->dialer, &conn_events, l);
 }
@@ -383,7 +383,7 @@ static void serve_session(struct link *l)
 		start_closing(l, 1000, "client stops");
 		flush(l);
 	} else if (l->kind->must_resume(l->session)) {
-		uv_idle_start(&l->again, on_again);
+		uv_idle_start(&l->next_turn, on_next_turn);
 	}
 }
 
@@ -391,16 +391,16 @@ static void on_turn(uv_prepare_t *prepare)
 {
 	struct link *l = prepare->data;
 
-	uv_idle_stop(&l->again);
-	if ((l->more || l->broken) && l->conn != NULL && !read_conn(l))
+	uv_idle_stop(&l->next_turn);
+	if ((l->turn_due || l->write_failed) && l->conn != NULL && !read_conn(l))
 		return;
-	if (l->broken && !l->more && l->conn != NULL) {
+	if (l->write_failed && !l->turn_due && l->conn != NULL) {
 		end_by_conn(l);
 		return;
 	}
 	if (l->session != NULL)
 		serve_session(l);
-	arm(l);
+	arm_timer(l);
 }
 
 /* --- the timer --- */
@@ -427,7 +427,7 @@ static void end_by_time(struct link *l)
 	end_connection(l);
 }
 
-static void step(struct link *l, enum lifecycle_step what)
+static void do_step(struct link *l, enum lifecycle_step what)
 {
 	switch (what) {
 	case LIFECYCLE_CONNECT:
@@ -454,7 +454,7 @@ static void step(struct link *l, enum lifecycle_step what)
 		break;
 	case LIFECYCLE_STOP:
 		drop_connection(l);
-		over(l, 0);
+		finish(l, 0);
 		break;
 	case LIFECYCLE_NOTHING:
 		break;
@@ -470,8 +470,8 @@ static void on_timer(uv_timer_t *timer)
 		log_info("clock.woke after_ms=%lld", (long long)slept_ms);
 		lifecycle_woke(&l->life, now_ms(l));
 	}
-	step(l, lifecycle_tick(&l->life, now_ms(l)));
-	arm(l);
+	do_step(l, lifecycle_tick(&l->life, now_ms(l)));
+	arm_timer(l);
 }
 
 /* --- start and end --- */
@@ -500,27 +500,27 @@ struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
 	outgoing_init(&l->outgoing);
 	l->dialer = dialer_new_to_server(loop, server);
 	wake_clock_init(&l->wake);
-	CHECK(uv_timer_init(loop, &l->timer) == 0 && uv_prepare_init(loop, &l->turn) == 0 &&
-	      uv_idle_init(loop, &l->again) == 0);
-	l->timer.data = l->turn.data = l->again.data = l;
-	uv_prepare_start(&l->turn, on_turn);
+	CHECK(uv_timer_init(loop, &l->timer) == 0 && uv_prepare_init(loop, &l->prepare) == 0 &&
+	      uv_idle_init(loop, &l->next_turn) == 0);
+	l->timer.data = l->prepare.data = l->next_turn.data = l;
+	uv_prepare_start(&l->prepare, on_turn);
 	lifecycle_init(&l->life, now_ms(l));
-	arm(l);
+	arm_timer(l);
 	return l;
 }
 
 void link_stop(struct link *l, int64_t most_ms)
 {
-	step(l, lifecycle_stop(&l->life, now_ms(l), most_ms));
+	do_step(l, lifecycle_stop(&l->life, now_ms(l), most_ms));
 	if (l->life.state == LIFECYCLE_OVER)
 		return;
 	if (most_ms <= 0) { /* the Close is sent if the kernel accepts it now */
 		flush(l);
 		drop_connection(l);
-		over(l, 0);
+		finish(l, 0);
 		return;
 	}
-	arm(l);
+	arm_timer(l);
 }
 
 void link_dump(const struct link *l)
@@ -559,6 +559,6 @@ void link_destroy(struct link **lp)
 	dialer_destroy(&l->dialer);
 	l->open_handles = 3;
 	uv_close((uv_handle_t *)&l->timer, handle_closed);
-	uv_close((uv_handle_t *)&l->turn, handle_closed);
-	uv_close((uv_handle_t *)&l->again, handle_closed);
+	uv_close((uv_handle_t *)&l->prepare, handle_closed);
+	uv_close((uv_handle_t *)&l->next_turn, handle_closed);
 }

@@ -84,8 +84,8 @@ static bool equals(const struct head_field *f, const char *text)
 }
 
 /* Shows a text of the server with anything like a token removed; "..." if it contains ours. */
-static void show(const struct link_handshake *h, char *out, size_t out_bytes, const void *text,
-		 size_t bytes)
+static void show_text(const struct link_handshake *h, char *out, size_t out_bytes, const void *text,
+		      size_t bytes)
 {
 	const char *token = h->server->token;
 	char *copy = xcalloc(1, bytes + 1);
@@ -109,7 +109,7 @@ static void on_head(void *ctx, const struct head *head)
 	h->extended = head_find(head->data, head->bytes, "sec-websocket-extensions", &f) &&
 		      f.value_bytes > 0;
 	if (head_find(head->data, head->bytes, "location", &f))
-		show(h, h->location, sizeof h->location, f.value, f.value_bytes);
+		show_text(h, h->location, sizeof h->location, f.value, f.value_bytes);
 }
 
 static bool on_data(void *ctx, const void *data, size_t bytes)
@@ -136,15 +136,15 @@ static enum link_handshake_state fail_by_status(struct link_handshake *h)
 	char *detail = v1_json_text(buf_first(&h->body), buf_bytes(&h->body), "detail");
 
 	if (detail != NULL)
-		show(h, said, sizeof said, detail, strlen(detail));
+		show_text(h, said, sizeof said, detail, strlen(detail));
 	free(detail);
 	if (status >= 300 && status < 400 && *h->location != '\0')
 		snprintf(h->why, sizeof h->why,
-			 "the server answered HTTP %d %s to %s: redirects are not followed, "
-			 "SERVER_URL has to name the tunnels' own address",
+			 "the server responded with HTTP %d %s to %s: redirects are not followed, "
+			 "SERVER_URL must be the address of the tunnels",
 			 status, http_reason(status), h->location);
 	else
-		snprintf(h->why, sizeof h->why, "the server answered HTTP %d %s%s%s", status,
+		snprintf(h->why, sizeof h->why, "the server responded with HTTP %d %s%s%s", status,
 			 http_reason(status), *said ? ": " : "", said);
 	return HANDSHAKE_FAILED;
 }
@@ -152,12 +152,12 @@ static enum link_handshake_state fail_by_status(struct link_handshake *h)
 static enum link_handshake_state judge_switch(struct link_handshake *h)
 {
 	if (!h->accepted)
-		return fail(h, "the server's Sec-WebSocket-Accept is not that of our key: "
-			       "something in between answered, or it is no WebSocket server");
+		return fail(h, "the server's Sec-WebSocket-Accept does not match our key: "
+			       "it is not a WebSocket server, or a proxy responded");
 	if (h->unknown_protocol)
-		return fail(h, "the server chose a sub-protocol that was not offered");
+		return fail(h, "the server selected a sub-protocol that was not offered");
 	if (h->extended)
-		return fail(h, "the server chose an extension that was not offered");
+		return fail(h, "the server selected an extension that was not offered");
 	return HANDSHAKE_DONE;
 }
 
@@ -180,7 +180,7 @@ static enum link_handshake_state judge(struct link_handshake *h, enum response_s
 			return fail_by_status(h);
 		if (state == RESPONSE_CUT)
 			return fail(h, "the server closed the connection without a response");
-		snprintf(h->why, sizeof h->why, "the server answered the handshake with %s",
+		snprintf(h->why, sizeof h->why, "the server responded to the handshake with %s",
 			 response_parser_fault(h->parser));
 		return HANDSHAKE_FAILED;
 	}

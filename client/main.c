@@ -32,9 +32,9 @@ static void warn(const struct settings *s)
 		log_warn("tls.unchecked side=server: its certificate is not checked");
 	if (s->target.insecure)
 		log_warn("tls.unchecked side=target: its certificate is not checked");
-	if (s->server.lost_id)
+	if (s->server.id_removed)
 		log_warn("server.url server=%s: SERVER_URL was the tunnel's public URL; the "
-			 "connection id at its end is left out",
+			 "connection id at its end was removed",
 			 s->server.shown);
 }
 

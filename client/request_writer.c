@@ -19,32 +19,32 @@ static void put(struct buf *out, const char *text)
 /* --- the request line --- */
 
 /* Finds a pseudo field that is valid in a request line. */
-static bool line_part(const void *head, size_t head_bytes, const char *name, struct head_field *f)
+static bool find_line_part(const struct request_input *in, const char *name, struct head_field *f)
 {
-	return head_find(head, head_bytes, name, f) && f->value_bytes > 0 &&
+	return head_find(in->head, in->head_bytes, name, f) && f->value_bytes > 0 &&
 	       http_value_valid(f->value, f->value_bytes) &&
 	       memchr(f->value, ' ', f->value_bytes) == NULL &&
 	       memchr(f->value, '\t', f->value_bytes) == NULL;
 }
 
-static bool read_method(const void *head, size_t head_bytes, struct head_field *method)
+static bool read_method(const struct request_input *in, struct head_field *method)
 {
-	return line_part(head, head_bytes, ":method", method) &&
+	return find_line_part(in, ":method", method) &&
 	       http_token_valid(method->value, method->value_bytes);
 }
 
-static enum fail put_line(struct buf *out, const struct target *t, const void *head,
-			  size_t head_bytes, const char *method, size_t method_bytes)
+static enum fail put_request_line(struct buf *out, const struct request_input *in,
+				  const char *method, size_t method_bytes)
 {
 	struct head_field target;
 
-	if (!line_part(head, head_bytes, ":target", &target) || *target.value != '/')
+	if (!find_line_part(in, ":target", &target) || *target.value != '/')
 		return FAIL_BAD_REQUEST;
-	if (!base_holds(t->base, target.value, target.value_bytes))
+	if (!base_holds(in->target->base, target.value, target.value_bytes))
 		return FAIL_BAD_PATH;
 	buf_append(out, method, method_bytes);
 	put(out, " ");
-	put(out, t->base);
+	put(out, in->target->base);
 	buf_append(out, target.value, target.value_bytes);
 	put(out, " HTTP/1.1\r\n");
 	return FAIL_NONE;
@@ -65,12 +65,13 @@ static void put_field(struct buf *out, const struct head_field *f)
 }
 
 /* The Host field for the app. */
-static struct head_field host_for_app(const struct target *t, const void *head, size_t head_bytes)
+static struct head_field host_for_app(const struct request_input *in)
 {
+	const struct target *t = in->target;
 	const char *name = t->host_header == HOST_NAME ? t->host_name : t->authority;
 	struct head_field given, host = {"Host", 4, name, strlen(name)};
 
-	if (t->host_header == HOST_KEEP && head_find(head, head_bytes, "host", &given) &&
+	if (t->host_header == HOST_KEEP && head_find(in->head, in->head_bytes, "host", &given) &&
 	    given.value_bytes > 0) {
 		host.value = given.value;
 		host.value_bytes = given.value_bytes;
@@ -78,9 +79,9 @@ static struct head_field host_for_app(const struct target *t, const void *head, 
 	return host;
 }
 
-static bool put_host(struct buf *out, const struct target *t, const void *head, size_t head_bytes)
+static bool put_host(struct buf *out, const struct request_input *in)
 {
-	struct head_field host = host_for_app(t, head, head_bytes);
+	struct head_field host = host_for_app(in);
 
 	if (!http_value_valid(host.value, host.value_bytes))
 		return false;
@@ -90,21 +91,21 @@ static bool put_host(struct buf *out, const struct target *t, const void *head, 
 
 /* How the fields Destination and If (WebDAV) name the app: by its own scheme, Host and base, with
  * which the app compares them. The public prefix is already removed. */
-struct naming {
+struct app_names {
 	struct destination_map map;
 	struct buf origin;
 	bool ready;
 };
 
-static void naming_init(struct naming *n, const struct target *t, const void *head,
-			size_t head_bytes)
+static void app_names_init(struct app_names *n, const struct request_input *in)
 {
-	struct head_field host = host_for_app(t, head, head_bytes), public;
+	const struct target *t = in->target;
+	struct head_field host = host_for_app(in), public;
 
 	n->ready = true;
 	n->map.from_prefix = "";
 	n->map.to_prefix = t->base;
-	if (!head_find(head, head_bytes, "host", &public) ||
+	if (!head_find(in->head, in->head_bytes, "host", &public) ||
 	    !place_read_host(&n->map.from, SCHEME_HTTP, public.value, public.value_bytes))
 		n->map.from = (struct place){0};
 	put(&n->origin, strncmp(t->origin, "https", 5) == 0 ? "https://" : "http://");
@@ -115,20 +116,20 @@ static void naming_init(struct naming *n, const struct target *t, const void *he
 
 /* Returns true if `url`, the value of a Destination, is below the base. A URL of the public host,
  * of the target, or a path names the app and must not leave the base. */
-static bool stays_in_base(const struct naming *n, const struct target *t, const char *url,
+static bool stays_in_base(const struct app_names *n, const struct target *t, const char *url,
 			  size_t bytes)
 {
 	const char *base = n->map.to_prefix;
 	size_t base_bytes = strlen(base);
-	struct place at, target, told;
+	struct place at, target, app;
 	bool whole = place_read(&at, url, bytes);
 
 	if (base_bytes == 0)
 		return true;
 	if (whole && !place_is_at(&at, &n->map.from) &&
 	    !(place_read(&target, t->origin, strlen(t->origin)) && place_is_at(&at, &target)) &&
-	    !(place_read(&told, n->map.to_origin, strlen(n->map.to_origin)) &&
-	      place_is_at(&at, &told)))
+	    !(place_read(&app, n->map.to_origin, strlen(n->map.to_origin)) &&
+	      place_is_at(&at, &app)))
 		/* Another server. RFC 4918 8.3 does not allow "//host/x"; apps read it as a
 		 * path. */
 		return at.scheme != SCHEME_LEFT_OUT;
@@ -140,7 +141,7 @@ static bool stays_in_base(const struct naming *n, const struct target *t, const 
 }
 
 /* Returns false if it would leave the base. */
-static bool put_named(struct buf *out, const struct naming *n, const struct target *t,
+static bool put_place(struct buf *out, const struct app_names *n, const struct target *t,
 		      const struct head_field *f)
 {
 	struct buf value = {0};
@@ -164,7 +165,7 @@ static bool is_ours_to_write(const struct http_connection *c, const struct head_
 }
 
 /* Notes what a field means for the connection. */
-static void note_field(struct request_writer *r, const struct head_field *f)
+static void note_field(struct written_request *r, const struct head_field *f)
 {
 	if (field_is(f, "expect"))
 		r->expects = r->expects || (f->value_bytes == 12 &&
@@ -174,19 +175,17 @@ static void note_field(struct request_writer *r, const struct head_field *f)
 }
 
 /* Writes the end-to-end fields, Host first, without Content-Length. */
-static bool put_fields(struct buf *out, struct request_writer *r, const struct target *t,
-		       const void *head, size_t head_bytes)
+static bool put_fields(struct buf *out, struct written_request *r, const struct request_input *in)
 {
 	struct http_connection connection = {0};
 	struct head_reader reader;
-	struct naming naming = {0};
+	struct app_names app_names = {0};
 	struct head_field f;
 	int more;
 
-	if (!put_host(out, t, head, head_bytes) ||
-	    !http_connection_read(&connection, head, head_bytes))
+	if (!put_host(out, in) || !http_connection_read(&connection, in->head, in->head_bytes))
 		return false;
-	head_reader_init(&reader, head, head_bytes);
+	head_reader_init(&reader, in->head, in->head_bytes);
 	while ((more = head_next(&reader, &f)) == 1) {
 		if (is_ours_to_write(&connection, &f))
 			continue;
@@ -200,29 +199,28 @@ static bool put_fields(struct buf *out, struct request_writer *r, const struct t
 			f.value_bytes--;
 		}
 		bool names_place = destination_is_in(&f);
-		if (names_place && !naming.ready)
-			naming_init(&naming, t, head, head_bytes);
+		if (names_place && !app_names.ready)
+			app_names_init(&app_names, in);
 		if (!names_place) {
 			put_field(out, &f);
-		} else if (!put_named(out, &naming, t, &f)) {
+		} else if (!put_place(out, &app_names, in->target, &f)) {
 			more = -1;
 			break;
 		}
 		note_field(r, &f);
 	}
-	buf_fini(&naming.origin);
+	buf_fini(&app_names.origin);
 	return more == 0;
 }
 
 /* --- the body --- */
 
 /* A request without length and body is like a GET. A length of 0 is sent if the caller sent it. */
-static bool put_framing(struct buf *out, struct request_writer *r, const void *head,
-			size_t head_bytes)
+static bool put_framing(struct buf *out, struct written_request *r, const struct request_input *in)
 {
 	struct head_field f;
 	char length[48];
-	bool declared = head_find(head, head_bytes, ":length", &f);
+	bool declared = head_find(in->head, in->head_bytes, ":length", &f);
 
 	if (declared && !http_length_parse(f.value, f.value_bytes, &r->body_bytes))
 		return false;
@@ -251,27 +249,28 @@ static bool is_method(const struct head_field *method, const char *name)
  * body, it can: an app that has not read the body takes its bytes for the next request, and we
  * cannot see whether it has read it. HEAD: some apps send a body after the head. Other methods: we
  * do not know what the app does with them. */
-static bool leaves_nothing(const struct request_writer *r, const struct head_field *method)
+static bool leaves_connection_clean(const struct written_request *r,
+				    const struct head_field *method)
 {
 	return !r->has_body && (is_method(method, "GET") || is_method(method, "OPTIONS"));
 }
 
-enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct target *t,
-			       const void *head, size_t head_bytes, bool has_body, bool keeps)
+enum fail request_writer_write(struct buf *out, struct written_request *r,
+			       const struct request_input *in)
 {
 	struct head_field method;
 	enum fail f;
 
-	*r = (struct request_writer){.has_body = has_body};
-	if (!read_method(head, head_bytes, &method))
+	*r = (struct written_request){.has_body = in->has_body};
+	if (!read_method(in, &method))
 		return FAIL_BAD_REQUEST;
-	f = put_line(out, t, head, head_bytes, method.value, method.value_bytes);
+	f = put_request_line(out, in, method.value, method.value_bytes);
 	if (f != FAIL_NONE)
 		return f;
 	r->is_head = is_method(&method, "HEAD");
-	if (!put_fields(out, r, t, head, head_bytes) || !put_framing(out, r, head, head_bytes))
+	if (!put_fields(out, r, in) || !put_framing(out, r, in))
 		return FAIL_BAD_REQUEST;
-	r->is_last = r->is_last || !keeps || !leaves_nothing(r, &method);
+	r->is_last = r->is_last || !in->keeps_open || !leaves_connection_clean(r, &method);
 	put(out, r->is_last ? "Connection: close\r\n\r\n" : "\r\n");
 	return FAIL_NONE;
 }
@@ -285,17 +284,16 @@ bool request_writer_is_upgrade(const void *head, size_t head_bytes)
 	return head_find(head, head_bytes, ":upgrade", &f);
 }
 
-enum fail request_writer_write_upgrade(struct buf *out, const struct target *t, const void *head,
-				       size_t head_bytes)
+enum fail request_writer_write_upgrade(struct buf *out, const struct request_input *in)
 {
-	struct request_writer r = {0};
+	struct written_request r = {0};
 	struct head_field method;
 	enum fail f;
 
-	if (!read_method(head, head_bytes, &method))
+	if (!read_method(in, &method))
 		return FAIL_BAD_REQUEST;
-	f = put_line(out, t, head, head_bytes, "GET", 3);
-	if (f == FAIL_NONE && !put_fields(out, &r, t, head, head_bytes))
+	f = put_request_line(out, in, "GET", 3);
+	if (f == FAIL_NONE && !put_fields(out, &r, in))
 		f = FAIL_BAD_REQUEST;
 	put(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
 	return f;

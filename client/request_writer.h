@@ -10,8 +10,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A request to be written. All is borrowed. */
+struct request_input {
+	const struct target *target;
+	const void *head;
+	size_t head_bytes;
+	bool has_body;	 /* false: it has no body, whatever ":length" says */
+	bool keeps_open; /* false: the app is told to close the connection after the response */
+};
+
 /* What was written. */
-struct request_writer {
+struct written_request {
 	bool is_head;  /* HEAD: its response has no body */
 	bool has_body; /* a body follows, ... */
 	bool chunked;  /* ... in chunks; otherwise `body_bytes` */
@@ -20,20 +29,16 @@ struct request_writer {
 	long long body_bytes;
 };
 
-/* Appends the head with its empty line to `out`. `has_body` false: it has no body, whatever
- * ":length" says. `keeps` false: the connection is closed after the response, and the head says so.
- * FAIL_BAD_PATH: the path might leave the target's base. FAIL_BAD_REQUEST: the head has a part that
- * cannot be sent. */
-enum fail request_writer_write(struct buf *out, struct request_writer *r, const struct target *t,
-			       const void *head, size_t head_bytes, bool has_body,
-			       bool keeps) MUST_CHECK;
+/* Appends the head with its empty line to `out`. FAIL_BAD_PATH: the path might leave the target's
+ * base. FAIL_BAD_REQUEST: the head has a part that cannot be sent. */
+enum fail request_writer_write(struct buf *out, struct written_request *r,
+			       const struct request_input *in) MUST_CHECK;
 
 /* Returns true for a WebSocket handshake (":upgrade"). */
 bool request_writer_is_upgrade(const void *head, size_t head_bytes);
 
 /* The same for a handshake, as the caller wrote it. "Connection" and "Upgrade", which are
  * hop-by-hop, are written anew. */
-enum fail request_writer_write_upgrade(struct buf *out, const struct target *t, const void *head,
-				       size_t head_bytes) MUST_CHECK;
+enum fail request_writer_write_upgrade(struct buf *out, const struct request_input *in) MUST_CHECK;
 
 #endif

@@ -12,7 +12,7 @@ enum {
 };
 
 /* Returns true if `name` is one of the elements of this field's value. */
-static bool names(const struct head_field *f, const char *name)
+static bool has_element(const struct head_field *f, const char *name)
 {
 	struct head_field list = *f, element;
 
@@ -66,7 +66,7 @@ static bool keep_alive_lasts(const struct head_field *f)
 static bool field_keeps_open(const struct head_field *f)
 {
 	if (field_is(f, "connection") || field_is(f, "proxy-connection"))
-		return !names(f, "close");
+		return !has_element(f, "close");
 	if (field_is(f, "keep-alive"))
 		return keep_alive_lasts(f);
 	if (field_is(f, "www-authenticate") || field_is(f, "proxy-authenticate"))
@@ -152,7 +152,8 @@ bool response_head_switches(const struct head *fields)
 	while (head_next(&r, &f) == 1) {
 		if (field_is(&f, "upgrade"))
 			websocket = f.value_bytes == 9 && strncasecmp(f.value, "websocket", 9) == 0;
-		connection = connection || (field_is(&f, "connection") && names(&f, "upgrade"));
+		connection =
+			connection || (field_is(&f, "connection") && has_element(&f, "upgrade"));
 	}
 	return websocket && connection;
 }

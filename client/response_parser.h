@@ -38,26 +38,26 @@ enum response_to { RESPONSE_TO_REQUEST, RESPONSE_TO_HEAD, RESPONSE_TO_HANDSHAKE 
 
 /* `target` and `hint` NULL: the response does not come from an app. Both are borrowed. */
 struct response_parser *response_parser_new(const struct target *target, struct host_hint *hint);
-void response_parser_destroy(struct response_parser **ap);
+void response_parser_destroy(struct response_parser **rp);
 
-void response_parser_begin(struct response_parser *a, enum response_to to,
+void response_parser_begin(struct response_parser *r, enum response_to to,
 			   const struct response_events *events, void *ctx);
 
 /* Consumes `*used` bytes. After RESPONSE_STALLED, pass the rest again to continue. */
-enum response_state response_parser_feed(struct response_parser *a, const void *data, size_t bytes,
+enum response_state response_parser_feed(struct response_parser *r, const void *data, size_t bytes,
 					 size_t *used);
-enum response_state response_parser_end(struct response_parser *a); /* the connection has ended */
+enum response_state response_parser_end(struct response_parser *r); /* the connection has ended */
 
 /* BAD: what was received instead of a valid response, a literal such as "a head larger than 64
  * KiB". */
-const char *response_parser_fault(const struct response_parser *a);
+const char *response_parser_fault(const struct response_parser *r);
 
-int response_parser_status(const struct response_parser *a);	 /* of the head; 0: none yet */
-bool response_parser_continues(const struct response_parser *a); /* 100 was received */
+int response_parser_status(const struct response_parser *r);	 /* of the head; 0: none yet */
+bool response_parser_continues(const struct response_parser *r); /* 100 was received */
 
 /* COMPLETE: returns true if the connection may carry another request. False also for responses
  * after which some apps send too much (HEAD, 204, 304), for HTTP/1.0, and where a login belongs to
  * the connection (NTLM, Negotiate). */
-bool response_parser_keeps_open(const struct response_parser *a);
+bool response_parser_keeps_open(const struct response_parser *r);
 
 #endif

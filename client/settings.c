@@ -24,16 +24,16 @@ enum {
 #define AT(member) .offset = offsetof(struct arguments, member)
 /* clang-format off */
 const struct setting settings_table[] = {
-	{SETTING_TEXT, .flag = "token-file", .argument = "PATH", AT(token_file), .help = "the token is in this file"},
+	{SETTING_TEXT, .flag = "token-file", .argument = "PATH", AT(token_file), .help = "read the token from this file"},
 	{SETTING_RAW, .flag = "host-header", .argument = "keep|target|NAME", .standard = "keep", AT(host_header),
-	 .help = "Host for the local app: the public one, that of TARGET_URL, or NAME"},
+	 .help = "Host field for the local app: the public one, that of TARGET_URL, or NAME"},
 	{SETTING_RAW, .flag = "keep-alive", .argument = "on|off", .standard = "on", AT(keep_alive),
 	 .help = "keep connections to the local app for further requests"},
 	{SETTING_TEXT, .flag = "ca-file", .argument = "PATH", AT(ca_file),
-	 .help = "certificates to trust for the server, not the system's"},
+	 .help = "trust these certificates for the server instead of the system's"},
 	{SETTING_SWITCH, .flag = "insecure", AT(insecure), .help = "do not check the server's certificate"},
 	{SETTING_TEXT, .flag = "target-ca-file", .argument = "PATH", AT(target_ca_file),
-	 .help = "certificates to trust for an https:// app"},
+	 .help = "trust these certificates for an https:// app"},
 	{SETTING_SWITCH, .flag = "target-insecure", AT(target_insecure),
 	 .help = "do not check the certificate of an https:// app"},
 	{SETTING_RAW, .variable = "PIPEGATE_TOKEN", AT(token), .help = "the token, unless --token-file is given"},
@@ -43,8 +43,8 @@ const struct setting settings_table[] = {
 
 const struct operand settings_operands[] = {
 	{"TARGET_URL", "http://HOST[:PORT][/BASE], https://..., unix:/PATH, HOST:PORT, or a port", offsetof(struct arguments, target)},
-	{"SERVER_URL", "wss://HOST[:PORT][/PATH], ws://..., https://..., http://..., or without a scheme (wss); "
-	 "perhaps with ?token=TOKEN", offsetof(struct arguments, server)},
+	{"SERVER_URL", "wss://HOST[:PORT][/PATH], ws://..., https://..., http://..., or no scheme (wss); "
+	 "may end with ?token=TOKEN", offsetof(struct arguments, server)},
 	{0},
 };
 /* clang-format on */
@@ -194,7 +194,7 @@ static const char *query_token(const char *path, size_t *bytes)
 }
 
 /* Leaves out the query, which may hold a token. */
-static char *show(const struct url *u)
+static char *make_shown(const struct url *u)
 {
 	size_t path_bytes = strcspn(u->path, "?");
 	size_t bytes = strlen(u->scheme) + strlen(u->authority) + path_bytes + 4;
@@ -241,14 +241,14 @@ static bool read_server_url(struct url *u, const char *text)
 static int read_server(struct tunnel_server *s, const char *text)
 {
 	if (!read_server_url(&s->url, text)) {
-		cli_complain("SERVER_URL", "not [wss://|ws://|https://|http://]HOST[:PORT][/PATH]",
-			     text);
+		cli_complain("SERVER_URL",
+			     "must be [wss://|ws://|https://|http://]HOST[:PORT][/PATH]", text);
 		return EXIT_USAGE;
 	}
 	s->tls = strcmp(s->url.scheme, "wss") == 0;
 	s->port = s->url.port ? s->url.port : (s->tls ? 443 : 80);
 	s->is_loopback = is_this_machine(&s->url);
-	s->shown = show(&s->url);
+	s->shown = make_shown(&s->url);
 	return 0;
 }
 
@@ -308,7 +308,7 @@ static int read_token(struct settings *s, const struct arguments *a)
 
 /* Removes the connection id from the end of the path: SERVER_URL was the tunnel's public URL. The
  * app behind that must not receive the token; the server listens one level above. */
-static void leave_out_id(struct settings *s)
+static void remove_connection_id(struct settings *s)
 {
 	char *path = s->server.url.path;
 	size_t bytes = strcspn(path, "?"), end = bytes, token_bytes = 0;
@@ -330,9 +330,9 @@ static void leave_out_id(struct settings *s)
 	if (id_bytes > 0 && id_bytes < end && path[end - id_bytes - 1] == '/' &&
 	    memcmp(path + end - id_bytes, id, id_bytes) == 0) {
 		memmove(path + end - id_bytes, path + bytes, strlen(path + bytes) + 1);
-		s->server.lost_id = true;
+		s->server.id_removed = true;
 		free(s->server.shown);
-		s->server.shown = show(&s->server.url);
+		s->server.shown = make_shown(&s->server.url);
 	}
 	free(id);
 }
@@ -348,7 +348,7 @@ static int read_host_header(struct settings *s, const char *text)
 		s->target.host_header = HOST_NAME;
 		s->target.host_name = text;
 	} else {
-		cli_complain("--host-header", "neither target, keep nor a host name", text);
+		cli_complain("--host-header", "must be target, keep or a host name", text);
 		return EXIT_USAGE;
 	}
 	return 0;
@@ -359,7 +359,7 @@ static int read_keep_alive(struct settings *s, const char *text)
 	s->target.keep_alive = text == NULL || strcmp(text, "on") == 0;
 	if (s->target.keep_alive || strcmp(text, "off") == 0)
 		return 0;
-	cli_complain("--keep-alive", "neither on nor off", text);
+	cli_complain("--keep-alive", "must be on or off", text);
 	return EXIT_USAGE;
 }
 
@@ -375,7 +375,7 @@ int settings_read(struct settings *s, const struct arguments *a)
 	*s = (struct settings){0};
 	if (!target_read(&s->target, a->target)) {
 		cli_complain("TARGET_URL",
-			     "neither [http[s]://]HOST:PORT[/BASE], unix:/PATH nor a port",
+			     "must be [http[s]://]HOST:PORT[/BASE], unix:/PATH or a port",
 			     a->target);
 		return EXIT_USAGE;
 	}
@@ -391,7 +391,7 @@ int settings_read(struct settings *s, const struct arguments *a)
 	if (result == 0)
 		result = read_token(s, a);
 	if (result == 0)
-		leave_out_id(s);
+		remove_connection_id(s);
 	if (result == 0)
 		result = check_file("--ca-file", s->server.ca_file);
 	if (result == 0)

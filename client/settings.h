@@ -36,7 +36,7 @@ struct tunnel_server {
 	char *shown;	  /* for the log */
 	bool is_loopback; /* do not use a proxy */
 	/* SERVER_URL was the tunnel's public URL; the connection id at its end is removed. */
-	bool lost_id;
+	bool id_removed;
 
 	char *connection_id; /* of the token; NULL: unreadable */
 	/* Sent in the Authorization header; NULL: it is in the URL. */

@@ -66,7 +66,7 @@ const char *token_fault(const char *token, size_t bytes)
 	if (bytes == 0)
 		return "is empty";
 	if (is_quoted(token, bytes))
-		return "has quotes around the token: leave them out";
+		return "has quotes around the token: remove them";
 	return NULL;
 }
 
@@ -76,9 +76,8 @@ static const char *find_fault(const char *token, size_t bytes)
 		return "holds no token";
 	if (is_quoted(token, bytes))
 		return token_fault(token, bytes);
-	return is_possible(token, bytes)
-		       ? NULL
-		       : "is no token: too long, or with a character that none has";
+	return is_possible(token, bytes) ? NULL
+					 : "is not a token: too long, or with an invalid character";
 }
 
 char *token_find(const char *text, const char **why)

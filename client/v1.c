@@ -34,7 +34,7 @@ struct call {
 	struct buf body;
 	/* The response cannot be sent (or memory is exhausted): resume_calls() ends the call. */
 	bool too_large;
-	bool waits; /* reading the response is paused */
+	bool paused; /* reading the response is paused */
 	enum fail fail;
 };
 
@@ -44,7 +44,7 @@ struct v1 {
 	const char *connection_id; /* for the log; NULL: unknown */
 	struct fetch_engine *engine;
 	struct call_list running, done;
-	size_t call_count, waiting_count, too_large_count;
+	size_t call_count, paused_count, too_large_count;
 	size_t held_bytes; /* bodies of requests and responses of all calls */
 	struct buf out;	   /* the message being sent */
 	bool out_begun;
@@ -70,7 +70,7 @@ static void refuse_response(struct call *c)
 
 /* Returns true if more of this response may be read. While no whole response waits to be sent, one
  * call may always continue: its end frees memory. */
-static bool may_go_on(const struct call *c)
+static bool may_read_more(const struct call *c)
 {
 	const struct v1 *v = c->v1;
 
@@ -78,11 +78,11 @@ static bool may_go_on(const struct call *c)
 	       (c == TAILQ_FIRST(&v->running) && TAILQ_EMPTY(&v->done) && buf_bytes(&v->out) == 0);
 }
 
-static void set_waits(struct call *c, bool waits)
+static void set_paused(struct call *c, bool paused)
 {
-	if (c->waits != waits)
-		c->v1->waiting_count += waits ? 1 : (size_t)-1;
-	c->waits = waits;
+	if (c->paused != paused)
+		c->v1->paused_count += paused ? 1 : (size_t)-1;
+	c->paused = paused;
 }
 
 static int head_status(const struct call *c)
@@ -137,8 +137,8 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 	}
 	c->v1->held_bytes += bytes;
 	c->log.down_bytes += (int64_t)bytes;
-	set_waits(c, !may_go_on(c));
-	return !c->waits;
+	set_paused(c, !may_read_more(c));
+	return !c->paused;
 }
 
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
@@ -172,7 +172,7 @@ static void on_end(void *ctx, enum fail f, bool maybe_delivered)
 	c->fetch = NULL;
 	c->fail = f;
 	c->v1->too_large_count -= c->too_large;
-	set_waits(c, false);
+	set_paused(c, false);
 	drop_request_body(c);
 	TAILQ_REMOVE(&c->v1->running, c, link);
 	TAILQ_INSERT_TAIL(&c->v1->done, c, link);
@@ -192,7 +192,7 @@ static void call_free(struct call *c, struct call_list *list, enum fail why)
 	TAILQ_REMOVE(list, c, link);
 	c->v1->call_count--;
 	c->v1->too_large_count -= c->too_large && list == &c->v1->running;
-	set_waits(c, false);
+	set_paused(c, false);
 	drop_request_body(c);
 	drop_body(c);
 	v1_request_fini(&c->request);
@@ -231,7 +231,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 				       &events, c, &refusal);
 	}
 	if (refusal == FAIL_BAD_REQUEST || refusal == FAIL_BAD_PATH)
-		log_limited_warn("", "request.refused corr=%s why=\"it cannot be made\"",
+		log_limited_warn("", "request.refused corr=%s why=\"the request is invalid\"",
 				 c->log.corr);
 	if (refusal != FAIL_NONE)
 		on_end(c, refusal, false);
@@ -239,7 +239,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 
 /* --- the answer --- */
 
-static int response_parser_status(const struct call *c)
+static int response_status(const struct call *c)
 {
 	int status = head_status(c);
 
@@ -253,7 +253,7 @@ static void put_response(struct buf *out, const struct call *c)
 	static const struct head none;
 	struct v1_response r = {
 		.correlation_id = c->request.correlation_id,
-		.status = response_parser_status(c),
+		.status = response_status(c),
 		.head = &none,
 	};
 
@@ -296,8 +296,8 @@ static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 		else
 			put_response(&v->out, c);
 		v->out_begun = false;
-		c->log.status = c->too_large ? fail_status(FAIL_BAD_RESPONSE, false)
-					     : response_parser_status(c);
+		c->log.status =
+			c->too_large ? fail_status(FAIL_BAD_RESPONSE, false) : response_status(c);
 		call_free(c, &v->done, FAIL_NONE);
 	}
 	size_t bytes = buf_bytes(&v->out);
@@ -332,15 +332,15 @@ static void resume_calls(void *session)
 	struct v1 *v = session;
 	struct call *c, *next;
 
-	if (v->too_large_count + v->waiting_count == 0)
+	if (v->too_large_count + v->paused_count == 0)
 		return;
 	for (c = TAILQ_FIRST(&v->running); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (c->too_large) {
 			fetch_cancel(&c->fetch);
 			on_end(c, FAIL_BAD_RESPONSE, true);
-		} else if (c->waits && may_go_on(c)) {
-			set_waits(c, false);
+		} else if (c->paused && may_read_more(c)) {
+			set_paused(c, false);
 			fetch_resume(c->fetch, false, true);
 		}
 	}
@@ -352,8 +352,8 @@ static bool must_resume(void *session)
 	struct call *first = TAILQ_FIRST(&v->running);
 
 	return v->too_large_count > 0 ||
-	       (v->waiting_count > 0 &&
-		(v->held_bytes <= HELD_MAX_BYTES || (first->waits && may_go_on(first))));
+	       (v->paused_count > 0 &&
+		(v->held_bytes <= HELD_MAX_BYTES || (first->paused && may_read_more(first))));
 }
 
 static void drain(void *session)

@@ -189,7 +189,7 @@ static const char *skip_string(const char *at, const char *end)
 }
 
 /* Counts before parsing: 16 MiB of "{},{}," would take more than a gigabyte when parsed. */
-static bool is_modest(const char *json, size_t bytes)
+static bool is_within_limits(const char *json, size_t bytes)
 {
 	const char *end = json + bytes;
 	size_t depth = 0, members = 0;
@@ -215,7 +215,7 @@ bool v1_request_read(struct v1_request *r, const void *json, size_t bytes)
 {
 	json_t *message = NULL;
 
-	if (is_modest(json, bytes))
+	if (is_within_limits(json, bytes))
 		message = json_loadb(json, bytes, JSON_ALLOW_NUL, NULL);
 
 	r->correlation_id = read_correlation_id(message);
@@ -236,7 +236,7 @@ void v1_request_fini(struct v1_request *r)
 
 /* Changes `name` to a spelling that the object does not have yet. Several Set-Cookie fields cannot
  * be joined (RFC 9110 5.3), but HTTP names ignore case and JSON names do not. */
-static bool other_spelling(const json_t *headers, char *name)
+static bool choose_other_spelling(const json_t *headers, char *name)
 {
 	size_t bytes = strlen(name);
 
@@ -268,7 +268,7 @@ static json_t *json_text(const char *text, size_t bytes)
 	return string;
 }
 
-static void add_answer_header(json_t *headers, const struct head_field *f)
+static void add_response_header(json_t *headers, const struct head_field *f)
 {
 	char *name = strndup(f->name, f->name_bytes);
 	json_t *value = json_text(f->value, f->value_bytes);
@@ -282,7 +282,7 @@ static void add_answer_header(json_t *headers, const struct head_field *f)
 					      json_string_value(value));
 		json_decref(value);
 		value = joined;
-	} else if (earlier != NULL && !other_spelling(headers, name)) {
+	} else if (earlier != NULL && !choose_other_spelling(headers, name)) {
 		json_decref(value);
 		value = NULL;
 	}
@@ -300,7 +300,7 @@ static json_t *response_headers(const struct head *head)
 	head_reader_init(&r, head->data, head->bytes);
 	while (head_next(&r, &f) == 1) {
 		if (f.name[0] != ':')
-			add_answer_header(headers, &f);
+			add_response_header(headers, &f);
 	}
 	return headers;
 }

@@ -120,9 +120,9 @@ static int end_close(struct websocket *w, const char **why)
 	if (w->control_bytes == 1 ||
 	    (w->control_bytes >= 2 && (code < 1000 || code >= 5000 || code == 1004 ||
 				       code == 1005 || code == 1006 || code == 1015)))
-		return fault(PROTOCOL_ERROR, "Close with an impossible code", why);
+		return fault(PROTOCOL_ERROR, "Close with an invalid code", why);
 	if (!utf8_valid((const char *)w->control + 2, reason_bytes))
-		return fault(BAD_TEXT, "Close whose reason is no UTF-8", why);
+		return fault(BAD_TEXT, "Close with a reason that is not UTF-8", why);
 	w->closed = true;
 	w->events->closed(w->ctx, code, w->control + 2, reason_bytes);
 	return 0;
@@ -132,7 +132,7 @@ static int end_message(struct websocket *w, const uint8_t *data, size_t bytes, c
 {
 	w->in_message = false;
 	if (w->text && !utf8_valid((const char *)data, bytes))
-		return fault(BAD_TEXT, "text that is no UTF-8", why);
+		return fault(BAD_TEXT, "text that is not UTF-8", why);
 	w->events->message(w->ctx, data, bytes);
 	return 0;
 }

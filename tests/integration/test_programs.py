@@ -115,7 +115,7 @@ def test_no_secret_is_printed(name, arguments, variables):
 
 @pytest.mark.parametrize("variable, text, query, words", [
     (f'"{TOKEN}"', None, "", "PIPEGATE_TOKEN: has quotes around the token"), (f"'{TOKEN}'", None, "", "PIPEGATE_TOKEN: has quotes"),
-    ("", None, "", "PIPEGATE_TOKEN: is empty"), (None, None, "", "PIPEGATE_TOKEN: no token"), (f"{TOKEN} {TOKEN}", None, "", "PIPEGATE_TOKEN: is no token"),
+    ("", None, "", "PIPEGATE_TOKEN: is empty"), (None, None, "", "PIPEGATE_TOKEN: no token"), (f"{TOKEN} {TOKEN}", None, "", "PIPEGATE_TOKEN: is not a token"),
     (None, "", "", "--token-file: is empty"), (None, " \n", "", "--token-file: is empty"), (None, f'"{TOKEN}"\n', "", "--token-file: has quotes"),
     (None, "Connection-id: x\n", "", "--token-file: holds no token"), (None, f"{TOKEN}\n{TOKEN}\n", "", "--token-file: holds more than one token"),
     (None, None, "?token=", "token= in SERVER_URL: is empty"), ("", None, "?a&token=&b", "token= in SERVER_URL: is empty"),

@@ -85,7 +85,7 @@ static void test_silence(void **state)
 	assert_int_equal(lifecycle_tick(&l, 20000), LIFECYCLE_PING);
 	assert_int_equal(lifecycle_next_ms(&l), 30000);
 	assert_int_equal(lifecycle_tick(&l, 25000), LIFECYCLE_NOTHING);
-	lifecycle_heard(&l, 26000);
+	lifecycle_received(&l, 26000);
 	assert_int_equal(lifecycle_tick(&l, 30000), LIFECYCLE_NOTHING);
 	assert_int_equal(lifecycle_tick(&l, 46000), LIFECYCLE_PING);
 	assert_int_equal(lifecycle_tick(&l, 56000), LIFECYCLE_SILENT);
@@ -255,7 +255,7 @@ static void test_waking(void **state)
 
 	(void)state;
 	bring_to(&l, LIFECYCLE_OPEN, false);
-	lifecycle_heard(&l, 50000);
+	lifecycle_received(&l, 50000);
 	lifecycle_woke(&l, 51000);
 	assert_int_equal(lifecycle_tick(&l, 51000), LIFECYCLE_PING);
 	assert_int_equal(lifecycle_next_ms(&l), 61000);

@@ -22,9 +22,9 @@ static void test_the_first_cause_counts(void **state)
 	assert_memory_equal(e.cause.reason, "Token expired", 13);
 	assert_string_equal(e.shown, "Token expired");
 	link_end_reset(&e);
-	link_end_set_words(&e, 401, true, "the server answered HTTP 401");
+	link_end_set_words(&e, 401, true, "the server responded with HTTP 401");
 	assert_true(e.cause.by_http && e.cause.code == 401 && e.cause.reason_bytes == 0);
-	assert_string_equal(e.shown, "the server answered HTTP 401");
+	assert_string_equal(e.shown, "the server responded with HTTP 401");
 }
 
 static void test_a_reason_is_bounded_and_quoted(void **state)

@@ -12,7 +12,7 @@
 
 static struct target app = {.origin = "http://app:3000", .authority = "app:3000", .base = "/base"};
 static struct head head;
-static struct request_writer request;
+static struct written_request request;
 static bool keeps; /* as the pool says */
 
 static int set_up(void **state)
@@ -41,7 +41,20 @@ static void start(const char *method, const char *target)
 
 static enum fail write_it(struct buf *out, bool has_body)
 {
-	return request_writer_write(out, &request, &app, head.data, head.bytes, has_body, keeps);
+	const struct request_input in = {.target = &app,
+					 .head = head.data,
+					 .head_bytes = head.bytes,
+					 .has_body = has_body,
+					 .keeps_open = keeps};
+
+	return request_writer_write(out, &request, &in);
+}
+
+static enum fail write_upgrade(struct buf *out)
+{
+	return request_writer_write_upgrade(out, &(struct request_input){.target = &app,
+									 .head = head.data,
+									 .head_bytes = head.bytes});
 }
 
 static void expect(bool has_body, const char *text)
@@ -284,7 +297,7 @@ static void expect_targets(const char *base, const char *const *targets, size_t 
 		if (write_it(&out, false) != expected)
 			fail_msg("%s behind \"%s\"", targets[i], base);
 		buf_fini(&out);
-		if (request_writer_write_upgrade(&out, &app, head.data, head.bytes) != expected)
+		if (write_upgrade(&out) != expected)
 			fail_msg("handshake: %s behind \"%s\"", targets[i], base);
 		buf_fini(&out);
 	}
@@ -342,8 +355,7 @@ static void test_upgrade(void **state)
 	head_add(&head, "upgrade", "h2c");
 	head_add(&head, "sec-websocket-key", "abc");
 	assert_true(request_writer_is_upgrade(head.data, head.bytes));
-	assert_int_equal(request_writer_write_upgrade(&out, &app, head.data, head.bytes),
-			 FAIL_NONE);
+	assert_int_equal(write_upgrade(&out), FAIL_NONE);
 	buf_append(&out, "", 1);
 	assert_string_equal(
 		(const char *)buf_first(&out),

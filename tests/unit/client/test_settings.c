@@ -290,7 +290,7 @@ static void test_public_url(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct settings s;
 		assert_int_equal(read_settings(&s, rows[i].text, rows[i].token, NULL), 0);
-		if (s.server.lost_id != (rows[i].path != NULL))
+		if (s.server.id_removed != (rows[i].path != NULL))
 			fail_msg("%s", rows[i].text);
 		if (rows[i].path != NULL) {
 			assert_string_equal(s.server.url.path, rows[i].path);
