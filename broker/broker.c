@@ -109,6 +109,7 @@ static void on_turn(uv_prepare_t *prepare)
 	else
 		uv_idle_stop(&b->again);
 	hasten_tick(b);
+	log_flush();
 }
 
 /* --- the stop: drain, end what is left, close the tunnels, leave --- */
@@ -307,7 +308,9 @@ int broker_run(const struct config *config)
 		start_watching(&b);
 		log_info("ready gate=%s", config->gate);
 		notify_service_manager("READY=1");
+		log_gather(true);
 		uv_run(&b.loop, UV_RUN_DEFAULT);
+		log_gather(false);
 		stop_watching(&b);
 		result = 0;
 	}

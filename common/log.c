@@ -70,40 +70,100 @@ static bool can_write(void)
 	return kind == FILE_KIND || (poll(&p, 1, 0) > 0 && (p.revents & POLLOUT));
 }
 
-/* The text of an event. `suppressed`: lines like this one that were left out before it. */
-static bool put_event(const char *level, const char *text, uint64_t suppressed)
+static bool write_out(const char *lines, size_t bytes)
 {
-	char line[JSON_BYTES];
-	size_t bytes;
-
 	if (!can_write())
 		return false;
-	if (log_mode == LOG_JSON)
-		bytes = log_json_write(line, sizeof line - 1, level, text, suppressed);
-	else
-		bytes = as_text(line, level, text, suppressed);
-	line[bytes++] = '\n';
-	(void)!write(STDERR_FILENO, line,
+	(void)!write(STDERR_FILENO, lines,
 		     bytes); /* if stderr is gone, there is nowhere to report it */
 	return true;
 }
 
-/* Says first how many lines were dropped before this one. */
-static void put_whole(const char *level, const char *text, uint64_t suppressed)
+/* Makes the line for an event. `suppressed`: lines like this one that were left out before it. */
+static size_t make_line(char line[JSON_BYTES], const char *level, const char *text,
+			uint64_t suppressed)
 {
-	static _Atomic uint64_t dropped;
+	size_t bytes = log_mode == LOG_JSON
+			       ? log_json_write(line, JSON_BYTES - 1, level, text, suppressed)
+			       : as_text(line, level, text, suppressed);
+
+	line[bytes++] = '\n';
+	return bytes;
+}
+
+static _Atomic uint64_t dropped; /* lines, since the last log.dropped */
+
+/* Writes `count` lines, and first how many lines were dropped before them. */
+static void put_lines(const char *lines, size_t bytes, uint64_t count)
+{
 	uint64_t lost = dropped > 0 ? atomic_exchange(&dropped, 0) : 0;
 
 	if (lost > 0) {
-		char note[64];
+		char note[64], line[JSON_BYTES];
 		snprintf(note, sizeof note, "log.dropped lines=%llu", (unsigned long long)lost);
-		if (!put_event("warn", note, 0)) {
-			atomic_fetch_add(&dropped, lost + 1);
+		if (!write_out(line, make_line(line, "warn", note, 0))) {
+			atomic_fetch_add(&dropped, lost + count);
 			return;
 		}
 	}
-	if (!put_event(level, text, suppressed))
-		atomic_fetch_add(&dropped, 1);
+	if (!write_out(lines, bytes))
+		atomic_fetch_add(&dropped, count);
+}
+
+/* --- lines that wait for the end of a turn --- */
+
+/* PIPE_BUF: a pipe accepts so many bytes without blocking, and as one piece. */
+enum { GATHERED_BYTES = 4096 };
+
+static struct {
+	pthread_mutex_t lock; /* guards what follows */
+	bool on;
+	char lines[GATHERED_BYTES];
+	size_t bytes;
+	uint64_t count;
+} gathered = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* With the lock held. */
+static void flush_gathered(void)
+{
+	if (gathered.count > 0)
+		put_lines(gathered.lines, gathered.bytes, gathered.count);
+	gathered.bytes = 0;
+	gathered.count = 0;
+}
+
+void log_gather(bool on)
+{
+	pthread_mutex_lock(&gathered.lock);
+	flush_gathered();
+	gathered.on = on && !log_verbose;
+	pthread_mutex_unlock(&gathered.lock);
+}
+
+void log_flush(void)
+{
+	pthread_mutex_lock(&gathered.lock);
+	flush_gathered();
+	pthread_mutex_unlock(&gathered.lock);
+}
+
+/* Writes the line of an event, behind those that were gathered. `may_wait`: it may be gathered. */
+static void put_whole(const char *level, const char *text, uint64_t suppressed, bool may_wait)
+{
+	char line[JSON_BYTES];
+	size_t bytes = make_line(line, level, text, suppressed);
+
+	pthread_mutex_lock(&gathered.lock);
+	if (!may_wait || !gathered.on || gathered.bytes + bytes > sizeof gathered.lines)
+		flush_gathered();
+	if (may_wait && gathered.on && bytes <= sizeof gathered.lines) {
+		memcpy(gathered.lines + gathered.bytes, line, bytes);
+		gathered.bytes += bytes;
+		gathered.count++;
+	} else {
+		put_lines(line, bytes, 1);
+	}
+	pthread_mutex_unlock(&gathered.lock);
 }
 
 PRINTF_LIKE(3, 0)
@@ -118,7 +178,7 @@ static void put_line(const char *level, uint64_t suppressed, const char *fmt, va
 		if ((unsigned char)*at < 0x20 || *at == 0x7f)
 			*at = '?';
 	}
-	put_whole(level, text, suppressed);
+	put_whole(level, text, suppressed, false);
 }
 
 #define DEFINE_LEVEL(level, shown)                                                                 \
@@ -313,7 +373,7 @@ bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed)
 
 void log_request(const char *text, uint64_t suppressed)
 {
-	put_whole("info", text, suppressed);
+	put_whole("info", text, suppressed, true);
 }
 
 void log_seldom_warn(const char *fmt, ...)

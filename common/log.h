@@ -2,9 +2,9 @@
  * a JSON object.
  *
  * Event names are stable (operators and tests match them). Never log tokens, header values or
- * bodies. Bytes that came from a peer go through log_quote(). Thread-safe: one write per line. A
- * line that the reader of stderr has no room for is dropped and counted, so that no reader stops
- * the program. */
+ * bodies. Bytes that came from a peer go through log_quote(). Thread-safe: a line is written whole.
+ * One that the reader of stderr has no room for is dropped and counted, so that no reader stops the
+ * program. */
 #ifndef PIPEGATE_LOG_H
 #define PIPEGATE_LOG_H
 
@@ -49,6 +49,13 @@ enum { LOG_REQUESTS_BURST = 2000, LOG_REQUESTS_PER_S = 1000 };
 bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed) MUST_CHECK;
 /* `text`: the whole line, without its level. */
 void log_request(const char *text, uint64_t suppressed);
+
+/* A program with an event loop may have these lines wait for the end of a turn, so that a turn
+ * costs one write and not one for each request. log_flush() must then be called before the loop
+ * waits. Any other line writes them first, so lines stay in order. With log_verbose none wait. */
+/* `on` false: those that wait are written, and later ones at once. */
+void log_gather(bool on);
+void log_flush(void);
 
 /* Writes the log.suppressed lines that are due: now and then, where there is a tick. Without one
  * they come with the next line of the above, or when the program ends. */

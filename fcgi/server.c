@@ -301,6 +301,7 @@ static void process(struct server *f)
 	handle_timeouts(f);
 	update_listening(f);
 	connections_free_dead(&f->all);
+	log_flush();
 }
 
 /* Returns the earlier of the two; -1: never. */
@@ -379,6 +380,7 @@ void server_run(struct server *f, int listen_fd)
 	f->listen_fd = listen_fd;
 	f->now_ms = clock_now_ms();
 	update_listening(f);
+	log_gather(true);
 	while (!f->stop_requested)
 		turn(f);
 }
@@ -416,6 +418,7 @@ bool server_drain(struct server *f, int64_t max_ms)
 		turn(f);
 		close_idle(f, stopped_ms);
 	}
+	log_gather(false); /* no turn follows */
 	return f->all.count == 0 ? workers_stop(f->workers) : workers_end_all(f->workers);
 }
 
