@@ -26,13 +26,19 @@ struct gate {
 	struct hub *hub;
 	uv_poll_t *poll;   /* libuv frees it late: see gate_destroy() */
 	char *socket_path; /* ipc only; removed at the end */
+	/* False: the last look found nothing, and whatever comes now makes the descriptor
+	 * readable. Sending may take that signal in. */
+	bool may_have_input;
 };
 
+/* gate_drain() runs before every wait. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-	(void)poll; /* waking the loop is all: gate_drain() runs before every wait */
+	struct gate *g = poll->data;
+
 	(void)status;
 	(void)events;
+	g->may_have_input = true;
 }
 
 static int set_int(void *socket, int option, int value)
@@ -98,10 +104,11 @@ static int bind_gate(struct gate *g, const struct config *c)
 /* requester.reply */
 static bool reply(const struct reply_to *to, const struct gate_msg *m)
 {
-	const struct gate *g = OWNER_OF(to->requester, struct gate, requester);
+	struct gate *g = OWNER_OF(to->requester, struct gate, requester);
 	size_t used = 0;
 	zmq_msg_t payload;
 
+	g->may_have_input = true;
 	for (int i = 0; i < to->parts; i++) {
 		if (zmq_send(g->router, to->data + used, to->part_bytes[i],
 			     ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
@@ -128,12 +135,14 @@ struct gate *gate_new(uv_loop_t *loop, const struct config *config, struct hub *
 
 	g->requester.reply = reply;
 	g->hub = hub;
+	g->may_have_input = true;
 	g->poll = xcalloc(1, sizeof *g->poll);
 	if (!make_router(g))
 		cli_complain("--gate (PIPEGATE_GATE)", zmq_strerror(errno), config->gate);
 	else if (bind_gate(g, config) == 0 &&
 		 zmq_getsockopt(g->router, ZMQ_FD, &fd, &fd_bytes) == 0 &&
 		 uv_poll_init(loop, g->poll, fd) == 0) {
+		g->poll->data = g;
 		uv_poll_start(g->poll, UV_READABLE, on_readable);
 		return g;
 	}
@@ -179,6 +188,7 @@ static int receive(struct gate *g, struct reply_to *to, zmq_msg_t *payload)
 		zmq_msg_t part;
 		zmq_msg_init(&part);
 		if (zmq_msg_recv(&part, g->router, ZMQ_DONTWAIT) < 0) {
+			g->may_have_input = errno != EAGAIN;
 			zmq_msg_close(&part);
 			return 0; /* the parts of a message come together: this is between two */
 		}
@@ -225,18 +235,20 @@ static bool drain_one(struct gate *g)
 
 void gate_drain(struct gate *g)
 {
-	for (int i = 0; i < BUDGET_MESSAGES; i++) {
+	for (int i = 0; i < BUDGET_MESSAGES && g->may_have_input; i++) {
 		if (!drain_one(g))
 			break;
 	}
 }
 
-bool gate_has_input(const struct gate *g)
+bool gate_has_input(struct gate *g)
 {
 	int events = 0;
 	size_t bytes = sizeof events;
 
-	return zmq_getsockopt(g->router, ZMQ_EVENTS, &events, &bytes) == 0 && (events & ZMQ_POLLIN);
+	if (g->may_have_input && zmq_getsockopt(g->router, ZMQ_EVENTS, &events, &bytes) == 0)
+		g->may_have_input = events & ZMQ_POLLIN;
+	return g->may_have_input;
 }
 
 const char *gate_library_version(void)
