@@ -28,10 +28,15 @@ static const struct program program = {
 
 static void warn(const struct settings *s)
 {
+	char shown[256];
+
 	if (s->server.insecure)
 		log_warn("tls.unchecked side=server: its certificate is not checked");
 	if (s->target.insecure)
 		log_warn("tls.unchecked side=target: its certificate is not checked");
+	if (s->server.public_token_file != NULL)
+		log_warn("token.public file=\"%s\": every user of this machine can read the token",
+			 cli_show(shown, sizeof shown, s->server.public_token_file));
 	if (s->server.id_removed)
 		log_warn("server.url server=%s: SERVER_URL was the tunnel's public URL; the "
 			 "connection id at its end was removed",

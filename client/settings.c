@@ -1,23 +1,22 @@
 /* client/settings.c - see settings.h. */
 #include "client/settings.h"
 
+#include "client/base.h"
+#include "client/ca_file.h"
 #include "client/token.h"
+#include "client/token_file.h"
 #include "common/http.h"
 #include "common/id.h"
 #include "common/place.h"
 #include "common/query.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 enum {
-	TOKEN_FILE_MAX_BYTES = 2 * TOKEN_MAX_BYTES,
 	LABEL_MAX_BYTES = 63, /* of a host name (RFC 1035 2.3.4) */
 };
 
@@ -104,7 +103,7 @@ static bool target_full_url(struct target *t, const char *text)
 	bool good = url_split(&u, text) &&
 		    (strcmp(u.scheme, "http") == 0 || strcmp(u.scheme, "https") == 0) &&
 		    strchr(u.path, '?') == NULL && http_value_valid(u.path, strlen(u.path)) &&
-		    strchr(u.path, ' ') == NULL;
+		    strchr(u.path, ' ') == NULL && base_holds(u.path, u.path, strlen(u.path));
 
 	if (good) {
 		char *scheme = join(u.scheme, "://");
@@ -254,34 +253,19 @@ static int read_server(struct tunnel_server *s, const char *text)
 
 /* --- the token --- */
 
-/* Returns NULL and a reason in `why` on failure. */
-static char *read_file(const char *path, char *why, size_t why_bytes)
-{
-	char *text = xcalloc(1, TOKEN_FILE_MAX_BYTES + 1);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : read(fd, text, TOKEN_FILE_MAX_BYTES);
-
-	if (got < 0) {
-		snprintf(why, why_bytes, "%s", strerror(errno));
-		free(text);
-		text = NULL;
-	}
-	if (fd >= 0)
-		close(fd);
-	return text;
-}
-
 static int read_token_file(struct settings *s, const char *path)
 {
-	char why[160] = "";
-	char *text = read_file(path, why, sizeof why);
+	struct token_file f = {0};
+	const char *fault = f.why;
 
-	if (text == NULL)
-		return cli_complain("--token-file", why, path);
-	const char *fault;
-	s->server.token = token_find(text, &fault);
-	free(text);
-	return s->server.token != NULL ? 0 : cli_complain("--token-file", fault, path);
+	if (token_file_read(&f, path, TOKEN_FILE_WAIT_MS))
+		s->server.token = token_find(f.text, &fault);
+	if (s->server.token == NULL)
+		cli_complain("--token-file", fault, path);
+	if (f.is_public)
+		s->server.public_token_file = path;
+	token_file_fini(&f);
+	return s->server.token != NULL ? 0 : EXIT_CONFIG;
 }
 
 static int read_token(struct settings *s, const struct arguments *a)
@@ -363,11 +347,11 @@ static int read_keep_alive(struct settings *s, const char *text)
 	return EXIT_USAGE;
 }
 
-static int check_file(const char *flag, const char *path)
+static int check_ca_file(const char *flag, const char *path)
 {
-	if (path == NULL || access(path, R_OK) == 0)
-		return 0;
-	return cli_complain(flag, strerror(errno), path);
+	const char *fault = path != NULL ? ca_file_fault(path) : NULL;
+
+	return fault == NULL ? 0 : cli_complain(flag, fault, path);
 }
 
 int settings_read(struct settings *s, const struct arguments *a)
@@ -393,9 +377,9 @@ int settings_read(struct settings *s, const struct arguments *a)
 	if (result == 0)
 		remove_connection_id(s);
 	if (result == 0)
-		result = check_file("--ca-file", s->server.ca_file);
+		result = check_ca_file("--ca-file", s->server.ca_file);
 	if (result == 0)
-		result = check_file("--target-ca-file", s->target.ca_file);
+		result = check_ca_file("--target-ca-file", s->target.ca_file);
 	return result;
 }
 

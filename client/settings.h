@@ -41,6 +41,8 @@ struct tunnel_server {
 	char *connection_id; /* of the token; NULL: unreadable */
 	/* Sent in the Authorization header; NULL: it is in the URL. */
 	char *token;
+	/* Of --token-file, if every user of this machine can read it; NULL otherwise. */
+	const char *public_token_file;
 	const char *ca_file; /* NULL: the system's */
 	bool insecure;	     /* its certificate is not checked */
 };

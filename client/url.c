@@ -27,7 +27,8 @@ bool url_split(struct url *u, const char *text)
 	*u = (struct url){0};
 	http_parser_url_init(&p);
 	if (strlen(text) > 32 * 1024 || http_parser_parse_url(text, strlen(text), 0, &p) != 0 ||
-	    !has(&p, UF_SCHEMA) || !has(&p, UF_HOST) || has(&p, UF_USERINFO))
+	    !has(&p, UF_SCHEMA) || !has(&p, UF_HOST) || has(&p, UF_USERINFO) ||
+	    (has(&p, UF_PORT) && p.port == 0) || strchr(text, '#') != NULL)
 		return false;
 	u->scheme = cut(text, &p, UF_SCHEMA);
 	for (char *at = u->scheme; *at; at++)
@@ -36,9 +37,9 @@ bool url_split(struct url *u, const char *text)
 	u->port = has(&p, UF_PORT) ? p.port : 0;
 
 	const char *authority = strstr(text, "://") + 3;
-	size_t bytes = strcspn(authority, "/?#");
+	size_t bytes = strcspn(authority, "/?");
 	const char *rest = authority + bytes;
-	size_t rest_bytes = strcspn(rest, "#");
+	size_t rest_bytes = strlen(rest);
 	u->authority = strndup(authority, bytes);
 	u->path = xmalloc(rest_bytes + 2);
 	u->path[0] = '/';

@@ -17,7 +17,8 @@ struct url {
 	uint16_t port;	 /* 0: not given */
 };
 
-/* Returns false if the text is not scheme://host[:port][/path][?query], or contains a user name. */
+/* Returns false if the text is not scheme://host[:port][/path][?query], or contains a user name, a
+ * fragment or port 0. */
 bool url_split(struct url *u, const char *text) MUST_CHECK;
 void url_fini(struct url *u);
 

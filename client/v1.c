@@ -200,6 +200,17 @@ static void call_free(struct call *c, struct call_list *list, enum fail why)
 	free(c);
 }
 
+/* A server sends no other method through a tunnel of v1; the caller gets what the broker would say
+ * (contract: unsupported-by-client). */
+static bool has_unknown_method(const struct v1_request *r)
+{
+	struct head_field f;
+
+	return head_find(r->head.data, r->head.bytes, ":method", &f) &&
+	       http_token_valid(f.value, f.value_bytes) &&
+	       !http_method_of_v1(f.value, f.value_bytes);
+}
+
 /* Every request that names itself gets a response, even a request that we refuse. */
 static void receive(void *session, const uint8_t *data, size_t bytes)
 {
@@ -209,6 +220,8 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 
 	if (!v1_request_read(&c->request, data, bytes))
 		refusal = FAIL_BAD_REQUEST;
+	else if (has_unknown_method(&c->request))
+		refusal = FAIL_UNSUPPORTED;
 	else if (v->call_count >= CALLS_MAX ||
 		 (c->request.body_bytes > 0 &&
 		  v->held_bytes + c->request.body_bytes > HELD_MAX_BYTES))
@@ -243,7 +256,8 @@ static int response_status(const struct call *c)
 {
 	int status = head_status(c);
 
-	if (c->fail == FAIL_BAD_REQUEST || c->fail == FAIL_BAD_PATH || c->fail == FAIL_OVERLOADED)
+	if (c->fail == FAIL_BAD_REQUEST || c->fail == FAIL_BAD_PATH || c->fail == FAIL_OVERLOADED ||
+	    c->fail == FAIL_UNSUPPORTED)
 		return fail_status(c->fail, false);
 	return c->fail != FAIL_NONE || status == 0 ? 504 : status;
 }

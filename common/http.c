@@ -383,6 +383,18 @@ bool http_content_length(const char *text, size_t bytes, long long *out)
 	return any && text[bytes - 1] != ',';
 }
 
+bool http_method_of_v1(const char *method, size_t bytes)
+{
+	static const char *const methods[] = {"GET",   "POST",	  "PUT", "DELETE",
+					      "PATCH", "OPTIONS", "HEAD"};
+
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		if (bytes == strlen(methods[i]) && memcmp(method, methods[i], bytes) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool http_is_chunked(const char *text, size_t bytes)
 {
 	struct head_field list = {"transfer-encoding", 17, text, bytes}, element;

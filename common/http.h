@@ -65,6 +65,9 @@ bool http_length_parse(const char *text, size_t bytes, long long *out);
  * 8.6). */
 bool http_content_length(const char *text, size_t bytes, long long *out);
 
+/* Returns whether protocol v1 has this method: GET POST PUT DELETE PATCH OPTIONS HEAD. */
+bool http_method_of_v1(const char *method, size_t bytes);
+
 /* Returns whether the value of Transfer-Encoding is only "chunked". We decode no other coding. */
 bool http_is_chunked(const char *text, size_t bytes);
 

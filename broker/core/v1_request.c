@@ -3,6 +3,7 @@
 #include "broker/core/v1_request.h"
 
 #include "common/head.h"
+#include "common/http.h"
 #include "common/id.h"
 #include "common/query.h"
 #include "common/utf8.h"
@@ -275,16 +276,9 @@ enum fail v1_request_write(const struct v1_request *r, struct buf *out)
 
 enum fail v1_request_refusal(const void *head, size_t bytes)
 {
-	static const char *const methods[] = {"GET",   "POST",	  "PUT", "DELETE",
-					      "PATCH", "OPTIONS", "HEAD"};
 	struct head_field f;
 
 	if (head_find(head, bytes, ":upgrade", &f) || !head_find(head, bytes, ":method", &f))
 		return FAIL_UNSUPPORTED;
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-		if (f.value_bytes == strlen(methods[i]) &&
-		    memcmp(f.value, methods[i], f.value_bytes) == 0)
-			return FAIL_NONE;
-	}
-	return FAIL_UNSUPPORTED;
+	return http_method_of_v1(f.value, f.value_bytes) ? FAIL_NONE : FAIL_UNSUPPORTED;
 }

@@ -177,6 +177,8 @@ def test_bad_configuration_of_the_broker(directory, variable, value):
     ("client", ["3000", "ws://127.0.0.1:1/"], {}, ["PIPEGATE_TOKEN"]),
     ("client", ["--token-file", "/nonexistent", "3000", "ws://127.0.0.1:1/"], {}, ["--token-file", '"/nonexistent"']),
     ("client", ["--ca-file", "/nonexistent", "3000", "ws://127.0.0.1:1/?token=x"], {}, ["--ca-file", '"/nonexistent"']),
+    ("client", ["--ca-file", "/etc/passwd", "3000", "ws://127.0.0.1:1/?token=x"], {}, ["--ca-file: holds no certificate", '"/etc/passwd"']),
+    ("client", ["--target-ca-file", "/etc", "3000", "ws://127.0.0.1:1/?token=x"], {}, ["--target-ca-file: is not a regular file"]),
 ])
 def test_bad_configuration(name, arguments, variables, words):
     code, out, err = run(name, *arguments, **variables)
@@ -451,6 +453,34 @@ def test_token_file(directory):
     broker.wait_log("conn=from-file ")
     client.stop()
     broker.stop()
+
+
+@pytest.mark.parametrize("mode, warned", [(0o644, True), (0o640, False)])
+def test_token_file_that_everybody_can_read(directory, mode, warned):
+    file = directory / "token"
+    file.write_text(token())
+    file.chmod(mode)
+    client = Process(directory, "client", [program("client"), "--token-file", str(file), "3000", "ws://127.0.0.1:1/"])
+    assert (f'warn token.public file="{file}"' in client.wait_log("tunnel.closed")) == warned
+    client.stop()
+
+
+def test_token_file_that_is_a_fifo(directory):
+    """It is read to its end, and not waited for without one."""
+    file = directory / "token"
+    os.mkfifo(file)
+    broker = start_broker(directory)
+    port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
+    client = Process(directory, "client", [program("client"), "--token-file", str(file), "3000", f"ws://127.0.0.1:{port}/"])
+    with file.open("w", buffering=1) as fifo:
+        fifo.write("Connection-id: x\n")
+        fifo.write(token("from-fifo") + "\n")
+    client.wait_log("tunnel.open")
+    broker.wait_log("conn=from-fifo ")
+    client.stop()
+    broker.stop()
+    code, _, err = run("client", "--token-file", str(file), "3000", "ws://127.0.0.1:1/")
+    assert code == 78 and "--token-file: did not end in time" in err
 
 
 def test_plain_cgi(directory):

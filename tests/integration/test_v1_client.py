@@ -110,6 +110,13 @@ def test_requests_that_cannot_be_made_are_answered(ask, changes):
     assert seen_by_app(server("x"))[0] == "/x", "and the tunnel lives"
 
 
+def test_methods_that_v1_does_not_have(ask):
+    server = ask()
+    assert server("x", method="PROPFIND") == (501, {}, b"")
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert seen_by_app(server("x", method=method))[0] == "/x"
+
+
 def test_response_headers_that_are_no_utf8(ask):
     def handler(request, connection):
         connection.send(b'HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename="\xe9t\xe9.pdf"\r\n'

@@ -21,7 +21,6 @@ static void test_urls(void **state)
 		{"HTTPS://Example.org", "https", "Example.org", "Example.org", "/", 0},
 		{"ws://[::1]:8000/t/", "ws", "::1", "[::1]:8000", "/t/", 8000},
 		{"ws://h?token=abc", "ws", "h", "h", "/?token=abc", 0},
-		{"http://h/x#fragment", "http", "h", "h", "/x", 0},
 	};
 	static const char *const bad[] = {
 		"",
@@ -34,6 +33,12 @@ static void test_urls(void **state)
 		"://h",
 		"http://h:0x50/",
 		"http://h:65536/",
+		"http://h:0/",
+		"http://h:00",
+		"http://h/x#fragment",
+		"http://h/#",
+		"http://h#x",
+		"ws://h?token=a#x",
 		"http://user@h/",
 		"http://user:pw@h/",
 		"http://@h/",
@@ -100,6 +105,7 @@ static void test_targets(void **state)
 		 "http://localhost:3000/base", NULL},
 		{"127.0.0.1:3000", "http://127.0.0.1:3000", "127.0.0.1:3000", "",
 		 "http://127.0.0.1:3000", NULL},
+		{"http://h/..a/b..", "http://h", "h", "/..a/b..", "http://h/..a/b..", NULL},
 		{"[::1]:3000", "http://[::1]:3000", "[::1]:3000", "", "http://[::1]:3000", NULL},
 	};
 	static const char *const bad[] = {
@@ -112,6 +118,14 @@ static void test_targets(void **state)
 		"ftp://h",
 		"http://h/?q",
 		"http://h/a b",
+		"http://h:0",
+		"http://h/#x",
+		"http://h/..",
+		"http://h/a/../b",
+		"http://h/a/%2E%2e/",
+		"http://h/a/..%2fb",
+		":80/..",
+		"h:80/a/..;x",
 		"unix:",
 		"unix:rel",
 		"localhost",
@@ -196,6 +210,9 @@ static void test_settings(void **state)
 	expect_settings(EXIT_USAGE, "/x", "abc", NULL);
 	expect_settings(EXIT_USAGE, "eyJhbGciOi.eyJzdWIi.x", "abc", NULL);
 	expect_settings(EXIT_USAGE, "ws://h/a b", "abc", NULL);
+	expect_settings(EXIT_USAGE, "ws://h:0/", "abc", NULL);
+	expect_settings(EXIT_USAGE, "h:0", "abc", NULL);
+	expect_settings(EXIT_USAGE, "ws://h/t/#x", "abc", NULL);
 	expect_settings(EXIT_USAGE, "ws://h/", "abc", "a b");
 	expect_settings(EXIT_USAGE, "ws://h/", "abc", "");
 	expect_settings(EXIT_CONFIG, "ws://h/", NULL, NULL);

@@ -125,16 +125,21 @@ static void *open_session(void)
 	return session_v1.open(NULL, &socket);
 }
 
-static void receive_with(void *session, const char *headers)
+static void receive_method(void *session, const char *method, const char *headers)
 {
 	char message[512];
 
 	snprintf(message, sizeof message,
 		 "{\"correlation_id\":\"" CORR
-		 "\",\"method\":\"GET\",\"url_path\":\"\",\"url_query\":\"[]\","
+		 "\",\"method\":\"%s\",\"url_path\":\"\",\"url_query\":\"[]\","
 		 "\"headers\":%s,\"body\":\"\"}",
-		 headers);
+		 method, headers);
 	session_v1.receive(session, (const uint8_t *)message, strlen(message));
+}
+
+static void receive_with(void *session, const char *headers)
+{
+	receive_method(session, "GET", headers);
 }
 
 static void receive_get(void *session)
@@ -222,6 +227,23 @@ static void expect_refusal(void *session, int status)
 	expect_answer(answer, status, "");
 	assert_string_equal(json_string_value(json_object_get(answer, "headers")), "{}");
 	json_decref(answer);
+}
+
+/* Methods that a tunnel of v1 does not have: as the broker would say to the caller. */
+static void test_unknown_methods(void **state)
+{
+	static const char *const methods[] = {"PROPFIND", "TRACE", "CONNECT", "get", "GETX"};
+	void *session = open_session();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		receive_method(session, methods[i], "\"{}\"");
+		expect_refusal(session, 501);
+	}
+	assert_int_equal(stub_fetch_count, 0);
+	receive_method(session, "OPTIONS", "\"{}\"");
+	assert_int_equal(stub_fetch_count, 1);
+	session_v1.free(session);
 }
 
 /* Who asked waits for an answer. */
@@ -460,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_answer_of_a_failed_app),
 		cmocka_unit_test(test_requests_that_cannot_be_made),
+		cmocka_unit_test(test_unknown_methods),
 		cmocka_unit_test(test_more_requests_than_there_is_room_for),
 		cmocka_unit_test(test_answer_too_large),
 		cmocka_unit_test(test_answer_declared_too_large),
