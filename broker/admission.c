@@ -54,8 +54,8 @@ static char *copy(const char *at, size_t bytes)
 	return memcpy(xmalloc(bytes + 1), at, bytes);
 }
 
-/* "Bearer TOKEN" (RFC 6750 2.1, with the 1*SP of RFC 9110 11.4). The caller frees it; NULL:
- * none. */
+/* Returns the token of "Bearer TOKEN" (RFC 6750 2.1; RFC 9110 11.4 allows more than one space).
+ * The caller frees it. NULL: there is none. */
 static char *find_bearer(const struct listener_request *r, size_t *bytes)
 {
 	struct listener_text header = listener_request_find(r, "authorization");
@@ -70,14 +70,14 @@ static char *find_bearer(const struct listener_request *r, size_t *bytes)
 }
 
 struct query_token {
-	char *first;
+	char *first; /* NULL: none yet */
 	size_t bytes;
-	const struct config *config; /* of whose secret tokens are ours */
-	bool any_is_ours;
+	const struct config *config; /* NULL: do not compute any_is_ours */
+	bool any_is_ours;	     /* one is signed with our secret */
 };
 
-static void look_at_pair(void *ctx, const char *key, size_t key_bytes, const char *value,
-			 size_t value_bytes)
+static void on_query_pair(void *ctx, const char *key, size_t key_bytes, const char *value,
+			  size_t value_bytes)
 {
 	struct query_token *t = ctx;
 
@@ -91,12 +91,13 @@ static void look_at_pair(void *ctx, const char *key, size_t key_bytes, const cha
 	}
 }
 
-/* ?token=TOKEN, the key in any spelling. The caller frees it; NULL: none. */
+/* Returns the first token of the query, with the key in any percent-encoding. The caller frees it.
+ * NULL: there is none. */
 static char *find_query_token(const struct listener_request *r, size_t *bytes)
 {
 	struct query_token t = {0};
 
-	if (!query_parse(r->query.at, r->query.bytes, look_at_pair, &t))
+	if (!query_parse(r->query.at, r->query.bytes, on_query_pair, &t))
 		return NULL;
 	*bytes = t.bytes;
 	return t.first;
@@ -112,13 +113,13 @@ static enum auth_result authenticate(struct admission *admission, const struct l
 		token ? auth_check(admission->config, token, bytes, clock_wall_ms(), grant)
 		      : AUTH_MISSING;
 
-	/* An Authorization that is no Bearer token is a malformed one, not a missing one. */
+	/* Another scheme in Authorization makes the token invalid, not missing. */
 	if (token == NULL && authorized)
 		result = AUTH_INVALID;
 	free(token);
 	if (result != AUTH_OK) {
 		admission->refused_total++;
-		/* Only an expired or early token says truly whose it is. */
+		/* Only these have a good signature, so only their id is true. */
 		if (result == AUTH_EXPIRED || result == AUTH_EARLY)
 			log_limited_info(grant->connection_id,
 					 "tunnel.refused reason=\"%s\" conn=%s",
@@ -130,7 +131,7 @@ static enum auth_result authenticate(struct admission *admission, const struct l
 	return result;
 }
 
-/* Is `name` an element of a list? The case counts (RFC 6455 4.1). */
+/* True if `name` is an element of the list. Sub-protocols are case-sensitive (RFC 6455 4.1). */
 static bool list_has(struct listener_text list, const char *name)
 {
 	struct head_field rest = {"", 0, list.at ? list.at : "", list.bytes}, element;
@@ -167,7 +168,8 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 {
 	struct listener_text key = listener_request_find(r, "sec-websocket-key");
 
-	if (hub_is_draining(admission->hub)) { /* no word about the token: the client tries again */
+	/* Before the token is checked, because a refusal would be final for the client. */
+	if (hub_is_draining(admission->hub)) {
 		refuse(out, r, FAIL_SHUTTING_DOWN);
 		return;
 	}
@@ -176,8 +178,8 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 		return;
 	}
 	struct ws_handshake *handshake = xcalloc(1, sizeof *handshake);
-	memcpy(handshake->key, key.at,
-	       HANDSHAKE_KEY_BYTES); /* handshake_judge() has counted them */
+	/* handshake_classify() has checked its length. */
+	memcpy(handshake->key, key.at, HANDSHAKE_KEY_BYTES);
 	handshake->v2 = offers_v2(r);
 	handshake->auth = authenticate(admission, r, &handshake->grant);
 	out->hand_over = adopt_tunnel;
@@ -189,7 +191,7 @@ static void open_tunnel(struct admission *admission, const struct listener_reque
 struct handover {
 	struct ws_request *request;
 	size_t bytes;
-	uint8_t data[]; /* came after the head */
+	uint8_t data[]; /* arrived after the head */
 };
 
 static void adopt_caller(void *ctx, int fd, void *state)
@@ -201,20 +203,20 @@ static void adopt_caller(void *ctx, int fd, void *state)
 	free(h);
 }
 
-/* A tunnel client whose SERVER_URL is the public URL of a tunnel: its token must not reach the
- * app there. */
+/* True if a tunnel client has the public URL of a tunnel as its SERVER_URL. Its token must not
+ * reach the app of that tunnel. */
 static bool is_misdirected_client(const struct config *c, const struct listener_request *r)
 {
 	size_t bearer_bytes = 0;
 	char *bearer = find_bearer(r, &bearer_bytes);
 	struct query_token query = {.config = c};
-	bool read = query_parse(r->query.at, r->query.bytes, look_at_pair, &query);
-	bool lost = !read || offers_v2(r) || query.any_is_ours ||
-		    (bearer && auth_is_ours(c, bearer, bearer_bytes));
+	bool parsed = query_parse(r->query.at, r->query.bytes, on_query_pair, &query);
+	bool misdirected = !parsed || offers_v2(r) || query.any_is_ours ||
+			   (bearer && auth_is_ours(c, bearer, bearer_bytes));
 
 	free(bearer);
 	free(query.first);
-	return lost;
+	return misdirected;
 }
 
 static void refuse_misdirected_client(struct admission *admission, const struct ws_request *request,
@@ -252,7 +254,7 @@ static void open_websocket(struct admission *admission, const struct listener_re
 	out->hand_over_state = h;
 }
 
-/* --- everything --- */
+/* --- the handler --- */
 
 void admission_on_request(void *ctx, const struct listener_request *r,
 			  struct listener_response *out)
@@ -260,7 +262,7 @@ void admission_on_request(void *ctx, const struct listener_request *r,
 	struct admission *admission = ctx;
 	bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 
-	enum handshake handshake = handshake_judge(r);
+	enum handshake handshake = handshake_classify(r);
 
 	if (handshake == HANDSHAKE_BAD)
 		refuse(out, r, FAIL_BAD_REQUEST);

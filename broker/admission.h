@@ -1,5 +1,5 @@
-/* broker/admission.h - What a request head at the listener wants: a tunnel, a caller's
- * WebSocket, or one of the few plain answers (contract section 4). */
+/* broker/admission.h - Decides what a request at the listener gets: a tunnel, a caller's WebSocket,
+ * or a response (contract section 4). */
 #ifndef PIPEGATE_ADMISSION_H
 #define PIPEGATE_ADMISSION_H
 
@@ -16,7 +16,7 @@ struct admission {
 	uint64_t refused_total; /* tunnels; zero at first */
 };
 
-/* listener_fn; ctx is a struct admission. */
+/* A listener_fn. `ctx`: a struct admission. */
 void admission_on_request(void *ctx, const struct listener_request *r,
 			  struct listener_response *out);
 

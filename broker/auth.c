@@ -1,8 +1,9 @@
 /* broker/auth.c - see auth.h.
  *
- * libjwt 1.10 compares signatures with strcmp() (CVE-2024-25189: the time tells how much was right)
- * and takes the algorithm from the token. So signature_ok() comes first: the HMAC of each allowed
- * algorithm, compared in constant time. What libjwt then parses was signed with our secret. */
+ * libjwt 1.10 compares signatures with strcmp(), whose duration reveals how many bytes match
+ * (CVE-2024-25189), and uses the algorithm that the token names. So signature_ok() runs first: it
+ * computes the HMAC of each allowed algorithm and compares in constant time. libjwt only parses
+ * tokens that were signed with our secret. */
 #include "broker/auth.h"
 
 #include "common/id.h"
@@ -25,7 +26,8 @@ static const struct {
 	[JWT_HS512] = {JWT_ALG_HS512, EVP_sha512},
 };
 
-/* base64url without padding (RFC 7515 2) of at most 64 bytes; out holds 96. */
+/* Writes base64url without padding (RFC 7515 2) of at most 64 bytes; `out` has 96. Returns the
+ * length. */
 static size_t base64url(const unsigned char *in, size_t bytes, char *out)
 {
 	size_t length = (size_t)EVP_EncodeBlock((unsigned char *)out, in, (int)bytes);
@@ -41,7 +43,7 @@ static size_t base64url(const unsigned char *in, size_t bytes, char *out)
 	return length;
 }
 
-/* Does the signature fit one of the allowed algorithms? If so, *out is libjwt's name for it. */
+/* True if the signature matches for an allowed algorithm; *out is libjwt's name for it. */
 static bool signature_ok(const struct config *c, const char *token, jwt_alg_t *out)
 {
 	const char *dot = strrchr(token, '.');
@@ -68,7 +70,7 @@ static bool signature_ok(const struct config *c, const char *token, jwt_alg_t *o
 	return found;
 }
 
-/* NumericDate (RFC 7519 2) rounded down; integers and fractions. */
+/* Reads a NumericDate (RFC 7519 2), an integer or a fraction, and rounds it down. */
 static bool numeric_date(const json_t *claims, const char *name, int64_t *out)
 {
 	const json_t *value = json_object_get(claims, name);
@@ -90,7 +92,7 @@ static bool text_is(const json_t *value, const char *want)
 	       memcmp(text, want, strlen(want)) == 0;
 }
 
-/* "aud" is one string or a list of them (RFC 7519 4.1.3). */
+/* True if "aud", a string or a list of strings (RFC 7519 4.1.3), has `want`. */
 static bool audience_ok(const json_t *aud, const char *want)
 {
 	if (text_is(aud, want))
@@ -102,7 +104,7 @@ static bool audience_ok(const json_t *aud, const char *want)
 	return false;
 }
 
-/* Sets *early if the claim says that the token is not valid yet. False: the claim is no number. */
+/* Sets *early if the claim says that the token is not valid yet. False: it is not a number. */
 static bool read_start(const json_t *claims, const char *name, int64_t now_ms, bool *early)
 {
 	int64_t from_s;
@@ -137,7 +139,7 @@ static enum auth_result check_claims(const struct config *c, const json_t *claim
 	return early ? AUTH_EARLY : AUTH_OK;
 }
 
-/* Copies the token with a NUL at its end. False: none of ours. */
+/* Copies the token and appends a NUL. False: it is not signed with our secret. */
 static bool is_signed(const struct config *c, const char *token, size_t bytes,
 		      char text[AUTH_TOKEN_MAX_BYTES + 1], jwt_alg_t *algorithm)
 {
@@ -156,8 +158,8 @@ bool auth_is_ours(const struct config *c, const char *token, size_t bytes)
 	return bytes > 0 && is_signed(c, token, bytes, text, &algorithm);
 }
 
-/* The names of algorithms have one spelling (RFC 7515 4.1.1), which libjwt does not insist on.
- * Extensions that have to be understood (4.1.11) are not. */
+/* Checks what libjwt does not: the names of algorithms are case-sensitive (RFC 7515 4.1.1), and a
+ * token with critical extensions (4.1.11) must be refused, because none is implemented. */
 static bool header_is_good(jwt_t *jwt, jwt_alg_t algorithm)
 {
 	const char *name = jwt_get_header(jwt, "alg");
@@ -240,6 +242,6 @@ const char *auth_library_version(void)
 #ifdef JWT_VERSION
 	return JWT_VERSION;
 #else
-	return "1.10"; /* libjwt tells no version before 2.0 */
+	return "1.10"; /* libjwt has no version macro before 2.0 */
 #endif
 }

@@ -1,15 +1,15 @@
 /* broker/broker.c - see broker.h.
  *
- * One thread, one libuv loop that owns the poll; ZeroMQ's descriptor and libwebsockets are guests
- * on it. Each turn: what came in is taken in by callbacks, which only mark; on_turn(), before the
- * loop waits again, drains the gate and settles the hub: all replies and writes of a turn go out
- * together.
+ * The broker has one thread and one libuv loop. ZeroMQ's descriptor and libwebsockets are attached
+ * to that loop. In each turn, callbacks read input and mark the objects that have work. Before the
+ * loop waits again, on_turn() drains the gate and settles the hub, so all replies and writes of one
+ * turn are sent together.
  *
- * Peers are judged by the clock (silence, time-outs, the ends of tokens) on a tick, which is the
- * only timer for that. Traffic may move the tick to an earlier time, never to a later one. The
- * tick only marks; on_polled() judges behind the next poll, when what peers had sent before has
- * been read. After a stall of the whole process, ZeroMQ's own thread needs time to read as well:
- * so a late tick puts judging off. */
+ * One timer, the tick, drives all deadlines: silence, time-outs, the expiry of tokens. Traffic may
+ * move the tick to an earlier time, never to a later one. The tick itself only sets a flag;
+ * on_polled() checks the deadlines after the next poll, when everything that peers sent before was
+ * read. After the whole process was stalled, ZeroMQ's own thread also needs time to read, so a late
+ * tick postpones the check. */
 #include "broker/broker.h"
 
 #include "broker/admin.h"
@@ -27,16 +27,25 @@
 #include <stdlib.h>
 
 enum {
-	BUSY_TICK_MS = 100,  /* while there are exchanges: the grain of their time-outs */
-	CALM_TICK_MS = 1000, /* otherwise: token expiry */
-	STALL_MS = 500,	     /* a tick that is so late tells of a stall */
-	STALL_TICKS = 10,    /* further ticks until peers are judged again */
-	/* Drains of the gate before peers are judged: as much as one responder may have sent. */
+	/* The tick while there are exchanges: the resolution of their time-outs. */
+	BUSY_TICK_MS = 100,
+	/* The tick otherwise: the resolution of token expiry. */
+	IDLE_TICK_MS = 1000,
+	/* A tick that is this late means that the process was stalled. */
+	STALL_MS = 500,
+	/* The number of ticks after a stall that check no deadlines. */
+	STALL_TICKS = 10,
+	/* How often the gate is drained before deadlines are checked: enough for everything that
+	 * one responder may have sent. */
 	DRAIN_ROUNDS = 40,
-	SETTLE_ROUNDS = 4,    /* replies to callers' WebSockets make new requests */
-	LAST_WORDS_MS = 2000, /* after the drain, for replies and closing handshakes */
+	/* How often relays and the hub settle in one turn, because each may give the other work. */
+	SETTLE_ROUNDS = 4,
+	/* How long failed exchanges and closing tunnels have after the drain time. */
+	END_MS = 2000,
 };
 
+/* DRAINING: running exchanges may finish. ENDING: the others have failed, and their responders
+ * fetch the failure. CLOSING: tunnels close. */
 enum phase { RUNNING, DRAINING, ENDING, CLOSING };
 
 struct broker {
@@ -53,14 +62,14 @@ struct broker {
 	struct httpd *admin;
 	uv_prepare_t turn;
 	uv_check_t polled;
-	uv_idle_t again; /* active: come back without waiting */
+	uv_idle_t again; /* active: the next turn must not wait */
 	uv_timer_t tick;
 	uint64_t tick_due_ms;
-	int ticks_to_skip; /* after a stall */
-	bool judge;	   /* behind the next poll */
+	int ticks_to_skip;    /* after a stall */
+	bool check_deadlines; /* after the next poll */
 	uv_signal_t term, interrupt, dump;
 	enum phase phase;
-	uint64_t phase_until_ms;
+	uint64_t phase_deadline_ms;
 };
 
 static int64_t now_ms(const struct broker *b)
@@ -87,7 +96,7 @@ static void start_tick(struct broker *b, uint64_t wait_ms)
 	uv_timer_start(&b->tick, on_tick, wait_ms, 0);
 }
 
-/* The tick may only move to an earlier time: whatever else happens, it comes. */
+/* Traffic may only move the tick to an earlier time, so it cannot postpone it forever. */
 static void hasten_tick(struct broker *b)
 {
 	if (is_busy(b) && b->tick_due_ms > uv_now(&b->loop) + BUSY_TICK_MS)
@@ -103,8 +112,8 @@ static void on_turn(uv_prepare_t *prepare)
 	hub_settle(b->hub);
 	for (int i = 0; i < SETTLE_ROUNDS && ws_relays_settle(b->ws_relays); i++)
 		hub_settle(b->hub);
-	if (ws_read_on(b->ws) || gate_has_input(b->gate) || ws_relays_unsettled(b->ws_relays) ||
-	    b->judge)
+	if (ws_resume_reading(b->ws) || gate_has_input(b->gate) ||
+	    ws_relays_unsettled(b->ws_relays) || b->check_deadlines)
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);
@@ -112,12 +121,12 @@ static void on_turn(uv_prepare_t *prepare)
 	log_flush();
 }
 
-/* --- the stop: drain, end what is left, close the tunnels, leave --- */
+/* --- the stop --- */
 
 static void enter(struct broker *b, enum phase phase, int64_t wait_ms)
 {
 	b->phase = phase;
-	b->phase_until_ms = uv_now(&b->loop) + (uint64_t)wait_ms;
+	b->phase_deadline_ms = uv_now(&b->loop) + (uint64_t)wait_ms;
 }
 
 static void on_stop_signal(uv_signal_t *handle, int number)
@@ -129,9 +138,10 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 			 (unsigned long long)hub_stats(b->hub)->open);
 		notify_service_manager("STOPPING=1");
 		enter(b, DRAINING, b->config->drain_ms);
-		hub_drain(b->hub); /* the listeners stay: who comes now is told, not cut */
+		/* Keep listening: new connections get 503 instead of a reset. */
+		hub_drain(b->hub);
 	} else if (b->phase == DRAINING) {
-		b->phase_until_ms = 0; /* a second signal: no more waiting */
+		b->phase_deadline_ms = 0; /* the second signal ends the wait */
 	}
 	hasten_tick(b);
 }
@@ -147,19 +157,19 @@ static void on_dump_signal(uv_signal_t *handle, int number)
 
 static void advance_stop(struct broker *b)
 {
-	bool over = uv_now(&b->loop) >= b->phase_until_ms;
+	bool expired = uv_now(&b->loop) >= b->phase_deadline_ms;
 
-	if (b->phase == DRAINING && (over || !hub_busy(b->hub))) {
+	if (b->phase == DRAINING && (expired || !hub_busy(b->hub))) {
 		hub_end_all(b->hub);
-		enter(b, ENDING, LAST_WORDS_MS);
-		over = false;
+		enter(b, ENDING, END_MS);
+		expired = false;
 	}
-	if (b->phase == ENDING && (over || !hub_busy(b->hub))) {
+	if (b->phase == ENDING && (expired || !hub_busy(b->hub))) {
 		hub_close_tunnels(b->hub);
-		enter(b, CLOSING, LAST_WORDS_MS);
-		over = false;
+		enter(b, CLOSING, END_MS);
+		expired = false;
 	}
-	if (b->phase == CLOSING && (over || !hub_has_tunnels(b->hub)))
+	if (b->phase == CLOSING && (expired || !hub_has_tunnels(b->hub)))
 		uv_stop(&b->loop);
 }
 
@@ -168,24 +178,25 @@ static void on_tick(uv_timer_t *timer)
 	struct broker *b = timer->data;
 	bool late = uv_now(&b->loop) >= b->tick_due_ms + STALL_MS;
 
-	start_tick(b, is_busy(b) ? BUSY_TICK_MS : CALM_TICK_MS);
+	start_tick(b, is_busy(b) ? BUSY_TICK_MS : IDLE_TICK_MS);
 	if (b->phase != RUNNING)
 		advance_stop(b);
-	/* Where every tick is late, one in STALL_TICKS judges. */
+	/* A tick that is late during the skipped ones does not restart them: under constant load,
+	 * deadlines are still checked once in STALL_TICKS. */
 	if (b->ticks_to_skip > 0)
 		b->ticks_to_skip--;
 	else if (late)
 		b->ticks_to_skip = STALL_TICKS;
-	b->judge = b->judge || b->ticks_to_skip == 0;
+	b->check_deadlines = b->check_deadlines || b->ticks_to_skip == 0;
 }
 
 static void on_polled(uv_check_t *check)
 {
 	struct broker *b = check->data;
 
-	if (!b->judge)
+	if (!b->check_deadlines)
 		return;
-	b->judge = false;
+	b->check_deadlines = false;
 	hub_set_now(b->hub, now_ms(b));
 	for (int i = 0; i < DRAIN_ROUNDS && gate_has_input(b->gate); i++)
 		gate_drain(b->gate);
@@ -260,7 +271,7 @@ static void start_watching(struct broker *b)
 	watch_signal(b, &b->term, on_stop_signal, SIGTERM);
 	watch_signal(b, &b->interrupt, on_stop_signal, SIGINT);
 	watch_signal(b, &b->dump, on_dump_signal, SIGUSR1);
-	start_tick(b, CALM_TICK_MS);
+	start_tick(b, IDLE_TICK_MS);
 }
 
 static void stop_watching(struct broker *b)
@@ -274,14 +285,14 @@ static void stop_watching(struct broker *b)
 	uv_close((uv_handle_t *)&b->dump, NULL);
 }
 
-/* Closes what is open, in the order that nobody misses what it needs. */
+/* Shuts the parts down in dependency order. Any of them may be NULL. */
 static void end_parts(struct broker *b)
 {
 	listener_stop(b->listener);
 	httpd_stop(b->admin);
 	ws_relays_stop(b->ws_relays);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
-	ws_destroy(&b->ws); /* tells the hub of each socket that was still open */
+	ws_destroy(&b->ws); /* reports each open socket to the hub as closed */
 	hub_destroy(&b->hub);
 	gate_destroy(&b->gate);
 	uv_run(&b->loop, UV_RUN_NOWAIT);

@@ -62,7 +62,7 @@ const struct setting config_broker_settings[] = {
 	{SETTING_NUMBER, .variable = "PIPEGATE_IDLE_TIMEOUT", .standard = "300", 1, YEAR_SECONDS, 1000,
 	 AT(idle_timeout_ms), .help = "seconds without a byte after the head"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_OFFLINE_WAIT", .standard = "5", 0, YEAR_SECONDS, 1000,
-	 AT(offline_wait_ms), .help = "seconds that a request waits for a tunnel that is away"},
+	 AT(offline_wait_ms), .help = "seconds that a request waits for a disconnected tunnel"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_DRAIN_SECONDS", .standard = "10", 0, YEAR_SECONDS, 1000,
 	 AT(drain_ms), .help = "seconds for running requests when the broker stops"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_WEBSOCKET_PING", .standard = "60", 1, YEAR_SECONDS, 1000,
@@ -76,7 +76,7 @@ const struct setting config_token_settings[] = {
 	 .variable = "PIPEGATE_CONNECTION_ID", .fault = id_fault, AT(connection_id),
 	 .help = "name of the tunnel: 1 to 64 of A-Z a-z 0-9 _ -; a random one by default"},
 	{SETTING_NUMBER, .flag = "ttl-days", .argument = "N", .variable = "PIPEGATE_JWT_TTL_DAYS",
-	 .standard = "21", 1, 36500, AT(jwt_ttl_days), .help = "days for which the token is good"},
+	 .standard = "21", 1, 36500, AT(jwt_ttl_days), .help = "days until the token expires"},
 	{SETTING_SWITCH, .flag = "json", AT(json), .help = "print one JSON object instead of two lines"},
 	TOKEN_SETTINGS,
 	{.type = SETTING_END},
@@ -104,7 +104,7 @@ static int read_algorithms(struct config *c)
 	if (text == NULL)
 		return cli_complain(name, "not set; for example [\"HS256\"]", NULL);
 	json_t *list = json_loads(text, 0, NULL);
-	size_t count = json_array_size(list); /* 0 for NULL and for anything but a list */
+	size_t count = json_array_size(list); /* 0 if it is not a list */
 	int result = 0;
 
 	if (count == 0)
@@ -113,7 +113,7 @@ static int read_algorithms(struct config *c)
 		enum jwt_hmac algorithm;
 		bool repeated = false;
 		if (!algorithm_by_name(json_string_value(json_array_get(list, i)), &algorithm)) {
-			result = cli_complain(name, "only HS256, HS384 and HS512 are possible",
+			result = cli_complain(name, "only HS256, HS384 and HS512 are supported",
 					      text);
 			break;
 		}

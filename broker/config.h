@@ -1,5 +1,5 @@
 /* broker/config.h - Settings of pipegate-broker and pipegate-token (contract section 2). The
- * tables in config.c name each flag and variable, its bounds and default. */
+ * tables in config.c define each flag and variable with its bounds and default. */
 #ifndef PIPEGATE_CONFIG_H
 #define PIPEGATE_CONFIG_H
 
@@ -10,20 +10,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The listener where none is configured or inherited. */
+/* The address of the listener if none is configured or inherited. */
 #define CONFIG_LISTEN "127.0.0.1:8000"
 
 enum jwt_hmac { JWT_HS256, JWT_HS384, JWT_HS512 };
 
 struct config {
 	const char *jwt_secret;
-	const char *jwt_algorithms_json; /* as the variable has it */
+	const char *jwt_algorithms_json; /* the text of the variable */
 	enum jwt_hmac jwt_algorithms[3]; /* allowed; the first one signs */
 	size_t jwt_algorithm_count;
 	const char *jwt_issuer;
 	const char *jwt_audience;
 	int64_t jwt_ttl_days;
-	const char *connection_id; /* NULL: a random one */
+	const char *connection_id; /* NULL: make a random one */
 	bool json;		   /* pipegate-token: print a JSON object */
 
 	int64_t max_body_bytes; /* 0: no limit */
@@ -42,20 +42,19 @@ struct config {
 	const char *listen;	  /* ADDR:PORT or unix:PATH; NULL: not configured */
 	const char *gate;	  /* ZeroMQ endpoint */
 	const char *admin;	  /* NULL: off */
-	const char *socket_group; /* NULL: the process's own group */
+	const char *socket_group; /* NULL: the group of the process */
 	bool check_only;
 };
 
 extern const struct setting config_broker_settings[], config_token_settings[];
 
-/* Reads flags and variables into *c, whose strings then borrow from them. -1: go on. Otherwise the
- * exit code, after one line on stderr that names the flag or variable and quotes the value (never
+/* Reads flags and variables into *c, which borrows their strings. Returns -1 to continue, or the
+ * exit code after one line on stderr that names the flag or variable and quotes its value (never
  * the secret). */
 int config_read(struct config *c, const struct program *p, int argc, char **argv) MUST_CHECK;
 
-/* Checks --listen, --gate, PIPEGATE_ADMIN and --socket-group, and opens nothing. 0 or EXIT_CONFIG.
- * For
- * --check, and before anything is started. */
+/* Checks --listen, --gate, PIPEGATE_ADMIN and --socket-group without opening anything. Returns
+ * 0, or EXIT_CONFIG after one line on stderr. */
 int config_check_endpoints(const struct config *c);
 
 #endif

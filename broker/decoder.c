@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+/* Limit on jobs that run concurrently; others wait. */
 enum { RUNNING_MAX = 2 };
 
 struct decode_job {
@@ -39,7 +40,7 @@ static void job_free(struct decode_job *job)
 	free(job);
 }
 
-/* On a thread of libuv: nothing here but the job's own memory. */
+/* Runs on a thread of libuv, so it must access nothing but the job's own memory. */
 static void work(uv_work_t *request)
 {
 	struct decode_job *job = request->data;

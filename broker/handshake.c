@@ -8,15 +8,15 @@
 #include <string.h>
 #include <strings.h>
 
-/* Those that a handshake says once, an empty one included: of two, the app and we might believe
- * different ones. */
+/* Fields that may occur once only, even if they are empty: with two, the app and the broker
+ * might use different ones. */
 enum single { HOST, UPGRADE, KEY, VERSION, AUTHORIZATION, SINGLES };
 
 struct found {
 	size_t count[SINGLES];
 	struct listener_text value[SINGLES];
-	bool wants;    /* Upgrade has "websocket", perhaps among others */
-	bool has_body; /* so it says */
+	bool upgrade_has_websocket; /* perhaps among other protocols */
+	bool declares_body;
 };
 
 static bool list_has_websocket(struct listener_text list)
@@ -45,18 +45,19 @@ static void find_singles(struct found *x, const struct listener_request *r)
 		const struct listener_header *h = &r->headers[i];
 		struct head_field f = {h->name.at, h->name.bytes, h->value.at ? h->value.at : "",
 				       h->value.bytes};
-		x->has_body = x->has_body || declares_body(&f);
+		x->declares_body = x->declares_body || declares_body(&f);
 		for (size_t j = 0; j < SINGLES; j++) {
 			if (!field_is(&f, names[j]))
 				continue;
 			x->count[j]++;
 			x->value[j] = h->value;
-			x->wants = x->wants || (j == UPGRADE && list_has_websocket(h->value));
+			x->upgrade_has_websocket = x->upgrade_has_websocket ||
+						   (j == UPGRADE && list_has_websocket(h->value));
 		}
 	}
 }
 
-/* 16 bytes in base64 (RFC 6455 4.1). */
+/* True if it is 16 bytes in base64 (RFC 6455 4.1). */
 static bool key_is_valid(struct listener_text key)
 {
 	if (key.bytes != HANDSHAKE_KEY_BYTES || memcmp(key.at + 22, "==", 2) != 0)
@@ -75,21 +76,21 @@ static bool version_is_13(struct listener_text version)
 	return version.bytes == 2 && memcmp(version.at, "13", 2) == 0;
 }
 
-enum handshake handshake_judge(const struct listener_request *r)
+enum handshake handshake_classify(const struct listener_request *r)
 {
 	struct found x = {0};
 
 	find_singles(&x, r);
-	if (!x.wants && x.count[KEY] == 0 && x.count[VERSION] == 0)
+	if (!x.upgrade_has_websocket && x.count[KEY] == 0 && x.count[VERSION] == 0)
 		return HANDSHAKE_NONE;
 	for (size_t i = 0; i < SINGLES; i++) {
-		/* Web servers make one line of two, with a comma, which stands in none of these
-		 * otherwise. */
+		/* Web servers join two fields by a comma. None of these may contain a comma
+		 * otherwise, except Authorization. */
 		if (x.count[i] > 1 || (i != AUTHORIZATION && x.value[i].bytes > 0 &&
 				       memchr(x.value[i].at, ',', x.value[i].bytes) != NULL))
 			return HANDSHAKE_BAD;
 	}
-	bool good = !x.has_body && r->connection_upgrade && r->http_minor >= 1 &&
+	bool good = !x.declares_body && r->connection_upgrade && r->http_minor >= 1 &&
 		    strcmp(r->method, "GET") == 0 && x.value[UPGRADE].bytes == 9 &&
 		    strncasecmp(x.value[UPGRADE].at, "websocket", 9) == 0 &&
 		    x.value[HOST].bytes > 0 &&

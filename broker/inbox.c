@@ -2,7 +2,7 @@
 #include "broker/inbox.h"
 
 enum {
-	/* Larger messages are decoded on another thread. */
+	/* A larger message is decoded on another thread. */
 	DECODE_HERE_BYTES = 64 * 1024,
 };
 
@@ -41,7 +41,8 @@ static void on_whole_message(struct inbox *in)
 		in->job = decoder_start(in->decoder, in->tunnel, &in->message, on_decoded, in);
 		return;
 	}
-	struct buf whole = in->message; /* the tunnel may end, and drop what is here */
+	/* Moved, because the tunnel may call inbox_drop(). */
+	struct buf whole = in->message;
 	in->message = (struct buf){0};
 	tunnel_on_message(in->tunnel, buf_first(&whole), buf_bytes(&whole));
 	buf_fini(&whole);
@@ -52,8 +53,7 @@ void inbox_receive(struct inbox *in, const uint8_t *data, size_t bytes, bool fin
 	if (buf_bytes(&in->message) + bytes > tunnel_message_max_bytes(in->tunnel))
 		tunnel_kill(in->tunnel, 1009, "message too big");
 	else if (final && buf_bytes(&in->message) == 0)
-		tunnel_on_message(in->tunnel, data,
-				  bytes); /* no copy of what arrived in one piece */
+		tunnel_on_message(in->tunnel, data, bytes); /* in one piece: needs no copy */
 	else if (!buf_try_append(&in->message, data, bytes))
 		tunnel_kill(in->tunnel, 1011, "no memory");
 	else if (final)

@@ -1,5 +1,5 @@
-/* broker/inbox.h - Gathers the pieces of one client's WebSocket messages, and hands whole
- * messages to its tunnel: at once, or, where they are large and in JSON, by way of the decoder. */
+/* broker/inbox.h - Assembles the WebSocket messages of one client, and passes complete ones to its
+ * tunnel. Large JSON messages pass through the decoder. */
 #ifndef PIPEGATE_INBOX_H
 #define PIPEGATE_INBOX_H
 
@@ -9,27 +9,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Embedded by its owner; zero: empty, and without a tunnel. */
+/* Embedded in its owner's struct. Zero: empty, and without a tunnel. */
 struct inbox {
 	struct decoder *decoder;
 	struct tunnel *tunnel;
 	struct buf message;	/* incomplete */
-	struct decode_job *job; /* of a complete one; NULL: none */
-	/* The job has ended: the socket may be read again. */
+	struct decode_job *job; /* decodes a complete one; NULL: none */
+	/* Called when the job has ended: the socket may be read again. */
 	void (*decoded)(struct inbox *in);
 };
 
 void inbox_init(struct inbox *in, struct decoder *d, struct tunnel *t,
 		void (*decoded)(struct inbox *in));
 
-/* One piece of a message; `final`: the last. May kill the tunnel, which may drop what is held
- * here. */
+/* Adds one piece of a message; `final`: the last one. May kill the tunnel, which may call
+ * inbox_drop(). */
 void inbox_receive(struct inbox *in, const uint8_t *data, size_t bytes, bool final);
 
-/* True while a message is being decoded: its socket must not be read. */
+/* True while a message is being decoded: the socket must not be read. */
 bool inbox_is_busy(const struct inbox *in);
 
-/* Frees what is held. `decoded` is not called any more. */
+/* Frees everything. `decoded` will not be called. */
 void inbox_drop(struct inbox *in);
 
 #endif

@@ -216,7 +216,8 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			/* Wait for the next tick: the socket stays readable, so the loop would spin. */
+			/* Wait for the next tick: the socket stays readable, so the loop would
+			 * spin. */
 			log_seldom_warn("listener.no_descriptors connections=%zu", l->count);
 			uv_poll_stop(&l->poll);
 			l->paused = true;

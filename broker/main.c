@@ -1,4 +1,4 @@
-/* broker/main.c - pipegate-broker: options, then config, then broker_run(); nothing else. */
+/* broker/main.c - pipegate-broker: reads its configuration and calls broker_run(). */
 #include "broker/auth.h"
 #include "broker/broker.h"
 #include "broker/config.h"
@@ -32,7 +32,8 @@ static const struct program program = {
 	.print_version = print_version,
 };
 
-/* The listener: a flag or variable, else the socket that systemd hands over, else the default. */
+/* Chooses the listener: the flag or variable, else the socket that systemd passes, else the
+ * default. Returns 0 or the exit code. */
 static int choose_listener(struct config *config)
 {
 	int inherited = endpoint_inherited();
@@ -53,8 +54,9 @@ int main(int argc, char **argv)
 {
 	struct config config;
 
-	/* Buffers of messages go back to the kernel when they are freed, and grow without a copy:
-	 * by itself glibc moves them to the heap, where small things above them keep them. */
+	/* Message buffers should return to the kernel when they are freed, and grow without a copy.
+	 * By default glibc raises this threshold after the first free() and puts them on the heap,
+	 * where small blocks above them keep their memory. */
 	mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
 
 	int result = config_read(&config, &program, argc, argv);

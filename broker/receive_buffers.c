@@ -8,10 +8,10 @@
 #include <string.h>
 
 enum {
-	BUFFERS_MAX = 65536, /* further ones come from the heap */
+	BUFFERS_MAX = 65536, /* further ones are on the heap */
 };
 
-static struct slab *slab; /* NULL: there was no address space for it */
+static struct slab *slab; /* NULL: no address space */
 static size_t buffer_bytes;
 
 void receive_buffers_init(size_t bytes)
@@ -34,7 +34,7 @@ void *receive_buffers_allocate(void *old, size_t bytes, const char *reason)
 			return slot;
 	}
 	if (slab != NULL && old != NULL && slab_owns(slab, old)) {
-		CHECK(bytes == 0); /* libwebsockets never grows one */
+		CHECK(bytes == 0); /* libwebsockets never resizes one */
 		slab_free(slab, old);
 		return NULL;
 	}

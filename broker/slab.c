@@ -12,8 +12,8 @@ struct slab {
 	uint8_t *at;
 	size_t slot_bytes; /* whole pages */
 	size_t count;
-	size_t used; /* those from here on were never taken */
-	/* Numbers of those given back: the last one first, so that few are in use. */
+	size_t used; /* slots from this number on were never allocated */
+	/* The numbers of freed slots, as a stack: reusing the last one keeps few pages in use. */
 	uint32_t *free;
 	size_t free_count;
 };
@@ -57,11 +57,11 @@ void *slab_alloc(struct slab *s)
 	return s->used < s->count ? s->at + s->used++ * s->slot_bytes : NULL;
 }
 
-bool slab_owns(const struct slab *s, const void *slot)
+bool slab_owns(const struct slab *s, const void *at)
 {
-	uintptr_t first = (uintptr_t)s->at, at = (uintptr_t)slot;
+	uintptr_t first = (uintptr_t)s->at, address = (uintptr_t)at;
 
-	return at >= first && at - first < s->slot_bytes * s->count;
+	return address >= first && address - first < s->slot_bytes * s->count;
 }
 
 void slab_free(struct slab *s, void *slot)

@@ -14,13 +14,13 @@ static void move(struct watch *w, struct watched *s, struct deadlines *list, int
 
 static void wait_for_silence(struct watch *w, struct watched *s)
 {
-	move(w, s, &w->silences, s->heard_ms + WATCH_PING_AFTER_MS);
+	move(w, s, &w->silences, s->received_ms + WATCH_PING_AFTER_MS);
 	w->calls->alive(s);
 }
 
 void watch_start(struct watch *w, struct watched *s, int64_t now_ms)
 {
-	s->heard_ms = now_ms;
+	s->received_ms = now_ms;
 	wait_for_silence(w, s);
 }
 
@@ -55,37 +55,38 @@ void watch_stop(struct watch *w, struct watched *s)
 	move(w, s, NULL, 0);
 }
 
-static int64_t taken_bytes(const struct watch *w, const struct watched *s)
+static int64_t acked_bytes(const struct watch *w, const struct watched *s)
 {
 	return s->written_bytes - w->calls->unsent_bytes(s);
 }
 
-/* No Pong arrived in time. A slow peer is alive while its kernel goes on taking what was written
- * before the Ping; what was written since proves nothing, as the kernel of a frozen process
- * takes that, too. Where we read nothing, no Pong can be seen: then it is alive if its kernel
- * has acknowledged everything, the Ping included, and the connection stands. */
+/* Decides when no Pong has arrived in time. A slow peer is alive while its kernel still
+ * acknowledges bytes that were written before the Ping. Bytes written later prove nothing,
+ * because the kernel of a frozen process acknowledges them too. While reading is paused, no Pong
+ * can arrive: then the peer is alive if its kernel has acknowledged everything, the Ping
+ * included, and it has not closed. */
 static bool is_alive(struct watch *w, struct watched *s)
 {
-	int64_t taken = taken_bytes(w, s), before = s->taken_bytes;
+	int64_t acked = acked_bytes(w, s), before = s->acked_bytes;
 
-	s->taken_bytes = taken;
+	s->acked_bytes = acked;
 	if (s->paused)
-		return taken >= s->written_bytes && !w->calls->has_ended(s);
-	return before < s->before_bytes && taken > before;
+		return acked >= s->written_bytes && !w->calls->has_ended(s);
+	return before < s->ping_offset_bytes && acked > before;
 }
 
-static void ask(struct watch *w, struct watched *s, int64_t now_ms)
+static void send_ping(struct watch *w, struct watched *s, int64_t now_ms)
 {
-	s->asked_ms = now_ms;
-	s->before_bytes = INT64_MAX;
-	s->taken_bytes = taken_bytes(w, s);
+	s->pinged_ms = now_ms;
+	s->ping_offset_bytes = INT64_MAX;
+	s->acked_bytes = acked_bytes(w, s);
 	move(w, s, &w->pongs, now_ms + WATCH_PONG_WITHIN_MS);
 	w->calls->ping(s);
 }
 
 void watch_ping_sent(struct watched *s)
 {
-	s->before_bytes = s->written_bytes;
+	s->ping_offset_bytes = s->written_bytes;
 }
 
 static struct watched *take_due(struct deadlines *list, int64_t now_ms)
@@ -102,18 +103,18 @@ void watch_tick(struct watch *w, int64_t now_ms)
 	while ((s = take_due(&w->silences, now_ms)) != NULL) {
 		if (s->paused && w->calls->has_ended(s))
 			watch_cut(w, s);
-		else if (now_ms - s->heard_ms >= WATCH_PING_AFTER_MS)
-			ask(w, s, now_ms);
+		else if (now_ms - s->received_ms >= WATCH_PING_AFTER_MS)
+			send_ping(w, s, now_ms);
 		else
 			wait_for_silence(w, s);
 	}
 	while ((s = take_due(&w->pongs, now_ms)) != NULL) {
-		if (s->heard_ms >= s->asked_ms)
+		if (s->received_ms >= s->pinged_ms)
 			wait_for_silence(w, s);
 		else if (!is_alive(w, s))
 			watch_cut(w, s);
 		else if (s->paused)
-			ask(w, s, now_ms);
+			send_ping(w, s, now_ms);
 		else
 			move(w, s, &w->pongs, now_ms + WATCH_PONG_WITHIN_MS);
 	}

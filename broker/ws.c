@@ -20,13 +20,13 @@
 
 enum {
 	RX_BYTES = 64 * 1024,
-	RECEIVE_BUFFER_BYTES = RX_BYTES + LWS_PRE + 4, /* as libwebsockets makes it */
-	MESSAGES_PER_FLUSH = 32,		       /* then others get their turn */
-	CLOSING_TURNS = 4,
+	RECEIVE_BUFFER_BYTES = RX_BYTES + LWS_PRE + 4, /* as libwebsockets allocates it */
+	PIECES_PER_FLUSH = 32,			       /* then other sockets are served */
+	DESTROY_TURNS = 4,			       /* for libwebsockets to close its handles */
 };
 
 static const char PING_TEXT[] = "pipegate";
-static const char V1_NAME[] = "pipegate.v1"; /* never offered or named on the wire */
+static const char V1_NAME[] = "pipegate.v1"; /* never on the wire */
 
 struct ws {
 	uv_loop_t *loop;
@@ -36,43 +36,43 @@ struct ws {
 	struct decoder *decoder;
 	uint8_t *out;	    /* LWS_PRE and TUNNEL_PULL_BYTES */
 	struct watch watch; /* of all sockets */
-	/* While ws_adopt() runs: the first callbacks come from within it. */
+	/* Set while ws_adopt() runs, because libwebsockets calls back from within it. */
 	struct ws_socket *adopting;
-	TAILQ_HEAD(, ws_socket) resting; /* not read until the next turn */
+	TAILQ_HEAD(, ws_socket) paused; /* until the next turn */
 };
 
-/* What we keep beside one WebSocket; libwebsockets holds the pointer as its opaque user data. */
+/* Our state of one WebSocket: the opaque user data of its struct lws. */
 struct ws_socket {
 	struct ws *ws;
 	struct lws *wsi;
 	struct ws_handshake *handshake; /* NULL once established */
-	struct tunnel *tunnel; /* NULL until established, and where the token was refused */
+	struct tunnel *tunnel;		/* NULL until established, and if the token was refused */
 	struct inbox inbox;
 	struct watched watched;
-	TAILQ_ENTRY(ws_socket) resting_link;
-	bool resting;
-	bool over_budget; /* of its connection id: the tunnel must not be read */
-	bool ping_due;	  /* it has not been sent yet */
-	/* In its receive buffer, which holds data that is not needed any more. NULL: it does
-	 * not. */
-	const void *used;
-	bool closing; /* say close_code at the next chance */
-	bool close_said;
+	TAILQ_ENTRY(ws_socket) paused_link;
+	bool paused;	  /* until the next turn */
+	bool over_budget; /* paused by the tunnel: its connection id holds too many bytes */
+	bool ping_due;	  /* and not written yet */
+	/* An address in its receive buffer, whose content is not needed any more. NULL: the buffer
+	 * was not written. */
+	const void *stale;
+	bool closing; /* send a Close with close_code as soon as possible */
+	bool close_sent;
 	int close_code;
 	const char *close_reason;
-	int peer_code; /* the peer said Close; 0: it did not */
+	int peer_code; /* of the peer's Close; 0: there was none */
 };
 
-/* Says Close and waits for the peer's, for WATCH_CLOSE_WAIT_MS at most (RFC 6455 7.1.2). We
- * write the frame ourselves: on a socket that was adopted, 4.1.6 drops the connection instead of
+/* Sends our Close; the watch limits the wait for the peer's (RFC 6455 7.1.2). We write the frame
+ * ourselves, because on an adopted socket libwebsockets 4.1.6 drops the connection instead of
  * sending the reason given to lws_close_reason(). */
-static int say_close(struct ws_socket *s)
+static int send_close(struct ws_socket *s)
 {
 	uint8_t frame[LWS_PRE + WSFRAME_CONTROL_BYTES];
 
-	if (s->close_said)
+	if (s->close_sent)
 		return 0;
-	s->close_said = true;
+	s->close_sent = true;
 	size_t bytes = wsframe_write_close(frame + LWS_PRE, s->close_code, s->close_reason);
 	return lws_write(s->wsi, frame + LWS_PRE, bytes, LWS_WRITE_RAW) < 0 ? -1 : 0;
 }
@@ -84,10 +84,10 @@ static int64_t now_ms_of(const struct ws *w)
 
 static bool wants_pause(const struct ws_socket *s)
 {
-	return !s->closing && (s->resting || inbox_is_busy(&s->inbox) || s->over_budget);
+	return !s->closing && (s->paused || inbox_is_busy(&s->inbox) || s->over_budget);
 }
 
-static void review_reading(struct ws_socket *s)
+static void update_reading(struct ws_socket *s)
 {
 	bool pause = wants_pause(s);
 
@@ -97,31 +97,31 @@ static void review_reading(struct ws_socket *s)
 	watch_pause(&s->ws->watch, &s->watched, pause, now_ms_of(s->ws));
 }
 
-/* One connection id must not take whole turns of the loop, whatever its tunnels send. */
-static void rest(struct ws_socket *s)
+/* Called when a connection id has used its share of this turn. */
+static void pause_until_next_turn(struct ws_socket *s)
 {
-	if (s->resting)
+	if (s->paused)
 		return;
-	TAILQ_INSERT_TAIL(&s->ws->resting, s, resting_link);
-	s->resting = true;
-	review_reading(s);
+	TAILQ_INSERT_TAIL(&s->ws->paused, s, paused_link);
+	s->paused = true;
+	update_reading(s);
 }
 
-static void stop_resting(struct ws_socket *s)
+static void resume(struct ws_socket *s)
 {
-	if (s->resting)
-		TAILQ_REMOVE(&s->ws->resting, s, resting_link);
-	s->resting = false;
+	if (s->paused)
+		TAILQ_REMOVE(&s->ws->paused, s, paused_link);
+	s->paused = false;
 }
 
-bool ws_read_on(struct ws *w)
+bool ws_resume_reading(struct ws *w)
 {
-	bool any = !TAILQ_EMPTY(&w->resting);
+	bool any = !TAILQ_EMPTY(&w->paused);
 	struct ws_socket *s;
 
-	while ((s = TAILQ_FIRST(&w->resting)) != NULL) {
-		stop_resting(s);
-		review_reading(s);
+	while ((s = TAILQ_FIRST(&w->paused)) != NULL) {
+		resume(s);
+		update_reading(s);
 	}
 	return any;
 }
@@ -132,7 +132,7 @@ static void prepare_close(struct ws_socket *s, int code, const char *reason)
 	s->close_code = code;
 	s->close_reason = reason;
 	inbox_drop(&s->inbox);
-	review_reading(s);
+	update_reading(s);
 	lws_callback_on_writable(s->wsi);
 }
 
@@ -155,7 +155,7 @@ static void io_close(void *socket, int code, const char *reason, bool cut)
 	struct ws_socket *s = socket;
 
 	start_closing(s, code, reason);
-	if (cut && (lws_partial_buffered(s->wsi) || say_close(s) == 0))
+	if (cut && (lws_partial_buffered(s->wsi) || send_close(s) == 0))
 		watch_cut(&s->ws->watch, &s->watched);
 }
 
@@ -164,18 +164,19 @@ static void io_pause(void *socket, bool paused)
 	struct ws_socket *s = socket;
 
 	s->over_budget = paused;
-	review_reading(s);
+	update_reading(s);
 }
 
-/* Writes until there is nothing more or the kernel takes no more. libwebsockets keeps the rest of
- * one message (a copy, at most TUNNEL_PULL_BYTES) and tells when it is gone. -1: the socket is
- * dead. */
+/* Writes until there is nothing left to send or the socket buffer is full. libwebsockets keeps a
+ * copy of the unwritten rest of one piece (at most TUNNEL_PULL_BYTES) and calls back once it is
+ * written.
+ * -1: the connection is broken. */
 static int flush(struct ws_socket *s)
 {
 	struct ws *w = s->ws;
 	int kind = tunnel_is_text(s->tunnel) ? LWS_WRITE_TEXT : LWS_WRITE_BINARY;
 
-	for (int i = 0; i < MESSAGES_PER_FLUSH; i++) {
+	for (int i = 0; i < PIECES_PER_FLUSH; i++) {
 		bool first, final;
 		if (lws_partial_buffered(s->wsi))
 			break;
@@ -212,9 +213,9 @@ static void on_alive(struct watched *watched)
 {
 	struct ws_socket *s = socket_watched(watched);
 
-	/* Here rather than at each Pong: a peer may send as many as it likes. */
-	receive_buffers_wipe(s->used);
-	s->used = NULL;
+	/* Not at each Pong, because each costs a system call, and a peer may send many. */
+	receive_buffers_wipe(s->stale);
+	s->stale = NULL;
 	s->ping_due = false;
 }
 
@@ -226,15 +227,15 @@ static void on_ping_due(struct watched *watched)
 	lws_callback_on_writable(s->wsi);
 }
 
-/* libwebsockets reads the end of the stream, and closes. What stands before it is thrown away:
- * see on_receive(). */
-static void hang_up(struct watched *watched)
+/* libwebsockets reads the end of the stream and closes the socket. on_receive() drops the input
+ * that precedes it. */
+static void cut_connection(struct watched *watched)
 {
 	struct ws_socket *s = socket_watched(watched);
 
-	s->close_said = s->close_said || !s->closing;
+	s->close_sent = s->close_sent || !s->closing;
 	s->closing = true;
-	review_reading(s);
+	update_reading(s);
 	shutdown(lws_get_socket_fd(s->wsi), SHUT_RDWR);
 }
 
@@ -250,17 +251,17 @@ static int64_t unsent_bytes(const struct watched *watched)
 
 static const struct watch_calls watch_calls = {.alive = on_alive,
 					       .ping = on_ping_due,
-					       .cut = hang_up,
+					       .cut = cut_connection,
 					       .has_ended = has_ended,
 					       .unsent_bytes = unsent_bytes};
 
-/* Not an empty one: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
-static int say_ping(struct ws_socket *s)
+/* The payload must not be empty: libwebsockets 4.1 and 4.3 do not report an empty Pong. */
+static int send_ping(struct ws_socket *s)
 {
 	uint8_t frame[LWS_PRE + sizeof PING_TEXT - 1];
 
 	if (lws_partial_buffered(s->wsi)) {
-		/* What is unsent is no sign of life, but goes first. */
+		/* Unwritten bytes must go first. */
 		lws_callback_on_writable(s->wsi);
 		return 0;
 	}
@@ -280,10 +281,11 @@ void ws_tick(struct ws *w)
 
 static void on_decoded(struct inbox *in)
 {
-	review_reading(OWNER_OF(in, struct ws_socket, inbox));
+	update_reading(OWNER_OF(in, struct ws_socket, inbox));
 }
 
-/* We may be inside ws_adopt() still, where libwebsockets cannot close: so at the next chance. */
+/* May run within ws_adopt(), where libwebsockets cannot close the socket: so a refusal only
+ * prepares the Close. */
 static void on_established(struct ws_socket *s)
 {
 	const struct ws_handshake *k = s->handshake;
@@ -309,7 +311,6 @@ static void on_established(struct ws_socket *s)
 	s->handshake = NULL;
 }
 
-/* One piece of a message. */
 static void on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 {
 	bool final = lws_is_final_fragment(s->wsi) && lws_remaining_packet_payload(s->wsi) == 0;
@@ -317,40 +318,41 @@ static void on_receive(struct ws_socket *s, const uint8_t *data, size_t bytes)
 	if (s->closing || s->tunnel == NULL)
 		return;
 	if (tunnel_spend(s->tunnel, bytes))
-		rest(s);
+		pause_until_next_turn(s);
 	inbox_receive(&s->inbox, data, bytes, final);
-	review_reading(s);
+	update_reading(s);
 }
 
 static int on_writable(struct ws_socket *s)
 {
 	if (s->closing)
-		return say_close(s);
-	if (s->ping_due && say_ping(s) != 0)
+		return send_close(s);
+	if (s->ping_due && send_ping(s) != 0)
 		return -1;
 	return s->tunnel != NULL ? flush(s) : 0;
 }
 
-static void forget(struct ws_socket *s)
+static void socket_free(struct ws_socket *s)
 {
 	inbox_drop(&s->inbox);
 	free(s->handshake);
 	free(s);
 }
 
-static void on_gone(struct ws_socket *s)
+static void on_destroyed(struct ws_socket *s)
 {
 	lws_set_opaque_user_data(s->wsi, NULL);
-	stop_resting(s);
+	resume(s);
 	watch_stop(&s->ws->watch, &s->watched);
 	if (s->tunnel != NULL)
 		tunnel_on_closed(s->tunnel, s->peer_code ? s->peer_code : 1006,
 				 s->peer_code ? "closed by the client" : "connection lost");
-	forget(s);
+	socket_free(s);
 }
 
-/* What is beside this WebSocket. The first callbacks of a new one come from within ws_adopt(),
- * and its opaque pointer is reset once more after LWS_CALLBACK_WSI_CREATE. */
+/* Returns our state of this WebSocket, or NULL. The first callbacks of a new one run within
+ * ws_adopt(), and libwebsockets resets the opaque pointer after LWS_CALLBACK_WSI_CREATE: so the
+ * next callback sets it. */
 static struct ws_socket *socket_of(struct lws *wsi, enum lws_callback_reasons reason)
 {
 	struct ws *w = lws_context_user(lws_get_context(wsi));
@@ -373,28 +375,28 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	(void)user;
 	if (s == NULL)
 		return 0;
-	hub_set_now(s->ws->hub, now_ms_of(s->ws)); /* the loop may have slept long */
+	hub_set_now(s->ws->hub, now_ms_of(s->ws)); /* the loop may have waited for long */
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
 		on_established(s);
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
-		s->watched.heard_ms = now_ms_of(s->ws);
+		s->watched.received_ms = now_ms_of(s->ws);
 		on_receive(s, in, bytes);
 		return 0;
-	case LWS_CALLBACK_RECEIVE_PONG: /* `in` lies in its receive buffer, and is the last of it */
-		s->watched.heard_ms = now_ms_of(s->ws);
-		s->used = in;
+	case LWS_CALLBACK_RECEIVE_PONG: /* `in` is in the receive buffer, and was its last use */
+		s->watched.received_ms = now_ms_of(s->ws);
+		s->stale = in;
 		if (s->tunnel != NULL && tunnel_spend(s->tunnel, bytes))
-			rest(s);
+			pause_until_next_turn(s);
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		s->peer_code = bytes >= 2 ? get_be16(in) : 1005;
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return on_writable(s);
-	case LWS_CALLBACK_WSI_DESTROY: /* comes however it ends, and last */
-		on_gone(s);
+	case LWS_CALLBACK_WSI_DESTROY: /* always the last one */
+		on_destroyed(s);
 		return 0;
 	default:
 		return 0;
@@ -403,11 +405,10 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 
 static void on_library_log(int level, const char *line)
 {
-	size_t bytes = strcspn(line, "\n");
 	char text[400];
 
-	log_quote(text, sizeof text, line, bytes);
-	(void)level; /* it calls much an error that is a peer's everyday behaviour */
+	log_quote(text, sizeof text, line, strcspn(line, "\n"));
+	(void)level; /* much of what libwebsockets calls an error is normal for a peer */
 	log_debug("websockets.note text=\"%s\"", text);
 }
 
@@ -418,7 +419,7 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 		{PIPEGATE_V2_PROTOCOL, callback, 0, RX_BYTES, 0, NULL, TUNNEL_PULL_BYTES},
 		{0},
 	};
-	static const lws_retry_bo_t no_timers = {0}; /* without one it has its own, of 300 s */
+	static const lws_retry_bo_t no_timers = {0}; /* the default is a Ping after 300 s */
 	void *loops[1] = {loop};
 	struct ws *w = xcalloc(1, sizeof *w);
 	struct lws_context_creation_info info = {
@@ -433,12 +434,12 @@ struct ws *ws_new(uv_loop_t *loop, struct hub *hub)
 		.uid = (uid_t)-1,
 	};
 
-	/* Its lines are peers' doings: where nobody reads them, they are not even made. */
+	/* Peers cause most of its messages: do not format what will not be logged. */
 	lws_set_log_level(log_verbose ? LLL_ERR | LLL_WARN : 0, on_library_log);
 	receive_buffers_init(RECEIVE_BUFFER_BYTES);
 	lws_set_allocator(receive_buffers_allocate);
 	*w = (struct ws){.loop = loop, .hub = hub, .watch.calls = &watch_calls};
-	TAILQ_INIT(&w->resting);
+	TAILQ_INIT(&w->paused);
 	w->decoder = decoder_new(loop);
 	w->out = xmalloc(LWS_PRE + TUNNEL_PULL_BYTES);
 	w->context = lws_create_context(&info);
@@ -462,9 +463,9 @@ void ws_destroy(struct ws **wp)
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
 	decoder_destroy(&w->decoder);
-	/* Of a loop that is not its own, libwebsockets 4.1 leaves the second half to a second
-	 * call, for when the loop has closed its handles. */
-	for (int i = 0; i < CLOSING_TURNS; i++)
+	/* With a foreign loop, libwebsockets 4.1 needs a second lws_context_destroy(), after the
+	 * loop has closed its handles. */
+	for (int i = 0; i < DESTROY_TURNS; i++)
 		uv_run(w->loop, UV_RUN_NOWAIT);
 	if (w->context != NULL)
 		lws_context_destroy(w->context);
@@ -485,11 +486,11 @@ void ws_adopt(struct ws *w, int fd, struct ws_handshake *handshake)
 	w->adopting = s;
 	struct lws *wsi = lws_adopt_socket_vhost_readbuf(w->vhost, fd, head, head_bytes);
 	if (w->adopting == NULL)
-		return; /* taken: and perhaps gone again, see on_gone() */
+		return; /* a callback took it, and may have freed it: see on_destroyed() */
 	if (wsi != NULL)
 		(void)socket_of(wsi, LWS_CALLBACK_USER);
 	else
-		forget(s);
+		socket_free(s);
 	w->adopting = NULL;
 }
 

@@ -1,8 +1,8 @@
-/* broker/ws.h - WebSockets of tunnel clients: libwebsockets' callbacks turned into tunnel_*()
- * calls. The only file of the broker that includes libwebsockets.h.
+/* broker/ws.h - WebSockets of tunnel clients: translates between the callbacks of libwebsockets and
+ * tunnel_*(). ws.c is the only file of the broker that includes libwebsockets.h.
  *
- * It owns no listener: listener.c has read and judged the request head, and hands over the
- * socket of a handshake for a tunnel together with what the token said. */
+ * libwebsockets has no listening socket here: the listener reads and checks the handshake, then
+ * passes its socket to ws_adopt() together with the result of the token check. */
 #ifndef PIPEGATE_WS_H
 #define PIPEGATE_WS_H
 
@@ -13,26 +13,30 @@
 
 struct ws;
 
-struct ws *ws_new(uv_loop_t *loop, struct hub *hub); /* NULL: one line on stderr has said why */
-void ws_destroy(struct ws **wp); /* all sockets closed or about to be: see ws_close_all() */
+/* NULL: one line on stderr has the reason. */
+struct ws *ws_new(uv_loop_t *loop, struct hub *hub);
 
+/* Closes all sockets. */
+void ws_destroy(struct ws **wp);
+
+/* A handshake for a tunnel. */
 struct ws_handshake {
 	char key[64]; /* Sec-WebSocket-Key */
-	bool v2;      /* pipegate.v2 is among the sub-protocols asked for */
+	bool v2;      /* the client offers pipegate.v2 */
 	enum auth_result auth;
-	struct auth_grant grant; /* for AUTH_OK */
+	struct auth_grant grant; /* if AUTH_OK */
 };
 
-/* Takes the descriptor and the handshake, which is on the heap: completes it, then opens a
- * tunnel, or closes with 1008 and the reason where the token was refused. */
+/* Takes ownership of `fd` and `handshake` (on the heap). Completes the handshake. Then opens a
+ * tunnel, or closes with 1008 and the reason if the token was refused. */
 void ws_adopt(struct ws *w, int fd, struct ws_handshake *handshake);
 
-/* Pings the silent, and gives up those that do not answer: each second. */
+/* Pings silent peers and cuts those that do not respond. Call it every second. */
 void ws_tick(struct ws *w);
 
-/* Each turn of the loop, once: reads on where a connection id had spent its share of the last
- * one. True: there were any, and the loop must not wait. */
-bool ws_read_on(struct ws *w);
+/* Resumes reading sockets that were paused because their connection id had used its share of the
+ * last turn. Call it once a turn. True: there were such sockets, and the loop must not wait. */
+bool ws_resume_reading(struct ws *w);
 
 const char *ws_library_version(void);
 

@@ -1,13 +1,13 @@
 /* broker/ws_relay.c - see ws_relay.h.
  *
- *   STEP is under way (asked) -> reply -> written to the caller -> STEP ...
- *
- * That is one direction; what the caller sends goes in STEPs of its own, as far as the last
- * reply gave credit. So one reply, or one piece, is all that is held here for each direction. */
+ * Towards the caller, the relay repeats: send a STEP to the hub, wait for its reply, write the
+ * reply to the caller. Towards the app, it sends each piece that the caller sends in a STEP of
+ * its own, up to the credit of the last reply. So it holds at most one reply in one direction
+ * and one piece in the other. */
 #include "broker/ws_relay.h"
 
 #include "broker/core/deadline.h"
-#include "common/log.h"
+#include "common/wsframe.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,49 +20,47 @@
 #include <unistd.h>
 
 enum {
-	HOLD_MS = 10000, /* PROTOCOL.md: the longest that the broker takes */
+	/* How long the hub may hold back a reply while there is nothing to send: the longest time
+	 * that PROTOCOL.md permits. */
+	HOLD_MS = 10000,
 	TICK_MS = 1000,
-	REST_MS = 30000,  /* for the caller to take what was sent before the exchange ended */
-	LINGER_MS = 2000, /* and then to close */
-	LEFT_MS = 10000,  /* for the app to end it too, once the caller has */
+	/* Once the exchange has ended: how long the caller has to read the rest. */
+	FLUSH_MS = 30000,
+	/* After that: how long the caller has to close. */
+	LINGER_MS = 2000,
+	/* Once the caller has ended its direction: how long the app has to end its own. */
+	APP_END_MS = 10000,
 	READ_BYTES = 64 * 1024,
-	FRAME_HEADER_MAX_BYTES = 14, /* RFC 6455 5.2 */
-};
-
-/* Where in its WebSocket frames the stream to the caller is. */
-struct frames {
-	uint8_t header[FRAME_HEADER_MAX_BYTES];
-	size_t header_bytes;
-	uint64_t payload_left_bytes;
 };
 
 struct ws_relay {
 	struct requester requester; /* of one exchange */
 	TAILQ_ENTRY(ws_relay) link; /* ws_relays->all */
 	TAILQ_ENTRY(ws_relay) dirty_link;
-	bool dirty;
+	bool dirty; /* ws_relays_settle() must look at it */
 	struct ws_relays *owner;
 	uv_poll_t poll;
-	int events; /* what the poll waits for */
+	int events; /* that the poll waits for */
 	int fd;
 	struct ws_request *request;
-	struct buf out; /* to the caller */
-	struct buf in;	/* came before there was credit: with the head only */
+	struct buf out;	  /* for the caller */
+	struct buf early; /* arrived with the handshake, before the hub gave credit */
 	int64_t credit_bytes;
 	uint64_t boot;
-	bool asked;	   /* a reply will come */
-	bool in_ended;	   /* the caller will send nothing more */
-	bool headed;	   /* the response head is out */
-	bool is_websocket; /* and it was 101 */
+	bool awaiting_reply;
+	bool caller_ended; /* the caller has closed its direction */
+	bool head_sent;	   /* the response head is in `out` or sent */
+	bool is_websocket; /* the status in it is 101 */
 	bool chunked;
-	bool finished;	   /* the exchange is over: what is in `out` is the rest */
-	bool lingering;	   /* and that is out too */
-	enum fail give_up; /* the hub is to be told so */
+	bool finished;		  /* the exchange is over; `out` holds the rest */
+	bool lingering;		  /* the rest is sent too; waits for the caller to close */
+	enum fail abandon_reason; /* not FAIL_NONE: the hub must abandon the exchange */
 	struct response response;
-	struct frames frames;
-	int64_t read_ms, written_ms, pinged_ms;
-	int64_t stuck_ms; /* since then the caller has taken nothing of `out`; 0: nothing waits */
-	int64_t until_ms; /* finished, or in_ended: then it is closed */
+	struct wsframe_scanner frames; /* of the stream to the caller */
+	int64_t received_ms, sent_ms, pinged_ms;
+	/* Since then, the caller has read nothing of `out`. 0: `out` is empty. */
+	int64_t stalled_ms;
+	int64_t deadline_ms; /* if finished or caller_ended: when the socket is closed */
 };
 
 struct ws_relays {
@@ -74,10 +72,10 @@ struct ws_relays {
 	TAILQ_HEAD(, ws_relay) all;
 	size_t count; /* of `all` */
 	TAILQ_HEAD(, ws_relay) dirty;
-	uint8_t *piece; /* READ_BYTES */
+	uint8_t *scratch; /* READ_BYTES */
 };
 
-static void touch(struct ws_relay *x)
+static void mark_dirty(struct ws_relay *x)
 {
 	if (!x->dirty)
 		TAILQ_INSERT_TAIL(&x->owner->dirty, x, dirty_link);
@@ -89,74 +87,26 @@ static int64_t now_ms(const struct ws_relay *x)
 	return (int64_t)uv_now(x->owner->loop);
 }
 
-/* --- frames --- */
+/* --- closing --- */
 
-static size_t header_wants_bytes(const struct frames *f)
-{
-	size_t bytes = 2;
-
-	if (f->header_bytes < 2)
-		return bytes;
-	if ((f->header[1] & 0x7f) == 126)
-		bytes += 2;
-	else if ((f->header[1] & 0x7f) == 127)
-		bytes += 8;
-	return bytes + (f->header[1] & 0x80 ? 4 : 0);
-}
-
-static void header_is_whole(struct frames *f)
-{
-	uint8_t length = f->header[1] & 0x7f;
-	size_t bytes = length == 126 ? 2 : length == 127 ? 8 : 0;
-
-	f->payload_left_bytes = bytes ? 0 : length;
-	for (size_t i = 0; i < bytes; i++)
-		f->payload_left_bytes = f->payload_left_bytes << 8 | f->header[2 + i];
-	f->header_bytes = 0;
-}
-
-static void frames_pass(struct frames *f, const uint8_t *data, size_t bytes)
-{
-	while (bytes > 0) {
-		size_t step = 1;
-		if (f->payload_left_bytes > 0) {
-			step = f->payload_left_bytes < bytes ? (size_t)f->payload_left_bytes
-							     : bytes;
-			f->payload_left_bytes -= step;
-		} else {
-			f->header[f->header_bytes++] = *data;
-			if (f->header_bytes == header_wants_bytes(f))
-				header_is_whole(f);
-		}
-		data += step;
-		bytes -= step;
-	}
-}
-
-static bool between_frames(const struct frames *f)
-{
-	return f->header_bytes == 0 && f->payload_left_bytes == 0;
-}
-
-/* --- ends --- */
-
-static void closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
 	struct ws_relay *x = handle->data;
 
 	close(x->fd);
 	ws_request_free(x->request);
 	buf_fini(&x->out);
-	buf_fini(&x->in);
+	buf_fini(&x->early);
 	free(x);
 }
 
-static void end(struct ws_relay *x)
+static void close_relay(struct ws_relay *x)
 {
 	struct ws_relays *u = x->owner;
 
-	if (!x->finished || x->give_up != FAIL_NONE)
-		hub_abandon(u->hub, x->request->corr, x->give_up ? x->give_up : FAIL_CANCELLED);
+	if (!x->finished || x->abandon_reason != FAIL_NONE)
+		hub_abandon(u->hub, x->request->corr,
+			    x->abandon_reason ? x->abandon_reason : FAIL_CANCELLED);
 	x->finished = true;
 	hub_socket_closed(u->hub, x->request->corr);
 	if (x->dirty)
@@ -164,21 +114,21 @@ static void end(struct ws_relay *x)
 	TAILQ_REMOVE(&u->all, x, link);
 	u->count--;
 	uv_poll_stop(&x->poll);
-	uv_close((uv_handle_t *)&x->poll, closed);
+	uv_close((uv_handle_t *)&x->poll, on_handle_closed);
 }
 
-/* Everything is out. What the peer still sends must be taken, or the kernel resets the
- * connection and the end of the answer is lost. */
+/* Everything was sent. Input must still be read: otherwise the kernel resets the connection, and
+ * the caller loses the end of the response. */
 static void linger(struct ws_relay *x)
 {
 	x->lingering = true;
-	x->until_ms = now_ms(x) + LINGER_MS;
+	x->deadline_ms = now_ms(x) + LINGER_MS;
 	shutdown(x->fd, SHUT_WR);
 }
 
 /* --- from the hub --- */
 
-static void put(struct buf *out, const char *text)
+static void put_text(struct buf *out, const char *text)
 {
 	buf_append(out, text, strlen(text));
 }
@@ -186,15 +136,15 @@ static void put(struct buf *out, const char *text)
 static void finish(struct ws_relay *x)
 {
 	x->finished = true;
-	x->until_ms = now_ms(x) + REST_MS;
+	x->deadline_ms = now_ms(x) + FLUSH_MS;
 }
 
 static void fail_with(struct ws_relay *x, enum fail f, bool accepted, bool maybe_delivered)
 {
 	finish(x);
-	if (!x->headed)
+	if (!x->head_sent)
 		local_reply_fail(&x->out, &x->request->to, f, accepted, maybe_delivered);
-	/* After the head nothing is said: a stream that just ends is one that was cut. */
+	/* After the head, there is no way to report the failure: the stream just ends. */
 }
 
 static bool put_head(struct ws_relay *x, const struct gate_msg *m)
@@ -204,16 +154,16 @@ static bool put_head(struct ws_relay *x, const struct gate_msg *m)
 				     m->head_bytes, &head);
 
 	if (!good) {
-		x->give_up = FAIL_BAD_RESPONSE;
+		x->abandon_reason = FAIL_BAD_RESPONSE;
 		fail_with(x, FAIL_BAD_RESPONSE, true, true);
 	} else {
 		x->is_websocket = x->response.status == 101;
 		x->chunked = !x->is_websocket && !x->response.bodiless && !x->response.has_length;
 		buf_append(&x->out, buf_first(&head), buf_bytes(&head));
-		put(&x->out, x->is_websocket ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-					     : "Connection: close\r\n");
-		put(&x->out, x->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-		x->headed = true;
+		put_text(&x->out, x->is_websocket ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+						  : "Connection: close\r\n");
+		put_text(&x->out, x->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+		x->head_sent = true;
 	}
 	buf_fini(&head);
 	return good;
@@ -223,31 +173,31 @@ static void put_body(struct ws_relay *x, const uint8_t *data, size_t bytes)
 {
 	char line[24];
 
-	if (!x->is_websocket) /* the body of a refusal */
+	if (!x->is_websocket) /* the app refused the handshake, and this is the body */
 		bytes = rewrite_pass(&x->response, bytes);
 	if (bytes == 0)
 		return;
 	if (x->is_websocket)
-		frames_pass(&x->frames, data, bytes);
+		wsframe_scan(&x->frames, data, bytes);
 	if (x->chunked) {
 		snprintf(line, sizeof line, "%zx\r\n", bytes);
-		put(&x->out, line);
+		put_text(&x->out, line);
 	}
 	buf_append(&x->out, data, bytes);
 	if (x->chunked)
-		put(&x->out, "\r\n");
+		put_text(&x->out, "\r\n");
 }
 
 /* requester.reply */
 static bool on_reply(const struct reply_to *to, const struct gate_msg *m)
 {
-	/* It lives as long as its exchange: see end(). */
+	/* The relay outlives its exchange: close_relay() abandons it. */
 	struct ws_relay *x = OWNER_OF(to->requester, struct ws_relay, requester);
 
-	x->asked = false;
+	x->awaiting_reply = false;
 	x->boot = m->boot;
 	x->credit_bytes = m->number;
-	touch(x);
+	mark_dirty(x);
 	if (x->finished)
 		return true;
 	if (m->flags & GATE_FAILED) {
@@ -255,79 +205,79 @@ static bool on_reply(const struct reply_to *to, const struct gate_msg *m)
 			  m->flags & GATE_MAYBE_DELIVERED);
 		return true;
 	}
-	if ((m->flags & GATE_HAS_HEAD) && !x->headed && !put_head(x, m))
+	if ((m->flags & GATE_HAS_HEAD) && !x->head_sent && !put_head(x, m))
 		return true;
-	if (x->headed)
+	if (x->head_sent)
 		put_body(x, m->body, m->body_bytes);
 	if (m->flags & GATE_RESPONSE_END) {
 		finish(x);
 		if (x->chunked)
-			put(&x->out, "0\r\n\r\n");
+			put_text(&x->out, "0\r\n\r\n");
 	}
 	return true;
 }
 
 /* --- to the hub --- */
 
-static void say(struct ws_relay *x, struct gate_msg *m)
+static void send_message(struct ws_relay *x, struct gate_msg *m)
 {
 	const struct reply_to to = {.requester = &x->requester};
 
 	memcpy(m->corr, x->request->corr, CORR_BYTES);
 	m->boot = x->boot;
 	m->number = HOLD_MS;
-	x->asked = true;
+	x->awaiting_reply = true;
 	x->credit_bytes -= (int64_t)m->body_bytes;
 	hub_set_now(x->owner->hub, now_ms(x)); /* the loop may have slept long */
 	hub_on_gate(x->owner->hub, &to, m);
 }
 
-static void step(struct ws_relay *x, const void *data, size_t bytes, bool ended)
+static void send_step(struct ws_relay *x, const void *data, size_t bytes, bool ended)
 {
 	struct gate_msg m = {.kind = GATE_STEP, .body = data, .body_bytes = bytes};
 
 	if (ended)
 		m.flags = GATE_BODY_END;
-	say(x, &m);
+	send_message(x, &m);
 }
 
-static void send_what_came_early(struct ws_relay *x)
+static void send_early(struct ws_relay *x)
 {
-	size_t bytes = buf_bytes(&x->in);
+	size_t bytes = buf_bytes(&x->early);
 
 	if ((int64_t)bytes > x->credit_bytes)
 		bytes = (size_t)x->credit_bytes;
-	step(x, buf_first(&x->in), bytes, false);
-	buf_consume(&x->in, bytes);
+	send_step(x, buf_first(&x->early), bytes, false);
+	buf_consume(&x->early, bytes);
 }
 
 /* --- the socket --- */
 
-static void take_in(struct ws_relay *x)
+static void receive(struct ws_relay *x)
 {
-	uint8_t *piece = x->owner->piece;
+	uint8_t *scratch = x->owner->scratch;
 	size_t most = READ_BYTES;
 
 	if (!x->lingering && x->credit_bytes < (int64_t)most)
 		most = (size_t)x->credit_bytes;
-	ssize_t got = recv(x->fd, piece, most, MSG_DONTWAIT);
+	ssize_t got = recv(x->fd, scratch, most, MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got < 0 || (got == 0 && x->lingering)) {
-		end(x);
+		close_relay(x);
 		return;
 	}
-	x->read_ms = now_ms(x);
+	x->received_ms = now_ms(x);
 	if (x->lingering)
 		return;
-	x->in_ended = got == 0;
-	if (x->in_ended)
-		x->until_ms = now_ms(x) + LEFT_MS;
-	step(x, piece, (size_t)got, x->in_ended);
-	touch(x);
+	x->caller_ended = got == 0;
+	if (x->caller_ended)
+		x->deadline_ms = now_ms(x) + APP_END_MS;
+	send_step(x, scratch, (size_t)got, x->caller_ended);
+	mark_dirty(x);
 }
 
-/* False: the socket is dead. */
+/* False: the connection is broken. */
 static bool send_out(struct ws_relay *x)
 {
 	while (buf_bytes(&x->out) > 0) {
@@ -338,8 +288,8 @@ static bool send_out(struct ws_relay *x)
 		if (sent < 0)
 			return errno == EAGAIN;
 		buf_consume(&x->out, (size_t)sent);
-		x->written_ms = now_ms(x);
-		x->stuck_ms = 0;
+		x->sent_ms = now_ms(x);
+		x->stalled_ms = 0;
 	}
 	return true;
 }
@@ -349,21 +299,21 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	struct ws_relay *x = poll->data;
 
 	if (status < 0) {
-		end(x);
+		close_relay(x);
 		return;
 	}
 	if (events & UV_WRITABLE)
-		touch(x);
+		mark_dirty(x);
 	if (events & UV_READABLE)
-		take_in(x);
+		receive(x);
 }
 
-static void watch(struct ws_relay *x)
+static void update_poll(struct ws_relay *x)
 {
 	int events = 0;
 
 	if (x->lingering ||
-	    (!x->finished && !x->in_ended && x->credit_bytes > 0 && buf_bytes(&x->in) == 0))
+	    (!x->finished && !x->caller_ended && x->credit_bytes > 0 && buf_bytes(&x->early) == 0))
 		events |= UV_READABLE;
 	if (buf_bytes(&x->out) > 0)
 		events |= UV_WRITABLE;
@@ -378,27 +328,27 @@ static void watch(struct ws_relay *x)
 
 static void advance(struct ws_relay *x)
 {
-	if (x->give_up != FAIL_NONE)
-		hub_abandon(x->owner->hub, x->request->corr, x->give_up);
-	x->give_up = FAIL_NONE;
+	if (x->abandon_reason != FAIL_NONE)
+		hub_abandon(x->owner->hub, x->request->corr, x->abandon_reason);
+	x->abandon_reason = FAIL_NONE;
 	if (!send_out(x)) {
-		end(x);
+		close_relay(x);
 		return;
 	}
-	/* What the caller sends goes in STEPs of its own, and each would fetch more for it to
-	 * read. */
+	/* Otherwise each STEP with the caller's input would fetch more output for a caller that
+	 * does not read. */
 	hub_note_unsent(x->owner->hub, x->request->corr, buf_bytes(&x->out));
-	if (buf_bytes(&x->out) > 0 && x->stuck_ms == 0)
-		x->stuck_ms = now_ms(x);
+	if (buf_bytes(&x->out) > 0 && x->stalled_ms == 0)
+		x->stalled_ms = now_ms(x);
 	if (buf_bytes(&x->out) == 0) {
 		if (x->finished && !x->lingering)
 			linger(x);
-		else if (!x->finished && buf_bytes(&x->in) > 0 && x->credit_bytes > 0)
-			send_what_came_early(x);
-		else if (!x->finished && !x->asked)
-			step(x, NULL, 0, false);
+		else if (!x->finished && buf_bytes(&x->early) > 0 && x->credit_bytes > 0)
+			send_early(x);
+		else if (!x->finished && !x->awaiting_reply)
+			send_step(x, NULL, 0, false);
 	}
-	watch(x);
+	update_poll(x);
 }
 
 bool ws_relays_settle(struct ws_relays *u)
@@ -431,24 +381,24 @@ static void ping_if_silent(struct ws_relay *x)
 	static const uint8_t ping[] = {0x89, 0}; /* FIN, opcode 9, not masked (RFC 6455 5.5.2) */
 	int64_t every_ms = x->owner->config->websocket_ping_ms;
 	int64_t now = now_ms(x);
-	int64_t heard_ms = x->read_ms < x->written_ms ? x->read_ms : x->written_ms;
+	int64_t active_ms = x->received_ms < x->sent_ms ? x->received_ms : x->sent_ms;
 
 	if (!x->is_websocket || x->finished || buf_bytes(&x->out) > 0 ||
-	    !between_frames(&x->frames) || now - heard_ms < every_ms ||
+	    !wsframe_scanner_is_between(&x->frames) || now - active_ms < every_ms ||
 	    now - x->pinged_ms < every_ms)
 		return;
 	x->pinged_ms = now;
 	buf_append(&x->out, ping, sizeof ping);
-	touch(x);
+	mark_dirty(x);
 }
 
-static bool is_over(const struct ws_relay *x)
+static bool is_past_deadline(const struct ws_relay *x)
 {
 	int64_t now = now_ms(x);
 
-	if (x->finished || x->in_ended)
-		return now >= x->until_ms;
-	return x->stuck_ms != 0 && now - x->stuck_ms >= x->owner->config->idle_timeout_ms;
+	if (x->finished || x->caller_ended)
+		return now >= x->deadline_ms;
+	return x->stalled_ms != 0 && now - x->stalled_ms >= x->owner->config->idle_timeout_ms;
 }
 
 void ws_relays_tick(struct ws_relays *u)
@@ -461,8 +411,8 @@ void ws_relays_tick(struct ws_relays *u)
 	u->ticked_ms = now;
 	for (x = TAILQ_FIRST(&u->all); x != NULL; x = next) {
 		next = TAILQ_NEXT(x, link);
-		if (is_over(x))
-			end(x);
+		if (is_past_deadline(x))
+			close_relay(x);
 		else
 			ping_if_silent(x);
 	}
@@ -493,13 +443,13 @@ void ws_relay_begin(struct ws_relays *u, int fd, struct ws_request *request, con
 		return;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on unix sockets */
-	x->read_ms = x->written_ms = now_ms(x);
-	buf_append(&x->in, data, bytes);
+	x->received_ms = x->sent_ms = now_ms(x);
+	buf_append(&x->early, data, bytes);
 	TAILQ_INSERT_TAIL(&u->all, x, link);
 	u->count++;
-	say(x, &m);
-	head_fini(&request->head); /* the hub has its own, for as long as it needs it */
-	touch(x);
+	send_message(x, &m);
+	head_fini(&request->head); /* the hub has copied it */
+	mark_dirty(x);
 }
 
 struct ws_relays *ws_relays_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
@@ -509,7 +459,7 @@ struct ws_relays *ws_relays_new(uv_loop_t *loop, const struct config *config, st
 	u->loop = loop;
 	u->config = config;
 	u->hub = hub;
-	u->piece = xmalloc(READ_BYTES);
+	u->scratch = xmalloc(READ_BYTES);
 	TAILQ_INIT(&u->all);
 	TAILQ_INIT(&u->dirty);
 	return u;
@@ -521,7 +471,7 @@ void ws_relays_stop(struct ws_relays *u)
 		return;
 	u->stopped = true;
 	while (!TAILQ_EMPTY(&u->all))
-		end(TAILQ_FIRST(&u->all));
+		close_relay(TAILQ_FIRST(&u->all));
 }
 
 void ws_relays_destroy(struct ws_relays **up)
@@ -532,6 +482,6 @@ void ws_relays_destroy(struct ws_relays **up)
 	if (u == NULL)
 		return;
 	CHECK(u->stopped);
-	free(u->piece);
+	free(u->scratch);
 	free(u);
 }

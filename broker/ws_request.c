@@ -30,8 +30,8 @@ static bool text_is(struct listener_text t, const char *want)
 	return t.bytes == strlen(want) && strncasecmp(t.at, want, t.bytes) == 0;
 }
 
-/* The last element of the last X-Forwarded-For: what the web server in front has added. The
- * caller frees it. */
+/* Returns the last element of the last X-Forwarded-For, which the web server in front has added.
+ * The caller frees it. */
 static char *read_address(const struct listener_request *r)
 {
 	struct listener_text list = {"", 0};
@@ -57,7 +57,8 @@ static bool is_named_by_host(struct listener_text path)
 	return path.bytes > 0 && path.at[0] == '*';
 }
 
-/* "/id" or "*.SUFFIX" of the raw path, up to the next slash. 0: no id there. */
+/* Reads the id that the raw path begins with ("/id"), or that it refers to ("*.SUFFIX"). Returns
+ * how many bytes to remove from the path, or 0 if there is no id. */
 static size_t read_id(struct ws_request *c, const struct listener_request *r)
 {
 	struct listener_text path = r->path, host = listener_request_find(r, "host");
@@ -74,7 +75,8 @@ static size_t read_id(struct ws_request *c, const struct listener_request *r)
 	return bytes + 1;
 }
 
-/* No id there, but one as access rules see the path: decoded, and slashes merged. */
+/* True if a path without an id has one in the form that access rules of the web server see:
+ * decoded, with slashes merged. */
 static bool hides_id(struct listener_text path)
 {
 	char *normal = copy(path);
@@ -96,7 +98,7 @@ static bool prefix_is_usable(struct listener_text prefix)
 	       prefix.at[prefix.bytes - 1] != '/' && http_value_valid(prefix.at, prefix.bytes);
 }
 
-static void name_it(struct ws_request *c, const struct listener_request *r)
+static void read_public_name(struct ws_request *c, const struct listener_request *r)
 {
 	struct listener_text mount = listener_request_find(r, "x-forwarded-prefix");
 	struct listener_text proto = listener_request_find(r, "x-forwarded-proto");
@@ -117,8 +119,9 @@ static void name_it(struct ws_request *c, const struct listener_request *r)
 
 /* --- the head for the local app --- */
 
-/* The caller's Connection comes as x-pipegate-connection behind Apache, which would take off
- * what it names before this web server's own fields are read. False: it names too many. */
+/* Reads the caller's Connection. Behind Apache, it arrives as x-pipegate-connection, because Apache
+ * would remove the fields that it names, including those that the web server has set. False: it
+ * names too many fields. */
 static bool read_connection(struct inbound *in, const struct listener_request *r)
 {
 	for (size_t i = 0; i < r->header_count; i++) {
@@ -130,14 +133,14 @@ static bool read_connection(struct inbound *in, const struct listener_request *r
 	return true;
 }
 
-/* Apache joins two Cookie lines by ", ". Its conf is the one that sends this field. */
+/* Apache joins two Cookie fields by ", ". Only its configuration sets this field. */
 static bool is_behind_apache(const struct listener_request *r)
 {
 	return listener_request_find(r, "x-pipegate-connection").bytes > 0;
 }
 
-/* lighttpd's conf has it say in Forwarded whose password it has checked; a caller's own
- * Forwarded does not get here. */
+/* lighttpd is configured to write to Forwarded whose password it has checked. It drops a
+ * caller's own Forwarded. */
 static bool password_is_checked(const struct listener_request *r)
 {
 	struct listener_text forwarded = listener_request_find(r, "forwarded");
@@ -146,13 +149,14 @@ static bool password_is_checked(const struct listener_request *r)
 					     "remote_user=", strlen("remote_user=")) != NULL;
 }
 
-static void add_target(struct ws_request *c, const struct listener_request *r, size_t stripped)
+static void add_target(struct ws_request *c, const struct listener_request *r, size_t removed_bytes)
 {
 	struct buf target = {0};
 
-	if (stripped == r->path.bytes) /* browsers follow no redirect of a handshake */
+	/* Not a redirect to the slash: browsers do not follow redirects of handshakes. */
+	if (removed_bytes == r->path.bytes)
 		buf_append(&target, "/", 1);
-	buf_append(&target, r->path.at + stripped, r->path.bytes - stripped);
+	buf_append(&target, r->path.at + removed_bytes, r->path.bytes - removed_bytes);
 	if (r->has_query) {
 		buf_append(&target, "?", 1);
 		buf_append(&target, r->query.at, r->query.bytes);
@@ -161,7 +165,7 @@ static void add_target(struct ws_request *c, const struct listener_request *r, s
 	buf_fini(&target);
 }
 
-static void build_head(struct ws_request *c, const struct listener_request *r, size_t stripped)
+static void build_head(struct ws_request *c, const struct listener_request *r, size_t removed_bytes)
 {
 	char *address = read_address(r);
 	const struct inbound_public public = {
@@ -177,7 +181,7 @@ static void build_head(struct ws_request *c, const struct listener_request *r, s
 	struct inbound in;
 
 	head_add(&c->head, ":method", "GET");
-	add_target(c, r, stripped);
+	add_target(c, r, removed_bytes);
 	head_add(&c->head, ":upgrade", "websocket");
 	inbound_init(&in, &public, &c->head);
 	if (!read_connection(&in, r))
@@ -190,12 +194,12 @@ static void build_head(struct ws_request *c, const struct listener_request *r, s
 	free(address);
 }
 
-static void judge(struct ws_request *c, const struct listener_request *r)
+static void read_request(struct ws_request *c, const struct listener_request *r)
 {
-	size_t stripped = read_id(c, r);
+	size_t removed_bytes = read_id(c, r);
 
-	name_it(c, r);
-	if (stripped == 0)
+	read_public_name(c, r);
+	if (removed_bytes == 0)
 		c->fail = !is_named_by_host(r->path) && hides_id(r->path) ? FAIL_BAD_PATH
 									  : FAIL_NOT_FOUND;
 	else if (!http_path_is_plain(r->path.at, r->path.bytes))
@@ -203,7 +207,7 @@ static void judge(struct ws_request *c, const struct listener_request *r)
 	else if (!http_value_valid(r->query.at, r->query.bytes))
 		c->fail = FAIL_BAD_REQUEST;
 	else
-		build_head(c, r, stripped);
+		build_head(c, r, removed_bytes);
 }
 
 struct ws_request *ws_request_read(const struct listener_request *r)
@@ -213,7 +217,7 @@ struct ws_request *ws_request_read(const struct listener_request *r)
 	id_random(c->corr, sizeof c->corr);
 	id_to_hex(c->corr, sizeof c->corr, c->corr_hex);
 	c->accept = copy(listener_request_find(r, "accept"));
-	judge(c, r);
+	read_request(c, r);
 	c->to = (struct local_reply_to){"HTTP/1.1", c->corr_hex, c->accept, false};
 	c->public = (struct public_name){c->prefix, c->origin, c->corr_hex, false, true};
 	return c;

@@ -80,3 +80,49 @@ size_t wsframe_write_close(uint8_t *out, int code, const char *reason)
 	memcpy(out + 4, reason, bytes);
 	return 4 + bytes;
 }
+
+static size_t head_wanted_bytes(const struct wsframe_scanner *s)
+{
+	size_t bytes = 2;
+
+	if (s->head_bytes < 2)
+		return bytes;
+	if ((s->head[1] & ~MASKED) == LENGTH_16)
+		bytes += 2;
+	else if ((s->head[1] & ~MASKED) == LENGTH_64)
+		bytes += 8;
+	return bytes + (s->head[1] & MASKED ? WSFRAME_KEY_BYTES : 0);
+}
+
+static void on_head_complete(struct wsframe_scanner *s)
+{
+	uint8_t length = s->head[1] & (uint8_t)~MASKED;
+
+	s->payload_left_bytes = length == LENGTH_16   ? get_be16(s->head + 2)
+				: length == LENGTH_64 ? get_be64(s->head + 2)
+						      : length;
+	s->head_bytes = 0;
+}
+
+void wsframe_scan(struct wsframe_scanner *s, const uint8_t *data, size_t bytes)
+{
+	while (bytes > 0) {
+		size_t used = 1;
+		if (s->payload_left_bytes > 0) {
+			used = s->payload_left_bytes < bytes ? (size_t)s->payload_left_bytes
+							     : bytes;
+			s->payload_left_bytes -= used;
+		} else {
+			s->head[s->head_bytes++] = *data;
+			if (s->head_bytes == head_wanted_bytes(s))
+				on_head_complete(s);
+		}
+		data += used;
+		bytes -= used;
+	}
+}
+
+bool wsframe_scanner_is_between(const struct wsframe_scanner *s)
+{
+	return s->head_bytes == 0 && s->payload_left_bytes == 0;
+}

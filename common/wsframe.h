@@ -1,5 +1,6 @@
 /* common/wsframe.h - Writes WebSocket frames (RFC 6455 5.2, 5.3): those of a client, masked, and
- * the Close of a server. client/websocket.h reads frames. Pure. */
+ * the Close of a server. Finds frame boundaries in a stream that passes. client/websocket.h reads
+ * frames. Pure. */
 #ifndef PIPEGATE_WSFRAME_H
 #define PIPEGATE_WSFRAME_H
 
@@ -29,5 +30,18 @@ size_t wsframe_write_control(uint8_t *out, uint8_t opcode, const void *payload, 
 /* Writes the Close of a server, which is not masked; `reason` has at most 123 bytes. Returns its
  * length. */
 size_t wsframe_write_close(uint8_t *out, int code, const char *reason);
+
+/* Finds the frame boundaries of a stream that passes in pieces of any size. Zero at first. */
+struct wsframe_scanner {
+	uint8_t head[WSFRAME_HEAD_BYTES];
+	size_t head_bytes; /* of an incomplete head */
+	uint64_t payload_left_bytes;
+};
+
+/* Scans the next piece of the stream. */
+void wsframe_scan(struct wsframe_scanner *s, const uint8_t *data, size_t bytes);
+
+/* True: a frame of our own may be inserted after the last piece. */
+bool wsframe_scanner_is_between(const struct wsframe_scanner *s);
 
 #endif

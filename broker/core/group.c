@@ -342,8 +342,9 @@ enum fail group_accept(struct group *r, struct exchange *x)
 			return FAIL_TUNNEL_UNKNOWN;
 		if (h->config->offline_wait_ms == 0)
 			return FAIL_TUNNEL_OFFLINE;
+		/* Not tunnel-unknown: this broker has not been up long enough to know. */
 		if (!r->seen && h->unseen_queued >= UNSEEN_QUEUED_MAX)
-			return FAIL_QUEUE_FULL; /* not tunnel-unknown: started too recently to know */
+			return FAIL_QUEUE_FULL;
 	}
 	if (r->queued >= (size_t)h->config->max_queue_depth)
 		return FAIL_QUEUE_FULL;

@@ -16,7 +16,8 @@
 struct v1_response {
 	bool has_corr; /* the message names an exchange */
 	uint8_t corr[CORR_BYTES];
-	const char *fault; /* why it is no response, as static text; NULL: the rest is valid */
+	/* Why it is not a response: static text. NULL: the other members are valid. */
+	const char *fault;
 	enum fail fail;	   /* for the exchange, if there is a fault */
 	int status;
 	struct buf fields; /* header fields in the wire form of a head */

@@ -124,7 +124,7 @@ static void test_a_peer_that_sends_gets_no_ping(void **state)
 	start(s);
 	for (int i = 0; i < 10; i++) {
 		now_ms += WATCH_PING_AFTER_MS - 1;
-		s->watched.heard_ms = now_ms;
+		s->watched.received_ms = now_ms;
 		watch_tick(&w, now_ms);
 	}
 	expect(s, 0, 0);
@@ -140,7 +140,7 @@ static void test_a_pong_starts_the_wait_again(void **state)
 	start(s);
 	later(WATCH_PING_AFTER_MS);
 	now_ms += 5;
-	s->watched.heard_ms = now_ms;
+	s->watched.received_ms = now_ms;
 	int alives = s->alives;
 	later(WATCH_PONG_WITHIN_MS);
 	assert_int_equal(s->alives, alives + 1);

@@ -250,8 +250,8 @@ static void test_handshakes(void **state)
 			add(&m, "Sec-WebSocket-Version", "13");
 		if (rows[i].result != HANDSHAKE_NONE && !has(&m, "Sec-WebSocket-Key"))
 			add(&m, "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==");
-		if (handshake_judge(&m.request) != rows[i].result)
-			fail_msg("row %zu is %d", i, handshake_judge(&m.request));
+		if (handshake_classify(&m.request) != rows[i].result)
+			fail_msg("row %zu is %d", i, handshake_classify(&m.request));
 	}
 }
 

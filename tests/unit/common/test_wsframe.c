@@ -1,4 +1,5 @@
-/* Frames of a client: the example of RFC 6455 5.7, and every form of length. */
+/* Frames of a client: the example of RFC 6455 5.7, and every form of length. Frame boundaries in a
+ * stream. */
 #include "common/wsframe.h"
 
 #include <setjmp.h>
@@ -63,10 +64,58 @@ static void test_lengths(void **state)
 	}
 }
 
+/* Scans a frame in two pieces, cut at each place: the boundary is found at its end only. */
+static void expect_boundary(const char *head, size_t head_bytes, size_t payload_bytes)
+{
+	size_t bytes = head_bytes + payload_bytes;
+	uint8_t *frame = calloc(1, bytes);
+
+	assert_non_null(frame);
+	memcpy(frame, head, head_bytes);
+	for (size_t cut = 1; cut < bytes; cut += cut < 20 ? 1 : 997) {
+		struct wsframe_scanner s = {0};
+		assert_true(wsframe_scanner_is_between(&s));
+		wsframe_scan(&s, frame, cut);
+		assert_false(wsframe_scanner_is_between(&s));
+		wsframe_scan(&s, frame + cut, bytes - cut);
+		assert_true(wsframe_scanner_is_between(&s));
+		/* Two frames in one piece; then half of one. */
+		wsframe_scan(&s, frame, bytes);
+		assert_true(wsframe_scanner_is_between(&s));
+		wsframe_scan(&s, frame, bytes - 1);
+		assert_false(wsframe_scanner_is_between(&s));
+	}
+	free(frame);
+}
+
+static void test_boundaries(void **state)
+{
+	(void)state;
+	expect_boundary("\x89\0", 2, 0);
+	expect_boundary("\x8a\x80"
+			"abcd",
+			6, 0);
+	expect_boundary("\x01\x7d", 2, 125);
+	expect_boundary("\x80\xfd"
+			"abcd",
+			6, 125);
+	expect_boundary("\x82\x7e\0\x7e", 4, 126);
+	expect_boundary("\x82\xfe\xff\xff"
+			"abcd",
+			8, 65535);
+	expect_boundary("\x82\x7f\0\0\0\0\0\1\0\0", 10, 65536);
+	expect_boundary("\x82\xff\0\0\0\0\0\1\0\0"
+			"abcd",
+			14, 65536);
+	/* The longest form may have a short length. */
+	expect_boundary("\x82\x7f\0\0\0\0\0\0\0\3", 10, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_example),
-					   cmocka_unit_test(test_lengths)};
+					   cmocka_unit_test(test_lengths),
+					   cmocka_unit_test(test_boundaries)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
