@@ -101,30 +101,37 @@ static int bind_gate(struct gate *g, const struct config *c)
 	return 0;
 }
 
-/* requester.reply */
-static bool reply(const struct reply_to *to, const struct gate_msg *m)
+/* Sends what stands before the message: in the form in which the request came. */
+static bool send_envelope(const struct gate *g, const struct reply_to *to)
 {
-	struct gate *g = OWNER_OF(to->requester, struct gate, requester);
 	size_t used = 0;
-	zmq_msg_t payload;
 
-	g->may_have_input = true;
 	for (int i = 0; i < to->parts; i++) {
 		if (zmq_send(g->router, to->data + used, to->part_bytes[i],
 			     ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
 			return false; /* gone, or it reads nothing; only the first part fails so */
 		used += to->part_bytes[i];
 	}
-	if (zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-		return false;
+	return !to->delimited || zmq_send(g->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
+}
+
+/* requester.reply */
+static bool reply(const struct reply_to *to, const struct gate_msg *m)
+{
+	struct gate *g = OWNER_OF(to->requester, struct gate, requester);
+	struct gate_msg seated = *m;
+	zmq_msg_t payload;
+
+	g->may_have_input = true;
+	/* Before the envelope: after it nothing may fail. */
 	if (zmq_msg_init_size(&payload, gate_msg_bytes(m)) != 0)
 		return false;
-	gate_msg_encode(m, zmq_msg_data(&payload));
-	if (zmq_msg_send(&payload, g->router, ZMQ_DONTWAIT) < 0) {
-		zmq_msg_close(&payload);
-		return false;
-	}
-	return true;
+	seated.seat = to->seat;
+	gate_msg_encode(&seated, zmq_msg_data(&payload));
+	if (send_envelope(g, to) && zmq_msg_send(&payload, g->router, ZMQ_DONTWAIT) >= 0)
+		return true;
+	zmq_msg_close(&payload);
+	return false;
 }
 
 struct gate *gate_new(uv_loop_t *loop, const struct config *config, struct hub *hub)
@@ -176,40 +183,42 @@ void gate_destroy(struct gate **gp)
 	free(g);
 }
 
-/* Receives one message: envelope frames up to the empty one, then the payload. 1: *payload is to be
- * closed. 0: nothing is there. -1: it was malformed and is gone. */
+/* Keeps a part of the envelope. False: too many, or too large. */
+static bool keep_part(struct reply_to *to, size_t *used, zmq_msg_t *part)
+{
+	size_t bytes = zmq_msg_size(part);
+
+	if (to->parts >= sizeof to->part_bytes || bytes > UINT8_MAX ||
+	    *used + bytes > sizeof to->data)
+		return false;
+	memcpy(to->data + *used, zmq_msg_data(part), bytes);
+	to->part_bytes[to->parts++] = (uint8_t)bytes;
+	*used += bytes;
+	return true;
+}
+
+/* Receives one message: the routing id and the payload, or, from a REQ socket, envelope parts and
+ * an empty one before the payload. 1: *payload is to be closed. 0: nothing is there. -1: it was
+ * malformed and is gone. */
 static int receive(struct gate *g, struct reply_to *to, zmq_msg_t *payload)
 {
 	size_t used = 0;
-	bool enveloped = false, good = true, have_payload = false;
+	bool good = true;
 
 	*to = (struct reply_to){.requester = &g->requester};
 	for (;;) {
-		zmq_msg_t part;
-		zmq_msg_init(&part);
-		if (zmq_msg_recv(&part, g->router, ZMQ_DONTWAIT) < 0) {
+		if (zmq_msg_recv(payload, g->router, ZMQ_DONTWAIT) < 0) {
 			g->may_have_input = errno != EAGAIN;
-			zmq_msg_close(&part);
 			return 0; /* the parts of a message come together: this is between two */
 		}
-		size_t bytes = zmq_msg_size(&part);
-		bool more = zmq_msg_more(&part);
-		if (enveloped && !have_payload && !more) {
-			zmq_msg_move(payload, &part);
-			have_payload = true;
-		} else if (!enveloped && bytes == 0) {
-			enveloped = true;
-		} else if (!enveloped && to->parts < 4 && bytes <= 255 &&
-			   used + bytes <= sizeof to->data) {
-			memcpy(to->data + used, zmq_msg_data(&part), bytes);
-			to->part_bytes[to->parts++] = (uint8_t)bytes;
-			used += bytes;
-		} else {
-			good = false;
-		}
-		zmq_msg_close(&part);
-		if (!more)
-			return good && have_payload ? 1 : -1;
+		if (!zmq_msg_more(payload))
+			return good && (to->delimited || to->parts == 1) ? 1 : -1;
+		if (to->delimited)
+			good = false; /* two parts after the empty one */
+		else if (zmq_msg_size(payload) == 0)
+			to->delimited = true;
+		else
+			good = good && keep_part(to, &used, payload);
 	}
 }
 
@@ -222,6 +231,7 @@ static bool drain_one(struct gate *g)
 	zmq_msg_init(&payload);
 	int got = receive(g, &to, &payload);
 	if (got == 1 && gate_msg_decode(zmq_msg_data(&payload), zmq_msg_size(&payload), &m)) {
+		to.seat = m.seat;
 		if (m.kind == GATE_OPEN && m.process == 0) /* it would not end with its responder */
 			hub_refuse(g->hub, &to, &m, FAIL_BAD_REQUEST);
 		else

@@ -49,6 +49,9 @@ struct gate_msg {
 	uint8_t kind;
 	uint8_t flags;
 	uint8_t fail; /* enum fail: CANCEL, REPLY+FAILED */
+	/* Which of its requests the responder means by this message; the reply has the same. The
+	 * broker only echoes it. */
+	uint16_t seat;
 	/* OPEN, STEP: how long the broker may hold the reply while it has nothing to say.
 	 * REPLY: how many more request body bytes it takes now. */
 	uint32_t number;

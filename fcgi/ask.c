@@ -2,28 +2,29 @@
 #include "fcgi/ask.h"
 
 #include "common/log.h"
-#include "fcgi/gate_link.h"
+#include "fcgi/gate_link.h" /* for zmq.h */
 
 #include <errno.h>
 #include <stdlib.h>
 
 struct ask {
 	struct mux *mux;
+	uint16_t seat;
 	void *socket;
 	uint64_t boot; /* of the broker that holds this exchange */
 	zmq_msg_t reply;
 };
 
 /* Returns false if no descriptor is left. */
-static bool open_socket(struct ask *a, uint16_t seat)
+static bool open_socket(struct ask *a)
 {
-	uint32_t wire = gate_link_seat_to_wire(seat);
+	uint32_t routing_id = mux_routing_id(a->seat);
 	int linger_ms = 0;
 
 	a->socket = zmq_socket(mux_zmq_context(a->mux), ZMQ_REQ);
 	if (a->socket == NULL)
 		return false;
-	CHECK(zmq_setsockopt(a->socket, ZMQ_ROUTING_ID, &wire, sizeof wire) == 0);
+	CHECK(zmq_setsockopt(a->socket, ZMQ_ROUTING_ID, &routing_id, sizeof routing_id) == 0);
 	CHECK(zmq_setsockopt(a->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms) == 0);
 	CHECK(zmq_connect(a->socket, MUX_ENDPOINT) == 0);
 	return true;
@@ -34,8 +35,9 @@ struct ask *ask_new(struct mux *m, uint16_t seat)
 	struct ask *a = xcalloc(1, sizeof *a);
 
 	a->mux = m;
+	a->seat = seat;
 	zmq_msg_init(&a->reply);
-	if (open_socket(a, seat))
+	if (open_socket(a))
 		return a;
 	log_limited_error("", "gate.no_socket why=\"%s\"", zmq_strerror(errno));
 	free(a);
@@ -60,6 +62,7 @@ static bool send_message(struct ask *a, struct gate_msg *m)
 
 	m->process = mux_process(a->mux);
 	m->boot = a->boot;
+	m->seat = a->seat;
 	CHECK(zmq_msg_init_size(&payload, gate_msg_bytes(m)) == 0);
 	gate_msg_encode(m, zmq_msg_data(&payload));
 	if (zmq_msg_send(&payload, a->socket, 0) >= 0)

@@ -17,8 +17,8 @@ struct ask;
 struct ask *ask_new(struct mux *m, uint16_t seat);
 void ask_destroy(struct ask **ap);
 
-/* Sends `m` and fills m->boot and m->process. Only the server's thread may call it: mux.h reports
- * the reply through on_reply(). */
+/* Sends `m` and fills m->boot, m->process and m->seat. Only the server's thread may call it: mux.h
+ * reports the reply through on_reply(). */
 void ask_send(struct ask *a, struct gate_msg *m);
 
 /* Returns the reply, which points into memory of `a` until the next message. It is always

@@ -3,7 +3,6 @@
 
 #include "common/log.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,29 +23,11 @@ struct gate_link {
 	char monitor_name[48];
 };
 
-/* A routing id must not begin with a zero byte. */
-uint32_t gate_link_seat_to_wire(uint16_t seat)
-{
-	return htobe32(0x01000000u | seat);
-}
-
-static uint16_t seat_from_wire(uint32_t wire)
-{
-	return (uint16_t)(be32toh(wire) & 0xffff);
-}
-
 /* --- messages --- */
 
-bool gate_link_send(struct gate_link *l, uint16_t seat, zmq_msg_t *payload)
+bool gate_link_send(struct gate_link *l, zmq_msg_t *payload)
 {
-	uint32_t wire = gate_link_seat_to_wire(seat);
-
-	if (!l->is_open || zmq_send(l->socket, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-		return false;
-	/* The first part was accepted, so the pipe accepts the others. */
-	CHECK(zmq_send(l->socket, "", 0, ZMQ_SNDMORE) >= 0 &&
-	      zmq_msg_send(payload, l->socket, 0) >= 0);
-	return true;
+	return l->is_open && zmq_msg_send(payload, l->socket, ZMQ_DONTWAIT) >= 0;
 }
 
 void gate_link_notify(struct gate_link *l, const struct gate_msg *m)
@@ -54,53 +35,12 @@ void gate_link_notify(struct gate_link *l, const struct gate_msg *m)
 	uint8_t wire[GATE_CONTROL_BYTES];
 
 	gate_msg_encode(m, wire);
-	if (zmq_send(l->socket, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) == 0)
-		zmq_send(l->socket, wire, sizeof wire, 0);
+	zmq_send(l->socket, wire, sizeof wire, ZMQ_DONTWAIT);
 }
 
-int gate_link_receive_from(void *socket, uint16_t *seat, zmq_msg_t *payload)
+bool gate_link_receive(struct gate_link *l, zmq_msg_t *payload)
 {
-	uint32_t wire = 0;
-	bool good = true;
-
-	for (int part = 0;; part++) {
-		zmq_msg_t m;
-		zmq_msg_init(&m);
-		if (zmq_msg_recv(&m, socket, ZMQ_DONTWAIT) < 0) {
-			zmq_msg_close(&m);
-			return 0;
-		}
-		bool more = zmq_msg_more(&m);
-		if (part == 0 && zmq_msg_size(&m) == sizeof wire)
-			memcpy(&wire, zmq_msg_data(&m), sizeof wire);
-		else if (part == 0 || (part == 1 && zmq_msg_size(&m) != 0) || part > 2)
-			good = false;
-		if (part == 2)
-			zmq_msg_move(payload, &m);
-		zmq_msg_close(&m);
-		if (!more) {
-			*seat = seat_from_wire(wire);
-			return good && part == 2 ? 1 : -1;
-		}
-	}
-}
-
-/* libzmq looks for commands of its own in each 100th receive call. If it finds there that the
- * broker's connection has ended, it throws away what is unread, and aborts where that is the
- * rest of a message ("!_more", fq.cpp). So it looks here, between two messages. */
-static bool has_message(struct gate_link *l)
-{
-	int events = 0;
-	size_t bytes = sizeof events;
-
-	return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &bytes) == 0 && (events & ZMQ_POLLIN);
-}
-
-int gate_link_receive(struct gate_link *l, uint16_t *seat, zmq_msg_t *payload)
-{
-	if (!has_message(l))
-		return 0;
-	return gate_link_receive_from(l->socket, seat, payload);
+	return zmq_msg_recv(payload, l->socket, ZMQ_DONTWAIT) >= 0;
 }
 
 /* --- monitor --- */

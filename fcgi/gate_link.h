@@ -1,6 +1,10 @@
 /* fcgi/gate_link.h - The link of this process to one broker: a DEALER socket, and a monitor that
- * reports at once whether the broker is connected (PROTOCOL.md, "Gate"). Of requests it knows only
- * the number of the seat that each message belongs to; mux.h decides who waits for what.
+ * reports at once whether the broker is connected (PROTOCOL.md, "Gate"). It knows nothing of
+ * requests; mux.h decides who waits for what.
+ *
+ * Each message has one part, in both directions. libzmq drops what is unread when it finds that the
+ * broker has disconnected, and aborts where that is the rest of a message ("!_more", fq.cpp): a
+ * message of several parts could end the responder.
  *
  * A message passed to an open link may have reached the local app; a refused message cannot
  * have. */
@@ -39,22 +43,18 @@ bool gate_link_is_open(const struct gate_link *l);
 
 /* Sends `payload`. True: sent, and `payload` no longer belongs to the caller. False: the link is
  * not open and nothing has changed. */
-bool gate_link_send(struct gate_link *l, uint16_t seat, zmq_msg_t *payload) MUST_CHECK;
+bool gate_link_send(struct gate_link *l, zmq_msg_t *payload) MUST_CHECK;
 
 /* Sends a message that belongs to no request and expects no reply: ALIVE, CANCEL at the end. */
 void gate_link_notify(struct gate_link *l, const struct gate_msg *m);
 
-/* Receives one message. 1: *payload and *seat are set. 0: no message. -1: a malformed message was
- * dropped. */
-int gate_link_receive(struct gate_link *l, uint16_t *seat, zmq_msg_t *payload) MUST_CHECK;
+/* Receives one message into `payload`, which is initialised. Returns false if there is none. */
+bool gate_link_receive(struct gate_link *l, zmq_msg_t *payload) MUST_CHECK;
 
 /* Sets how long gate_link_destroy() may wait for the last messages to leave. 0 unless set. */
 void gate_link_linger(struct gate_link *l, int most_ms);
 
-/* For sockets that exchange messages with seats: the envelope [seat][""][payload] on any socket,
- * and a seat's routing id. */
-int gate_link_receive_from(void *socket, uint16_t *seat, zmq_msg_t *payload) MUST_CHECK;
-uint32_t gate_link_seat_to_wire(uint16_t seat);
+/* Adds any ZeroMQ socket to an epoll set. */
 void gate_link_watch_socket(void *socket, int epoll_fd, void *data);
 
 const char *gate_link_library_version(void);

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "fcgi/gate_link.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,11 +53,17 @@ struct mux {
 
 /* --- towards the asks --- */
 
+/* A routing id must not begin with a zero byte. */
+uint32_t mux_routing_id(uint16_t seat)
+{
+	return htobe32(0x01000000u | seat);
+}
+
 static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
-	uint32_t wire = gate_link_seat_to_wire(seat);
+	uint32_t routing_id = mux_routing_id(seat);
 
-	if (zmq_send(m->local, &wire, sizeof wire, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+	if (zmq_send(m->local, &routing_id, sizeof routing_id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_send(m->local, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_msg_send(payload, m->local, ZMQ_DONTWAIT) < 0)
 		zmq_msg_close(payload); /* the ask was destroyed */
@@ -78,6 +85,7 @@ static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
 {
 	struct seat *s = &m->seats[seat];
 	struct gate_msg reply = {.kind = GATE_REPLY,
+				 .seat = seat,
 				 .flags = (uint8_t)(GATE_FAILED | flags),
 				 .fail = FAIL_BROKER_UNAVAILABLE};
 	zmq_msg_t payload;
@@ -93,11 +101,10 @@ static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
 
 /* Returns true if the message was sent and `payload` is consumed; false if the link is closed and
  * nothing has changed. */
-static bool hand_over(struct mux *m, uint16_t seat, uint8_t kind, zmq_msg_t *payload)
+static bool hand_over(struct mux *m, struct seat *s, uint8_t kind, zmq_msg_t *payload)
 {
-	struct seat *s = &m->seats[seat];
 
-	if (!gate_link_send(m->link, seat, payload))
+	if (!gate_link_send(m->link, payload))
 		return false;
 	s->state = SEAT_WAITING;
 	s->until_ms = clock_now_ms() + REPLY_MAX_MS;
@@ -118,76 +125,86 @@ static void park(struct mux *m, struct seat *s, zmq_msg_t *payload)
 	m->parked++;
 }
 
-static void from_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
+static void from_ask(struct mux *m, zmq_msg_t *payload)
 {
-	struct seat *s = &m->seats[seat];
 	struct gate_msg g;
 
 	CHECK(gate_msg_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g));
+	CHECK(g.seat < m->seat_count);
+	struct seat *s = &m->seats[g.seat];
 	memcpy(s->corr, g.corr, CORR_BYTES);
-	if (hand_over(m, seat, g.kind, payload))
+	if (hand_over(m, s, g.kind, payload))
 		return;
 	if (g.kind == GATE_OPEN || g.kind == GATE_PING) {
 		park(m, s, payload);
 		return;
 	}
 	zmq_msg_close(payload); /* its exchange was lost with the broker */
-	answer_unavailable(m, seat, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	answer_unavailable(m, g.seat, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+}
+
+/* Receives the last part of a message, which is the one after the routing id and "". Returns false
+ * if there is no message. */
+static bool receive_from_asks(struct mux *m, zmq_msg_t *payload)
+{
+	do {
+		if (zmq_msg_recv(payload, m->local, ZMQ_DONTWAIT) < 0)
+			return false;
+	} while (zmq_msg_more(payload));
+	return true;
 }
 
 /* Returns true if it handled any. */
 static bool drain_asks(struct mux *m)
 {
-	uint16_t seat = 0;
 	zmq_msg_t payload;
 	bool some = false;
-	int got;
 
-	do {
+	zmq_msg_init(&payload);
+	while (receive_from_asks(m, &payload)) {
+		from_ask(m, &payload);
 		zmq_msg_init(&payload);
-		got = gate_link_receive_from(m->local, &seat, &payload);
-		some = some || got != 0;
-		if (got == 1 && seat < m->seat_count)
-			from_ask(m, seat, &payload);
-		else
-			zmq_msg_close(&payload);
-	} while (got != 0);
+		some = true;
+	}
+	zmq_msg_close(&payload);
 	return some;
 }
 
-static void from_broker(struct mux *m, uint16_t seat, zmq_msg_t *payload)
+/* Returns the seat that waits for this reply; NULL: none does. */
+static struct seat *seat_of(struct mux *m, zmq_msg_t *payload, struct gate_msg *g)
 {
-	struct seat *s = &m->seats[seat];
-	char corr_hex[2 * CORR_BYTES + 1];
-	struct gate_msg g;
+	if (!gate_msg_decode(zmq_msg_data(payload), zmq_msg_size(payload), g) ||
+	    g->seat >= m->seat_count)
+		return NULL;
+	struct seat *s = &m->seats[g->seat];
+	return s->state == SEAT_WAITING && memcmp(g->corr, s->corr, CORR_BYTES) == 0 ? s : NULL;
+}
 
-	if (s->state != SEAT_WAITING ||
-	    !gate_msg_decode(zmq_msg_data(payload), zmq_msg_size(payload), &g) ||
-	    memcmp(g.corr, s->corr, CORR_BYTES) != 0) {
-		id_to_hex(s->corr, CORR_BYTES, corr_hex);
-		log_limited_warn("", "gate.reply_ignored seat=%u corr=%s", seat, corr_hex);
+static void from_broker(struct mux *m, zmq_msg_t *payload)
+{
+	struct gate_msg g;
+	struct seat *s = seat_of(m, payload, &g);
+
+	if (s == NULL) {
+		log_limited_warn("", "gate.reply_ignored bytes=%zu", zmq_msg_size(payload));
 		zmq_msg_close(payload);
 		return;
 	}
 	m->boot = g.boot;
 	release_seat(m, s, (g.flags & (GATE_FAILED | GATE_RESPONSE_END)) != 0);
-	send_to_ask(m, seat, payload);
+	send_to_ask(m, g.seat, payload);
 }
 
 static void drain_broker(struct mux *m)
 {
-	uint16_t seat = 0;
 	zmq_msg_t payload;
-	int got;
 
-	do {
+	zmq_msg_init(&payload);
+	while (gate_link_receive(m->link, &payload)) {
+		from_broker(m, &payload);
 		zmq_msg_init(&payload);
-		got = gate_link_receive(m->link, &seat, &payload);
-		if (got == 1 && seat < m->seat_count)
-			from_broker(m, seat, &payload);
-		else
-			zmq_msg_close(&payload);
-	} while (got != 0);
+	}
+	zmq_msg_close(&payload);
 }
 
 /* --- the link --- */
@@ -202,7 +219,7 @@ static void retry_parked(struct mux *m, bool give_up_due)
 		if (s->state != SEAT_PARKED)
 			continue;
 		CHECK(gate_msg_decode(zmq_msg_data(&s->parked), zmq_msg_size(&s->parked), &g));
-		if (hand_over(m, i, g.kind, &s->parked)) {
+		if (hand_over(m, s, g.kind, &s->parked)) {
 			m->parked--;
 		} else if (give_up_due && now >= s->until_ms) {
 			zmq_msg_close(&s->parked);

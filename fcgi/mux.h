@@ -42,5 +42,6 @@ void mux_stop(struct mux *m);
 #define MUX_ENDPOINT "inproc://asks"
 void *mux_zmq_context(struct mux *m);
 uint64_t mux_process(const struct mux *m); /* this process's random id */
+uint32_t mux_routing_id(uint16_t seat);	   /* of the ask's socket, as it is on the wire */
 
 #endif

@@ -13,7 +13,10 @@ struct requester;
 /* The way back to the worker that sent a message. */
 struct reply_to {
 	struct requester *requester;
-	/* The requester's own: the gate's envelope frames. */
+	/* The requester's own: the envelope of the gate. `seat` is echoed; `delimited`: an empty
+	 * part stands before the message, as a REQ socket has it. */
+	uint16_t seat;
+	bool delimited;
 	uint8_t parts;
 	uint8_t part_bytes[4];
 	uint8_t data[128];

@@ -8,9 +8,9 @@ OPEN, STEP, PING, ALIVE, REPLY, PONG = 1, 2, 4, 5, 16, 17
 MORE, LONG, COMMAND = 1, 2, 4
 
 
-def control(kind, number=0, corr=bytes(16), process=0, identity=b"", head=b"", body=b"", flags=0, boot=0):
-    return struct.pack(">BBBBI16sQQQIH10x", 1, kind, flags, 0, number, corr, boot, process, 0, len(head),
-                       len(identity)) + identity + head + body
+def control(kind, number=0, corr=bytes(16), process=0, identity=b"", head=b"", body=b"", flags=0, boot=0, seat=0):
+    return struct.pack(">BBBBI16sQQQIHH8x", 1, kind, flags, 0, number, corr, boot, process, 0, len(head),
+                       len(identity), seat) + identity + head + body
 
 
 def part(data, flags=0):
@@ -19,12 +19,14 @@ def part(data, flags=0):
 
 
 def message(data):
+    """As a REQ socket sends it."""
     return part(b"", MORE) + part(data)
 
 
 class Reply:
     def __init__(self, data):
         self.data, flags = data, data[2]
+        self.seat = int.from_bytes(data[54:56], "big")
         self.boot = int.from_bytes(data[24:32], "big")
         self.failed = bool(flags & 8)
         self.over = self.failed or bool(flags & 4)

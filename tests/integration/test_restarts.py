@@ -10,6 +10,7 @@ import pytest
 from harness import PATIENCE_S, SANITIZED, Caller, Process, environment, program, report
 
 CALLERS = 16 if SANITIZED else 64
+KILLS = 3 * int(os.environ.get("TRIES") or 1)
 rows = []
 
 
@@ -188,4 +189,23 @@ def test_broker(make_web, make_app):
     failed = load.end("broker, twice")
     # Refused before anything was sent, or begun and not finished: each says which.
     assert all(k.split(" ", 1)[0] in ("502", "503", "504") and "delivered=" in k for k in failed), failed
+    web.wait_empty()
+
+
+def test_broker_killed(make_web, make_app):
+    """Replies are on their way when it dies; the responder must not die with it."""
+    web = make_web()
+    app, responder = make_app(answer), web.responder
+    client = web.client(app.url)
+    load = Load(web, "/demo/x")
+    for _ in range(KILLS):
+        load.more(300)
+        web.broker.kill()
+        web.broker = web.start_broker()
+        client.stop()  # a new one does not wait, as that one would for longer each time
+        client = web.client(app.url)
+    load.more(300)
+    failed = load.end(f"broker by kill -9, {KILLS} times")
+    assert responder.popen.poll() is None
+    assert all(k.split(" ", 1)[0] in ("502", "503") and "delivered=" in k for k in failed), failed
     web.wait_empty()

@@ -53,6 +53,7 @@ static void gate_round_trip(void **state)
 {
 	struct gate_msg in = {.kind = GATE_OPEN,
 			      .flags = GATE_BODY_END,
+			      .seat = 0x1234,
 			      .number = 10000,
 			      .boot = 1,
 			      .process = 2,
@@ -72,6 +73,7 @@ static void gate_round_trip(void **state)
 	gate_msg_encode(&in, wire);
 	assert_true(gate_msg_decode(wire, bytes, &out));
 	assert_int_equal(out.kind, GATE_OPEN);
+	assert_int_equal(out.seat, 0x1234);
 	assert_int_equal(out.number, 10000);
 	assert_int_equal(out.process, 2);
 	assert_memory_equal(out.corr, in.corr, sizeof in.corr);

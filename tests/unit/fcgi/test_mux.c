@@ -3,7 +3,6 @@
 #include "common/clock.h"
 #include "common/id.h"
 #include "fcgi/ask.h"
-#include "fcgi/gate_link.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -14,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include <cmocka.h>
 
@@ -59,7 +59,7 @@ static void wait_for_replies(struct mux *m, int epoll_fd, unsigned seats)
 
 /* Works until the broker can read a message; the message and its envelope. */
 struct arrival {
-	zmq_msg_t parts[4];
+	zmq_msg_t parts[2];
 	struct gate_msg m;
 };
 
@@ -79,21 +79,20 @@ static void receive(void *broker, struct mux *m, struct arrival *a)
 		}
 		more = zmq_msg_more(&a->parts[count++]);
 	}
-	assert_int_equal(count, 4); /* the link, the seat, "", the message */
-	assert_true(gate_msg_decode(zmq_msg_data(&a->parts[3]), zmq_msg_size(&a->parts[3]), &a->m));
+	assert_int_equal(count, 2); /* the link, the message: one part on the wire */
+	assert_true(gate_msg_decode(zmq_msg_data(&a->parts[1]), zmq_msg_size(&a->parts[1]), &a->m));
 }
 
 static void reply(void *broker, struct arrival *a, uint8_t kind, uint8_t flags)
 {
-	struct gate_msg m = {.kind = kind, .flags = flags, .boot = 7};
+	struct gate_msg m = {.kind = kind, .flags = flags, .boot = 7, .seat = a->m.seat};
 	uint8_t wire[GATE_CONTROL_BYTES];
 
 	memcpy(m.corr, a->m.corr, CORR_BYTES);
 	gate_msg_encode(&m, wire);
-	for (int i = 0; i < 3; i++)
-		assert_true(zmq_msg_send(&a->parts[i], broker, ZMQ_SNDMORE) >= 0);
+	assert_true(zmq_msg_send(&a->parts[0], broker, ZMQ_SNDMORE) >= 0);
 	assert_int_equal(zmq_send(broker, wire, sizeof wire, 0), sizeof wire);
-	zmq_msg_close(&a->parts[3]);
+	zmq_msg_close(&a->parts[1]);
 }
 
 static void *open_broker(void *context)
@@ -204,7 +203,7 @@ static void a_broker_that_goes_ends_what_it_had(void **unused)
 	(void)unused;
 	ask_send(a, &sent);
 	receive(broker, m, &arrival);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 2; i++)
 		zmq_msg_close(&arrival.parts[i]);
 	zmq_close(broker);
 	wait_for_replies(m, epoll_fd, 2);
@@ -229,7 +228,7 @@ static void a_reply_with_another_correlation_id_is_ignored(void **unused)
 	(void)unused;
 	ask_send(a, &sent);
 	receive(broker, m, &first);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 2; i++) {
 		zmq_msg_init(&again.parts[i]);
 		zmq_msg_copy(&again.parts[i], &first.parts[i]);
 	}
@@ -240,6 +239,41 @@ static void a_reply_with_another_correlation_id_is_ignored(void **unused)
 	wait_for_replies(m, epoll_fd, 1);
 	ask_receive(a, &got);
 	assert_memory_equal(got.corr, sent.corr, CORR_BYTES);
+	ask_destroy(&a);
+	mux_destroy(&m);
+	close(epoll_fd);
+	zmq_close(broker);
+	zmq_ctx_term(context);
+}
+
+/* A reply for a seat that waits for nothing, or that does not exist, reaches nobody. */
+static void a_reply_for_another_seat_is_ignored(void **unused)
+{
+	static const uint16_t others[] = {1, SEATS, UINT16_MAX};
+	void *context = zmq_ctx_new(), *broker = open_broker(context);
+	struct gate_msg sent = message(GATE_PING), got;
+	struct arrival first, again;
+	int epoll_fd;
+	struct mux *m = open_mux(&epoll_fd);
+	struct ask *a = ask_new(m, 0);
+
+	(void)unused;
+	ask_send(a, &sent);
+	receive(broker, m, &first);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		for (int part = 0; part < 2; part++) {
+			zmq_msg_init(&again.parts[part]);
+			zmq_msg_copy(&again.parts[part], &first.parts[part]);
+		}
+		again.m = first.m;
+		again.m.seat = others[i];
+		reply(broker, &again, GATE_REPLY, GATE_FAILED);
+	}
+	reply(broker, &first, GATE_PONG, 0);
+	wait_for_replies(m, epoll_fd, 1);
+	assert_int_equal(replies, 1);
+	ask_receive(a, &got);
+	assert_int_equal(got.kind, GATE_PONG);
 	ask_destroy(&a);
 	mux_destroy(&m);
 	close(epoll_fd);
@@ -271,6 +305,7 @@ int main(void)
 		cmocka_unit_test(a_request_that_waits_is_sent_once_the_broker_is_there),
 		cmocka_unit_test(a_broker_that_goes_ends_what_it_had),
 		cmocka_unit_test(a_reply_with_another_correlation_id_is_ignored),
+		cmocka_unit_test(a_reply_for_another_seat_is_ignored),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
