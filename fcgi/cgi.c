@@ -16,12 +16,16 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 extern char **environ;
 
 enum {
 	DRAIN_BYTES = 1024 * 1024,
+	READ_AHEAD_BYTES = 32 * 1024, /* several records of a body in one system call */
+	READS_MAX = 16,		      /* per call, of records that carry no byte of the body */
+	PEEKS_MAX = 8,
 	/* How long libfcgi waits for the next byte of a request that has begun to arrive. */
 	RECEIVE_TIMEOUT_S = 5,
 };
@@ -32,6 +36,9 @@ struct cgi {
 	char **entries;	      /* "NAME=value" */
 	long long left_bytes; /* of the body, by its declared length; -1: unknown */
 	bool body_ended;
+	struct record_body records;
+	/* Records that were read and not consumed yet. Between two requests: part of a header. */
+	struct buf in;
 	struct buf out;	   /* records not yet sent; plain CGI: the response */
 	size_t open_bytes; /* of the last record in `out` */
 	int64_t sent_us;   /* when the last byte of `out` was sent */
@@ -83,6 +90,7 @@ void cgi_destroy(struct cgi **cp)
 	if (c == NULL)
 		return;
 	close_now(c);
+	buf_fini(&c->in);
 	buf_fini(&c->out);
 	free(c);
 }
@@ -100,6 +108,27 @@ bool cgi_is_disconnected(const struct cgi *c)
 	return !c->plain && poll(&p, 1, 0) > 0;
 }
 
+/* Discards what has arrived of earlier requests. `scratch` has *bytes, those of c->in first, which
+ * were read already. Returns false if the connection failed. */
+static bool discard_old(struct cgi *c, uint8_t *scratch, size_t *bytes)
+{
+	size_t read_bytes = buf_bytes(&c->in);
+	size_t old = record_body_skip(&c->records, scratch, *bytes);
+
+	/* A request cannot begin in what was read of the last one. */
+	if (old == 0)
+		return read_bytes == 0 || *bytes < RECORD_HEADER_BYTES;
+	CHECK(old >= read_bytes);
+	buf_consume(&c->in, read_bytes);
+	old -= read_bytes;
+	*bytes -= read_bytes;
+	if (old > 0 && recv(c->fcgi.ipcFd, scratch + read_bytes, old, MSG_DONTWAIT) != (ssize_t)old)
+		return false;
+	*bytes -= old;
+	memmove(scratch, scratch + read_bytes + old, *bytes);
+	return true;
+}
+
 enum cgi_state cgi_peek(struct cgi *c, uint8_t *scratch)
 {
 	static const enum cgi_state states[] = {
@@ -108,14 +137,27 @@ enum cgi_state cgi_peek(struct cgi *c, uint8_t *scratch)
 		[RECORD_WHOLE] = CGI_WHOLE,
 		[RECORD_UNEXPECTED] = CGI_LONG,
 	};
-	ssize_t got = recv(c->fcgi.ipcFd, scratch, CGI_PEEK_BYTES, MSG_PEEK | MSG_DONTWAIT);
 
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? CGI_IDLE : CGI_DISCONNECTED;
-	if (got == 0)
-		return CGI_DISCONNECTED;
-	enum cgi_state state = states[record_state(scratch, (size_t)got)];
-	return got == CGI_PEEK_BYTES && state != CGI_WHOLE ? CGI_LONG : state;
+	for (int i = 0; i < PEEKS_MAX; i++) {
+		size_t read_bytes = buf_bytes(&c->in);
+		if (read_bytes > 0)
+			memcpy(scratch, buf_first(&c->in), read_bytes);
+		ssize_t got = recv(c->fcgi.ipcFd, scratch + read_bytes, CGI_PEEK_BYTES - read_bytes,
+				   MSG_PEEK | MSG_DONTWAIT);
+		if (got < 0)
+			return errno == EAGAIN || errno == EINTR ? CGI_IDLE : CGI_DISCONNECTED;
+		if (got == 0)
+			return CGI_DISCONNECTED;
+		size_t all = read_bytes + (size_t)got, left = all;
+		if (!discard_old(c, scratch, &left))
+			return CGI_DISCONNECTED;
+		enum cgi_state state = states[record_state(scratch, left)];
+		if (all < CGI_PEEK_BYTES)
+			return left > 0 ? state : CGI_IDLE;
+		if (state == CGI_WHOLE || left == all)
+			return state == CGI_WHOLE ? CGI_WHOLE : CGI_LONG;
+	}
+	return CGI_OLD;
 }
 
 static const char *get(void *ctx, const char *name)
@@ -150,6 +192,26 @@ static void log_record(const struct cgi *c, const char *event, const char *type,
 		  type, bytes);
 }
 
+/* The beginning of libfcgi's private stream data, the same in all its releases. */
+struct stream_data {
+	unsigned char *buffer;
+	int buffer_bytes;
+	unsigned char *allocated;
+	unsigned char *buffer_stop;
+};
+
+/* Takes over from libfcgi behind the parameters, with what it has read further. */
+static void take_over(struct cgi *c)
+{
+	const FCGX_Stream *in = c->fcgi.in;
+	const struct stream_data *d = in->data;
+	size_t bytes = (size_t)(d->buffer_stop - in->rdNext);
+
+	c->records = (struct record_body){.request_id = (uint16_t)c->fcgi.requestId};
+	size_t consumed = record_body_next(&c->records, in->rdNext, bytes);
+	buf_append(&c->in, in->rdNext + consumed, bytes - consumed);
+}
+
 bool cgi_accept(struct cgi *c)
 {
 	const char *text;
@@ -158,6 +220,8 @@ bool cgi_accept(struct cgi *c)
 	c->fcgi.keepConnection = 1;
 	if (!c->plain && FCGX_Accept_r(&c->fcgi) != 0)
 		return false;
+	if (!c->plain)
+		take_over(c);
 	c->entries = c->plain ? environ : c->fcgi.envp;
 	log_record(c, "fastcgi.in", "PARAMS", 0);
 	c->body_ended = false;
@@ -169,30 +233,6 @@ bool cgi_accept(struct cgi *c)
 
 /* --- the body --- */
 
-/* The beginning of libfcgi's private stream data, the same in all its releases. poll() does not
- * show a record that is already in its buffer. */
-struct stream_data {
-	unsigned char *buffer;
-	int buffer_bytes;
-	unsigned char *allocated;
-	unsigned char *buffer_stop;
-};
-
-static bool is_buffered(const FCGX_Stream *in)
-{
-	const struct stream_data *d = in->data;
-
-	return in->stop > in->rdNext || in->isClosed || d->buffer_stop > in->stop;
-}
-
-/* Bytes after the finished request: libfcgi has read them, and drops them. */
-static bool is_ahead(const FCGX_Stream *in)
-{
-	const struct stream_data *d = in->data;
-
-	return d->buffer_stop > in->rdNext;
-}
-
 static bool is_readable(int fd, int wait_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -200,25 +240,66 @@ static bool is_readable(int fd, int wait_ms)
 	return poll(&p, 1, wait_ms) > 0;
 }
 
-static ssize_t read_fcgi(struct cgi *c, unsigned char *out, size_t bytes, int wait_ms)
+/* Takes from what was read before. CGI_NOTHING: the rest must be received. */
+static ssize_t read_buffered(struct cgi *c, void *out, size_t bytes)
 {
-	FCGX_Stream *in = c->fcgi.in;
-	size_t used = 0;
+	struct record_body *r = &c->records;
 
-	if (!is_buffered(in) && !is_readable(c->fcgi.ipcFd, wait_ms))
+	buf_consume(&c->in, record_body_next(r, buf_first(&c->in), buf_bytes(&c->in)));
+	if (r->broken)
+		return CGI_BROKEN;
+	if (r->ended)
+		return CGI_END;
+	if (bytes > r->content_bytes)
+		bytes = r->content_bytes;
+	if (bytes > buf_bytes(&c->in))
+		bytes = buf_bytes(&c->in);
+	if (bytes == 0 || r->content_bytes == 0)
 		return CGI_NOTHING;
-	if (in->stop == in->rdNext) { /* reads the next record */
-		int byte = FCGX_GetChar(in);
-		if (byte == EOF)
-			return FCGX_GetError(in) == 0 ? CGI_END : CGI_BROKEN;
-		out[used++] = (unsigned char)byte;
+	memcpy(out, buf_first(&c->in), bytes);
+	buf_consume(&c->in, bytes);
+	r->content_bytes -= bytes;
+	return (ssize_t)bytes;
+}
+
+/* Receives the content of the current record into `out`, and what follows it into c->in. Returns
+ * false if nothing has arrived. */
+static bool receive(struct cgi *c, void *out, size_t bytes, ssize_t *got)
+{
+	struct record_body *r = &c->records;
+	size_t direct = bytes < r->content_bytes ? bytes : r->content_bytes;
+	size_t ahead = direct == r->content_bytes ? READ_AHEAD_BYTES : 0;
+	struct iovec parts[] = {{out, direct},
+				{ahead > 0 ? buf_extend(&c->in, ahead) : NULL, ahead}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t all = recvmsg(c->fcgi.ipcFd, &message, MSG_DONTWAIT);
+	bool nothing = all < 0 && (errno == EAGAIN || errno == EINTR);
+	size_t used = all > 0 ? (size_t)all : 0;
+
+	if (used < direct)
+		direct = used;
+	if (ahead > 0)
+		buf_shrink(&c->in, ahead - (used - direct));
+	r->content_bytes -= direct;
+	r->broken = r->broken || (all <= 0 && !nothing);
+	*got = (ssize_t)direct;
+	return !nothing;
+}
+
+static ssize_t read_records(struct cgi *c, void *out, size_t bytes, int wait_ms)
+{
+	for (int i = 0; i < READS_MAX; i++) {
+		ssize_t got = read_buffered(c, out, bytes);
+		if (got != CGI_NOTHING)
+			return got;
+		bool arrived = receive(c, out, bytes, &got);
+		if (got > 0)
+			return got;
+		if (!arrived && (wait_ms == 0 || !is_readable(c->fcgi.ipcFd, wait_ms)))
+			return CGI_NOTHING;
+		wait_ms = arrived ? wait_ms : 0;
 	}
-	size_t ready = (size_t)(in->stop - in->rdNext);
-	if (ready > bytes - used)
-		ready = bytes - used;
-	if (ready > 0)
-		used += (size_t)FCGX_GetStr((char *)out + used, (int)ready, in);
-	return (ssize_t)used;
+	return CGI_NOTHING;
 }
 
 static ssize_t read_plain(unsigned char *out, size_t bytes, int wait_ms)
@@ -238,7 +319,7 @@ ssize_t cgi_read(struct cgi *c, void *out, size_t bytes, int wait_ms)
 	if (c->left_bytes > 0 && (long long)bytes > c->left_bytes)
 		bytes = (size_t)c->left_bytes;
 	ssize_t got =
-		c->plain ? read_plain(out, bytes, wait_ms) : read_fcgi(c, out, bytes, wait_ms);
+		c->plain ? read_plain(out, bytes, wait_ms) : read_records(c, out, bytes, wait_ms);
 	if (got == CGI_END && c->left_bytes > 0)
 		got = CGI_BROKEN; /* shorter than declared: must not count as complete */
 	if (got == CGI_END || got == CGI_BROKEN)
@@ -310,28 +391,17 @@ int64_t cgi_since_sent_us(const struct cgi *c)
 	return clock_now_us() - c->sent_us;
 }
 
-static void set_blocking(const struct cgi *c, bool blocking)
-{
-	int on = !blocking;
-
-	CHECK(ioctl(c->fcgi.ipcFd, FIONBIO, &on) == 0);
-}
-
-/* Reads the rest of the body off the connection. Returns false if its end has not arrived. Does not
- * block, not even where half a record has arrived: libfcgi treats that as an error then, and the
- * connection is not used again. */
+/* Reads the rest of the body, a bounded amount. Returns false if its end has not arrived. */
 static bool drain(struct cgi *c)
 {
 	unsigned char trash[8192];
 	size_t drained = 0;
 	ssize_t got;
 
-	set_blocking(c, false);
 	do {
-		got = read_fcgi(c, trash, sizeof trash, 0);
+		got = read_records(c, trash, sizeof trash, 0);
 		drained += got > 0 ? (size_t)got : 0;
 	} while (got > 0 && drained < DRAIN_BYTES);
-	set_blocking(c, true);
 	return got == CGI_END;
 }
 
@@ -340,31 +410,45 @@ static bool is_uploading(struct cgi *c)
 {
 	bool chunked = get(c, "HTTP_TRANSFER_ENCODING") != NULL;
 
-	return !c->body_ended && (c->left_bytes > 0 || (c->left_bytes < 0 && chunked));
+	return !c->body_ended && !c->records.ended &&
+	       (c->left_bytes > 0 || (c->left_bytes < 0 && chunked));
+}
+
+/* Returns true if the web server keeps the connection, and nothing that was read of it belongs to
+ * another request: what still arrives of this one is discarded by cgi_peek(). */
+static bool can_keep(struct cgi *c)
+{
+	if (!c->fcgi.keepConnection || c->records.broken)
+		return false;
+	buf_consume(&c->in, record_body_skip(&c->records, buf_first(&c->in), buf_bytes(&c->in)));
+	return buf_bytes(&c->in) < RECORD_HEADER_BYTES;
 }
 
 enum cgi_end cgi_finish(struct cgi *c)
 {
 	if (c->plain)
 		return CGI_CLOSED;
-	/* Apache drops what it has not sent of a body, and uses a connection that looks open for
-	 * its next request. libfcgi would answer that request with an empty response. */
-	bool uploading = is_uploading(c);
-	if (uploading)
-		shutdown(c->fcgi.ipcFd, SHUT_WR);
-	/* On a kept connection the rest of a body would be read as the start of the next
-	 * request. */
-	bool all_came = !uploading && drain(c);
-	if (all_came && !c->fcgi.keepConnection) {
+	if (can_keep(c)) {
+		FCGX_Free(&c->fcgi, 0);
+		return CGI_KEPT;
+	}
+	if (!c->fcgi.keepConnection && !is_uploading(c) && drain(c)) {
 		close_now(c);
 		return CGI_CLOSED;
 	}
-	bool keep = all_came && !is_ahead(c->fcgi.in);
 	FCGX_Free(&c->fcgi, 0);
-	if (keep)
-		return CGI_KEPT;
-	shutdown(c->fcgi.ipcFd, SHUT_WR);
+	cgi_refuse_more(c);
 	return CGI_LINGERS;
+}
+
+bool cgi_awaits_rest(const struct cgi *c)
+{
+	return !c->records.ended;
+}
+
+void cgi_refuse_more(struct cgi *c)
+{
+	shutdown(c->fcgi.ipcFd, SHUT_WR);
 }
 
 bool cgi_linger(struct cgi *c)
@@ -377,7 +461,7 @@ bool cgi_linger(struct cgi *c)
 	return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-bool cgi_may_cut(const struct cgi *c)
+bool cgi_is_all_read(const struct cgi *c)
 {
 	int unread_bytes = 0;
 

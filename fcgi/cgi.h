@@ -21,8 +21,9 @@ void cgi_destroy(struct cgi **cp);
 int cgi_descriptor(const struct cgi *c); /* -1: closed, or plain CGI */
 
 enum cgi_state {
-	CGI_DISCONNECTED, /* the web server has closed the connection */
-	CGI_IDLE,	  /* no bytes have arrived since the last request */
+	CGI_DISCONNECTED, /* closed by the web server, or not to be used again */
+	CGI_IDLE,	  /* no request has begun to arrive */
+	CGI_OLD,	  /* like CGI_IDLE so far, but more must be discarded: call again */
 	CGI_INCOMPLETE,	  /* some of a request's parameters have arrived */
 	CGI_PARAMETERS,	  /* all parameters have arrived, the body has not */
 	CGI_WHOLE,	  /* a whole request with its body: reading it does not block */
@@ -31,8 +32,10 @@ enum cgi_state {
 
 enum { CGI_PEEK_BYTES = 32 * 1024 };
 
-/* Tells how much of a request has arrived, without reading it. `scratch` holds CGI_PEEK_BYTES. Does
- * not block. */
+/* Tells how much of a request has arrived, without reading it. Discards what arrives of earlier
+ * requests on the connection: a web server that keeps it sends what it has begun of a body, or
+ * nothing more of it, where the response was early. `scratch` holds CGI_PEEK_BYTES. Does not block,
+ * and handles a bounded amount per call. */
 enum cgi_state cgi_peek(struct cgi *c, uint8_t *scratch);
 
 /* Reads the parameters of a request. Returns false if the connection failed or no byte arrived for
@@ -67,12 +70,20 @@ int64_t cgi_since_sent_us(const struct cgi *c);
 enum cgi_end {
 	CGI_KEPT,   /* the web server keeps the connection for its next request */
 	CGI_CLOSED, /* plain CGI too */
-	/* Part of the request body has not arrived, or the next request was lost: see
+	/* Part of the request body has not arrived, or the connection cannot be used again: see
 	 * cgi_linger(). */
 	CGI_LINGERS,
-	CGI_CUT_LATER /* the response is incomplete: see cgi_may_cut() */
+	CGI_CUT_LATER /* the response is incomplete: see cgi_is_all_read() */
 };
 enum cgi_end cgi_finish(struct cgi *c);
+
+/* CGI_KEPT: returns true if part of that request's body has not arrived. The web server may still
+ * be sending, and not have read the response. */
+bool cgi_awaits_rest(const struct cgi *c);
+
+/* Tells the web server that the connection cannot be used for another request. It can still read
+ * the response, and send: see cgi_linger(). */
+void cgi_refuse_more(struct cgi *c);
 
 /* Closing with unread input sends RST, which can destroy the response in flight. So the connection
  * is closed after the web server has closed its side: Apache does not look for a response before
@@ -90,10 +101,10 @@ enum {
  * CGI the only way is to die by a signal, so this does not return there. */
 void cgi_cut(struct cgi *c);
 
-/* Returns true once the web server has read all that was sent; only then may the connection be cut.
+/* Returns true once the web server has read all that was sent. Only then may the connection be cut:
  * lighttpd 1.4 treats what it has as a complete response, and gives it a length, if it finds the
  * end of the connection together with the head. */
-bool cgi_may_cut(const struct cgi *c);
+bool cgi_is_all_read(const struct cgi *c);
 
 enum { CGI_CUT_MIN_MS = 20, CGI_CUT_MAX_MS = 1000 }; /* after the last byte was sent */
 

@@ -19,7 +19,7 @@ enum connection_state {
 	QUEUED,	 /* its request waits for a slot */
 	SERVED,
 	LINGERING, /* see cgi_linger() */
-	CUTTING,   /* see cgi_may_cut() */
+	CUTTING,   /* see cgi_is_all_read() */
 	DEAD,	   /* closed, not yet freed */
 	CONNECTION_STATES
 };
@@ -36,6 +36,7 @@ struct connection {
 	int64_t read_timeout_ms;
 	bool whole;	  /* QUEUED: reading the request will not block */
 	uint32_t watched; /* epoll events; 0: not in the set */
+	bool has_input;	  /* an event came since the connection was last examined */
 };
 
 TAILQ_HEAD(connection_list, connection);

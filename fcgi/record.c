@@ -13,9 +13,9 @@ enum {
 	PARAMS = 4,
 	STDIN = 5,
 	STDOUT = 6,
-	HEADER_BYTES = 8,
 	END_BODY_BYTES = 8,
 	CONTENT_MAX_BYTES = UINT16_MAX,
+	MANAGEMENT_ID = 0, /* instead of a request id */
 };
 
 enum record_state record_state(const uint8_t *data, size_t bytes)
@@ -24,10 +24,10 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 	uint8_t expected = BEGIN_REQUEST;
 	uint16_t id = 0;
 
-	for (size_t at = 0; bytes - at >= HEADER_BYTES;) {
+	for (size_t at = 0; bytes - at >= RECORD_HEADER_BYTES;) {
 		const uint8_t *header = data + at;
 		size_t content_bytes = get_be16(header + 4);
-		size_t record_bytes = HEADER_BYTES + content_bytes + header[6];
+		size_t record_bytes = RECORD_HEADER_BYTES + content_bytes + header[6];
 		if (state == RECORD_WHOLE || header[0] != VERSION || header[1] != expected ||
 		    (at > 0 && get_be16(header + 2) != id))
 			return RECORD_UNEXPECTED;
@@ -48,6 +48,61 @@ enum record_state record_state(const uint8_t *data, size_t bytes)
 	return state;
 }
 
+/* Returns how many of the next bytes belong to what is ignored. */
+static size_t consume_ignored(struct record_body *b, size_t bytes)
+{
+	size_t some = b->ignored_bytes < bytes ? b->ignored_bytes : bytes;
+
+	b->ignored_bytes -= some;
+	return some;
+}
+
+size_t record_body_next(struct record_body *b, const uint8_t *data, size_t bytes)
+{
+	size_t at = 0;
+
+	while (b->content_bytes == 0 && !b->ended && !b->broken) {
+		at += consume_ignored(b, bytes - at);
+		if (bytes - at < RECORD_HEADER_BYTES)
+			break;
+		const uint8_t *header = data + at;
+		size_t content_bytes = get_be16(header + 4);
+		bool ours = get_be16(header + 2) == b->request_id;
+		if (header[0] != VERSION || header[1] == BEGIN_REQUEST ||
+		    (ours && header[1] != STDIN)) {
+			b->broken = true;
+			break;
+		}
+		b->ended = ours && content_bytes == 0;
+		b->content_bytes = ours ? content_bytes : 0;
+		b->ignored_bytes = header[6] + (ours ? 0 : content_bytes);
+		at += RECORD_HEADER_BYTES;
+	}
+	return at;
+}
+
+size_t record_body_skip(struct record_body *b, const uint8_t *data, size_t bytes)
+{
+	size_t at;
+
+	b->ignored_bytes += b->content_bytes;
+	b->content_bytes = 0;
+	at = consume_ignored(b, bytes);
+	while (bytes - at >= RECORD_HEADER_BYTES) {
+		const uint8_t *header = data + at;
+		size_t content_bytes = get_be16(header + 4);
+		uint16_t id = get_be16(header + 2);
+		if (header[0] != VERSION || header[1] == BEGIN_REQUEST || id == MANAGEMENT_ID)
+			break;
+		if (id == b->request_id && header[1] == STDIN && content_bytes == 0)
+			b->ended = true;
+		b->ignored_bytes = content_bytes + header[6];
+		at += RECORD_HEADER_BYTES;
+		at += consume_ignored(b, bytes - at);
+	}
+	return at;
+}
+
 static void put_header(uint8_t *at, uint8_t type, int request_id, size_t content_bytes)
 {
 	at[0] = VERSION;
@@ -64,15 +119,15 @@ void record_put_output(struct buf *out, size_t *open_bytes, int request_id, cons
 
 	while (bytes > 0) {
 		if (*open_bytes == 0 || *open_bytes == CONTENT_MAX_BYTES) {
-			buf_extend(out, HEADER_BYTES);
+			buf_extend(out, RECORD_HEADER_BYTES);
 			*open_bytes = 0;
 		}
 		size_t room = CONTENT_MAX_BYTES - *open_bytes;
 		size_t some = bytes < room ? bytes : room;
 		buf_append(out, from, some);
 		*open_bytes += some;
-		put_header(out->data + out->end - *open_bytes - HEADER_BYTES, STDOUT, request_id,
-			   *open_bytes);
+		put_header(out->data + out->end - *open_bytes - RECORD_HEADER_BYTES, STDOUT,
+			   request_id, *open_bytes);
 		from += some;
 		bytes -= some;
 	}
@@ -80,8 +135,8 @@ void record_put_output(struct buf *out, size_t *open_bytes, int request_id, cons
 
 void record_put_end(struct buf *out, int request_id)
 {
-	uint8_t *at = buf_extend(out, HEADER_BYTES + END_BODY_BYTES);
+	uint8_t *at = buf_extend(out, RECORD_HEADER_BYTES + END_BODY_BYTES);
 
 	put_header(at, END_REQUEST, request_id, END_BODY_BYTES);
-	memset(at + HEADER_BYTES, 0, END_BODY_BYTES); /* status 0, complete */
+	memset(at + RECORD_HEADER_BYTES, 0, END_BODY_BYTES); /* status 0, complete */
 }

@@ -30,6 +30,8 @@ enum {
 	BODY_MS = 20,	      /* the same for a small body: Apache sends it after the parameters */
 	RETRY_MS = 100,	      /* after a descriptor or room for a connection could not be had */
 	CLOSABLE_IDLE_MS = 1000,
+	/* Longer than the ttl of conf/apache/pipegate.conf: Apache uses none that is older. */
+	IDLE_MAX_MS = 300000,
 	DRAIN_IDLE_MS = 200,
 	CLOSE_WITHIN_US = 20,
 };
@@ -67,26 +69,46 @@ static bool has_request(struct server *f, const struct connection *c)
  * response that the web server cannot have made that check yet, or not at all now. */
 static bool may_close_after_response(struct server *f, struct connection *c)
 {
-	return !has_request(f, c) && cgi_since_sent_us(c->cgi) <= CLOSE_WITHIN_US;
+	return (f->draining || is_full(f)) && !has_request(f, c) &&
+	       cgi_since_sent_us(c->cgi) <= CLOSE_WITHIN_US;
+}
+
+static void keep(struct server *f, struct connection *c)
+{
+	bool close = may_close_after_response(f, c);
+
+	if (close && !cgi_awaits_rest(c->cgi)) {
+		connection_kill(&f->all, c);
+		return;
+	}
+	if (close)
+		cgi_refuse_more(c->cgi);
+	connection_move(&f->all, c, close ? LINGERING : IDLE);
+	/* Input that arrived meanwhile raised an event, if it was watched for. */
+	if (close || c->has_input || c->watched != CONNECTION_INPUT)
+		connection_mark_pending(&f->all, c);
 }
 
 static void on_done(void *ctx, struct connection *c, enum cgi_end end)
 {
 	struct server *f = ctx;
 
-	if (end == CGI_CLOSED ||
-	    (end == CGI_KEPT && (f->draining || is_full(f)) && may_close_after_response(f, c))) {
-		connection_kill(&f->all, c);
-		return;
-	}
 	c->since_ms = f->now_ms;
-	if (end == CGI_CUT_LATER) {
+	switch (end) {
+	case CGI_CLOSED:
+		connection_kill(&f->all, c);
+		break;
+	case CGI_KEPT:
+		keep(f, c);
+		break;
+	case CGI_CUT_LATER:
 		connection_move(&f->all, c, CUTTING);
-		return;
+		break;
+	case CGI_LINGERS:
+		connection_move(&f->all, c, LINGERING);
+		connection_mark_pending(&f->all, c);
+		break;
 	}
-	connection_move(&f->all, c, end == CGI_KEPT ? IDLE : LINGERING);
-	/* Input that arrived meanwhile raised no event that was handled. */
-	connection_mark_pending(&f->all, c);
 }
 
 static void on_blocked(void *ctx, struct connection *c)
@@ -128,8 +150,19 @@ static void await_rest(struct server *f, struct connection *c, int64_t read_time
 	connection_watch(&f->all, c, CONNECTION_INPUT);
 }
 
+/* No request has begun to arrive; what looked like one may have been the rest of the last one. */
+static void await_request(struct server *f, struct connection *c)
+{
+	if (c->state != IDLE) {
+		c->since_ms = f->now_ms;
+		connection_move(&f->all, c, IDLE);
+	}
+	connection_watch(&f->all, c, CONNECTION_INPUT);
+}
+
 static void examine(struct server *f, struct connection *c)
 {
+	c->has_input = false;
 	if (c->state == LINGERING) {
 		if (cgi_linger(c->cgi)) /* input may remain: not edge-triggered */
 			connection_watch(&f->all, c, EPOLLIN | EPOLLRDHUP);
@@ -141,8 +174,12 @@ static void examine(struct server *f, struct connection *c)
 	case CGI_DISCONNECTED:
 		connection_kill(&f->all, c);
 		break;
+	case CGI_OLD:
+		connection_mark_pending(&f->all, c);
+		await_request(f, c);
+		break;
 	case CGI_IDLE:
-		connection_watch(&f->all, c, CONNECTION_INPUT);
+		await_request(f, c);
 		break;
 	case CGI_INCOMPLETE:
 		await_rest(f, c, PARAMETERS_MS);
@@ -164,6 +201,7 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 	struct server *f = ctx;
 	struct connection *c = connection_of(self);
 
+	c->has_input = true;
 	if (c->state == IDLE || c->state == READING || c->state == LINGERING)
 		connection_mark_pending(&f->all, c);
 	else if (c->state == SERVED && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
@@ -171,6 +209,13 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 }
 
 /* --- the listening socket --- */
+
+/* Returns true if an idle connection may be closed after `min_ms`: the web server has had time to
+ * read the last response, which a close in the middle of an upload might destroy. */
+static bool is_unused(const struct connection *c, int64_t idle_ms, int64_t min_ms)
+{
+	return idle_ms >= CGI_LINGER_MIN_MS || (idle_ms >= min_ms && cgi_is_all_read(c->cgi));
+}
 
 /* Finds a connection that can be closed to make room: the web server has had time to read its
  * response, or it has been idle longest. Never a connection that is new or was just in use: a
@@ -182,7 +227,7 @@ static struct connection *find_closable(const struct server *f)
 	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MIN_MS)
 		return c;
 	c = TAILQ_FIRST(&f->all.in[IDLE]);
-	return c != NULL && f->now_ms - c->since_ms >= CLOSABLE_IDLE_MS ? c : NULL;
+	return c != NULL && is_unused(c, f->now_ms - c->since_ms, CLOSABLE_IDLE_MS) ? c : NULL;
 }
 
 static void update_listening(struct server *f)
@@ -240,7 +285,8 @@ static bool is_time_to_cut(const struct server *f, const struct connection *c)
 {
 	int64_t waited_ms = f->now_ms - c->since_ms;
 
-	return waited_ms >= CGI_CUT_MAX_MS || (waited_ms >= CGI_CUT_MIN_MS && cgi_may_cut(c->cgi));
+	return waited_ms >= CGI_CUT_MAX_MS ||
+	       (waited_ms >= CGI_CUT_MIN_MS && cgi_is_all_read(c->cgi));
 }
 
 static int64_t linger_ms(const struct server *f)
@@ -264,6 +310,10 @@ static void handle_timeouts(struct server *f)
 
 	while ((c = TAILQ_FIRST(&f->all.in[LINGERING])) != NULL &&
 	       f->now_ms - c->since_ms >= linger_ms(f))
+		connection_kill(&f->all, c);
+
+	while ((c = TAILQ_FIRST(&f->all.in[IDLE])) != NULL && !c->pending &&
+	       f->now_ms - c->since_ms >= IDLE_MAX_MS)
 		connection_kill(&f->all, c);
 
 	for (c = TAILQ_FIRST(&f->all.in[READING]); c != NULL; c = next) {
@@ -324,6 +374,9 @@ static int timeout_ms(const struct server *f)
 	c = TAILQ_FIRST(&f->all.in[LINGERING]);
 	if (c != NULL)
 		max_ms = earlier_ms(f, max_ms, c->since_ms + linger_ms(f));
+	c = TAILQ_FIRST(&f->all.in[IDLE]);
+	if (c != NULL)
+		max_ms = earlier_ms(f, max_ms, c->since_ms + IDLE_MAX_MS);
 	if (!TAILQ_EMPTY(&f->all.in[CUTTING]))
 		max_ms = earlier_ms(f, max_ms, f->now_ms + CGI_CUT_MIN_MS / 2);
 	if (f->pause_until_ms != 0 || f->draining || !TAILQ_EMPTY(&f->all.in[QUEUED]) ||
@@ -403,7 +456,7 @@ static void close_idle(struct server *f, int64_t stopped_ms)
 	for (c = TAILQ_FIRST(&f->all.in[IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
-		if (f->now_ms - since_ms >= DRAIN_IDLE_MS && !has_request(f, c))
+		if (is_unused(c, f->now_ms - since_ms, DRAIN_IDLE_MS) && !has_request(f, c))
 			connection_kill(&f->all, c);
 	}
 }

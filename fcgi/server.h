@@ -8,8 +8,13 @@
  *                       `--no slot free--> QUEUED --^
  *
  * A request that waits for the broker or for its caller holds a slot and no thread. Only a request
- * whose body arrives in pieces has a thread, until the body is complete, because libfcgi blocks
- * there. */
+ * whose parameters or body arrive in pieces has a thread, until the body is complete: libfcgi
+ * blocks there, and so does the wait for a slow caller.
+ *
+ * IDLE connections cost a descriptor each. They are closed at the limit of connections, the oldest
+ * first; after five minutes; and while draining. A close can cost the web server the request that
+ * it is about to send, so none is closed while that is likely. What still arrives of a body whose
+ * response was early does not end IDLE: cgi_peek() discards it. */
 #ifndef PIPEGATE_SERVER_H
 #define PIPEGATE_SERVER_H
 

@@ -1,6 +1,7 @@
 /* A request over a FastCGI connection: the harness is the web server, and writes records that
  * libfcgi understands, of sizes and with an end that the input names. What of the body comes out
- * of cgi.c? */
+ * of cgi.c? And is the next request on the connection understood, however much of the first one's
+ * body was read, and whatever still comes of it? */
 #include "fcgi/cgi.h"
 
 #include "tests/fuzz/fuzz.h"
@@ -11,7 +12,16 @@
 #include <unistd.h>
 
 enum { BEGIN = 1, PARAMS = 4, STDIN = 5, WIRE_BYTES = 64 * 1024 };
-enum { DECLARED = 1, WRONG_LENGTH = 2, CUT = 4, KEEP = 8, LEAVES = 16, READS = 32 };
+enum {
+	DECLARED = 1,
+	WRONG_LENGTH = 2,
+	CUT = 4,
+	KEEP = 8,
+	LEAVES = 16,
+	READS = 32,
+	AGAIN = 64,
+	SENDS_REST = 128
+};
 
 struct wire {
 	uint8_t data[WIRE_BYTES];
@@ -102,6 +112,29 @@ static void check_look(struct cgi *c, const struct wire *w, bool cut)
 	CHECK(!cgi_is_disconnected(c));
 }
 
+static void check_next_request(struct cgi *c, int peer, struct wire *w, uint8_t how)
+{
+	static uint8_t scratch[CGI_PEEK_BYTES];
+	enum cgi_state state = CGI_IDLE;
+	uint8_t byte;
+
+	for (int i = 0; i < 4 && state <= CGI_OLD; i++)
+		state = cgi_peek(c, scratch);
+	CHECK(state == CGI_IDLE);
+	w->bytes = 0;
+	if (how & SENDS_REST) {
+		put_record(w, STDIN, scratch, 1 + how);
+		put_record(w, STDIN, NULL, 0);
+	}
+	put_request(w, KEEP, 0);
+	put_record(w, STDIN, NULL, 0);
+	CHECK(send(peer, w->data, w->bytes, 0) == (ssize_t)w->bytes);
+	CHECK(cgi_peek(c, scratch) == CGI_WHOLE && cgi_accept(c));
+	CHECK(cgi_read(c, &byte, 1, 0) == CGI_END);
+	cgi_end(c);
+	CHECK(cgi_flush(c, false) == CGI_SENT && cgi_finish(c) == CGI_KEPT);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct wire w;
@@ -111,6 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	size_t length = how & WRONG_LENGTH ? input_number(&in) : 0;
 	struct body body = {in.at, in.left, how & WRONG_LENGTH ? length : in.left,
 			    (how & DECLARED) != 0, (how & CUT) != 0};
+	bool again = (how & (AGAIN | KEEP | LEAVES)) == (AGAIN | KEEP);
 	int pair[2], peer;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -130,10 +164,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	struct cgi *c = cgi_new(pair[0]);
 	check_look(c, &w, body.cut);
-	CHECK(shutdown(peer, SHUT_WR) == 0 && cgi_accept(c));
+	CHECK((again || shutdown(peer, SHUT_WR) == 0) && cgi_accept(c));
 	struct request_parameters p = cgi_parameters(c);
 	CHECK((p.get(p.ctx, "CONTENT_LENGTH") != NULL) == body.declared);
-	if (how & READS)
+	uint8_t piece[128];
+	for (size_t i = 0; again && i < piece_bytes % 8; i++)
+		CHECK(cgi_read(c, piece, piece_bytes, 0) <= (ssize_t)piece_bytes);
+	if (!again && (how & READS))
 		read_body(c, &body, piece_bytes);
 	if (how & LEAVES) {
 		cgi_cut(c);
@@ -141,9 +178,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		cgi_write(c, "Status: 200 OK\r\n\r\n", 18);
 		cgi_end(c);
 		CHECK(cgi_flush(c, false) == CGI_SENT);
-		CHECK(cgi_finish(c) != CGI_KEPT || (how & KEEP));
+		enum cgi_end end = cgi_finish(c);
+		CHECK(end != CGI_KEPT || (how & KEEP));
+		CHECK(!again || end == CGI_KEPT);
 	}
 	check_answer(peer, !(how & LEAVES));
+	if (again)
+		check_next_request(c, peer, &w, how);
 	cgi_destroy(&c);
 	close(peer);
 	return 0;

@@ -1,5 +1,7 @@
-/* Any bytes from a web server: if they are judged to be a whole request, libfcgi reads it, body
- * and all, without a byte more. The connection does not block here: waiting would be an error. */
+/* Any bytes from a web server. If they are judged to be a whole request, it is read, body and all,
+ * without a byte more; the connection does not block here: waiting would be an error. As what
+ * follows the parameters they are the same body, and as what follows a request the same part of
+ * them is skipped, in whatever pieces they arrive. */
 #include "fcgi/cgi.h"
 
 #include "fcgi/record.h"
@@ -21,6 +23,49 @@ static bool has_long_lengths(const uint8_t *data, size_t bytes)
 	return false;
 }
 
+typedef size_t consume_function(struct record_body *b, const uint8_t *data, size_t bytes);
+
+struct consumed {
+	struct record_body end;
+	size_t bytes, body_bytes;
+	uint32_t body_sum;
+};
+
+static struct consumed consume(consume_function *function, const uint8_t *data, size_t bytes,
+			       size_t piece_bytes)
+{
+	struct consumed c = {.end = {.request_id = 1}};
+
+	for (size_t arrived = 0, before = 1; arrived < bytes || before != c.bytes;) {
+		before = c.bytes;
+		arrived = bytes - arrived < piece_bytes ? bytes : arrived + piece_bytes;
+		size_t some = function(&c.end, data + c.bytes, arrived - c.bytes);
+		CHECK(some <= arrived - c.bytes);
+		c.bytes += some;
+		for (; c.end.content_bytes > 0 && c.bytes < arrived; c.end.content_bytes--) {
+			c.body_sum = c.body_sum * 31 + data[c.bytes++];
+			c.body_bytes++;
+		}
+	}
+	CHECK(c.bytes <= bytes && c.body_bytes <= c.bytes);
+	return c;
+}
+
+static void check_pieces(consume_function *function, const uint8_t *data, size_t bytes)
+{
+	struct consumed whole = consume(function, data, bytes, bytes + 1);
+
+	for (size_t piece_bytes = 1; piece_bytes < 20; piece_bytes += 3) {
+		struct consumed pieces = consume(function, data, bytes, piece_bytes);
+		CHECK(pieces.bytes == whole.bytes && pieces.body_bytes == whole.body_bytes);
+		CHECK(pieces.body_sum == whole.body_sum);
+		CHECK(pieces.end.ended == whole.end.ended);
+		CHECK(pieces.end.broken == whole.end.broken);
+		CHECK(pieces.end.content_bytes == whole.end.content_bytes);
+		CHECK(pieces.end.ignored_bytes == whole.end.ignored_bytes);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	uint8_t piece[64];
@@ -29,6 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	if (bytes > CGI_PEEK_BYTES)
 		bytes = CGI_PEEK_BYTES;
+	check_pieces(record_body_next, data, bytes);
+	check_pieces(record_body_skip, data, bytes);
 	enum record_state whole = record_state(data, bytes);
 	for (size_t i = 0; i < bytes && i < 64; i++) {
 		enum record_state part = record_state(data, i);

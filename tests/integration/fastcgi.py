@@ -4,7 +4,7 @@ import struct
 
 from harness import PATIENCE_S, Response
 
-BEGIN, END, PARAMS, STDIN, STDOUT = 1, 3, 4, 5, 6
+BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, GET_VALUES = 1, 2, 3, 4, 5, 6, 9
 
 
 def record(kind, content=b"", padding=0, request_id=1):

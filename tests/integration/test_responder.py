@@ -9,7 +9,8 @@ import time
 import pytest
 
 from conftest_shared import make_directory
-from fastcgi import BEGIN, PARAMS, STDIN, WebServer, begin, parameters, record, request
+from fastcgi import (ABORT, BEGIN, GET_VALUES, PARAMS, STDIN, WebServer, begin, length, parameters, record,
+                     request)
 from harness import PATIENCE_S, SANITIZED, Stack, environment, program, wait_until
 
 
@@ -365,3 +366,135 @@ def test_two_requests_at_a_time(make_web, make_app):
     assert eager.response().status == 200
     assert eager.is_closed()
     eager.close()
+
+
+def early(asked, connection):
+    """Answers uploads before their body has arrived."""
+    connection.answer(403 if asked.method == "POST" else 200, body=b"early")
+    asked.body()
+
+
+HALF_A_RECORD = record(STDIN, bytes(5000))[:3000]
+# What a web server may still send of a body, after the early response: all of it, or what it has begun.
+REST = {
+    "nothing": b"",
+    "the end": record(STDIN),
+    "all": b"".join(record(STDIN, bytes(60000), padding=8) for _ in range(10)) + record(STDIN),
+    "a header in two": record(STDIN, b"x")[:3],
+    "half a record": HALF_A_RECORD,
+    "its abortion": record(ABORT) + record(STDIN, b"x"),
+    "of another request": record(STDIN, bytes(9), request_id=7) + record(ABORT, request_id=8),
+}
+
+
+@pytest.mark.parametrize("what", REST)
+def test_early_response_leaves_nothing_for_the_next_request(make_web, make_app, what):
+    """Twice on one connection, with the rest before the next request and together with it."""
+    web = make_web()
+    web.client(make_app(early).url)
+    kept = WebServer(web)
+    for together in (False, True):
+        # The first record of the body ends in the middle.
+        kept.send(begin() + parameters("/demo/x", "POST", 10000000) + HALF_A_RECORD)
+        r = kept.response()
+        assert (r.status, r.body, r.complete) == (403, b"early", True)
+        rest = record(STDIN, bytes(5000))[3000:] + REST[what]
+        if what in ("half a record", "a header in two"):  # no web server ends there, but it may rest there
+            kept.send(rest)
+            assert_prompt(web)
+            rest = {"half a record": record(STDIN, bytes(5000))[3000:], "a header in two": record(STDIN, b"x")[3:]}[what]
+        if not together:
+            kept.send(rest)
+            assert_prompt(web)
+            rest = b""
+        kept.send(rest + request("/demo/y"))
+        r = kept.response()
+        assert (r.status, r.body, r.complete) == (200, b"early", True)
+    kept.close()
+    web.wait_empty()
+
+
+def test_what_comes_between_two_requests_holds_nobody(make_web, make_app):
+    """Records of no request, without an end."""
+    web = make_web()
+    web.client(make_app().url)
+    flood = WebServer(web)
+    assert flood.call("/demo/x").status == 200
+    done = threading.Event()
+
+    def send():
+        try:
+            while not done.is_set():
+                flood.send(record(STDIN, bytes(65535)) * 4)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    for _ in range(10):
+        assert_prompt(web)
+    done.set()
+    thread.join(PATIENCE_S)
+    assert flood.call("/demo/x").status == 200
+    flood.close()
+
+
+def test_management_records_between_two_requests(make_web, make_app):
+    """They are libfcgi's; it answers, and reads on."""
+    web = make_web()
+    web.client(make_app().url)
+    c = WebServer(web)
+    assert c.call("/demo/x").status == 200
+    name = b"FCGI_MPXS_CONNS"
+    c.send(record(GET_VALUES, length(len(name)) + length(0) + name, request_id=0))
+    c.send(request("/demo/x"))
+    assert c.response().status == 200
+    c.close()
+
+
+@pytest.mark.parametrize("what", [record(ABORT), begin(), record(PARAMS, b"x"), record(BEGIN, bytes(8), request_id=2), b"\2" * 8],
+                         ids=["abort", "begin", "parameters", "begin of another", "no record"])
+def test_what_may_not_come_within_a_body(make_web, make_app, what):
+    held = Held()
+    web = make_web()
+    web.client(make_app(held).url)
+    bad = WebServer(web)
+    bad.send(begin() + parameters("/demo/x", "POST", 10) + record(STDIN, b"hello"))
+    web.wait_metric("pipegate_exchanges_running", 1)
+    bad.send(what + record(STDIN, b"hello") + record(STDIN))
+    r = bad.response()
+    assert (r.status, r.error) == (400, "bad-request; delivered=maybe")
+    assert bad.is_closed()
+    bad.close()
+    held.go.set()
+    web.wait_empty()
+
+
+def test_records_of_other_requests_within_a_body(make_web, make_app):
+    web = make_web()
+    web.client(make_app(lambda asked, connection: connection.answer(body=asked.body())).url)
+    c = WebServer(web)
+    for _ in range(2):
+        c.send(begin() + parameters("/demo/x", "POST", 10) + record(STDIN, b"hello", padding=3))
+        c.send(record(STDIN, b"other", request_id=2) + record(ABORT, request_id=2) + record(STDIN, request_id=2))
+        c.send(record(STDIN, b"world") + record(STDIN))
+        assert c.response().body == b"helloworld"
+    c.close()
+
+
+def test_kept_idle_connections_hold_no_thread(make_web, make_app):
+    """More than there may be: the oldest make room, and none has a thread."""
+    web = make_web(threads=8, responder_descriptors=32 + 3 * 64)
+    web.client(make_app().url)
+    kept = [WebServer(web) for _ in range(100)]
+    for c in kept:
+        assert c.call("/demo/x").status == 200
+    threads = len(os.listdir(f"/proc/{web.responder.pid}/task"))
+    assert threads <= 8, threads
+    more = []
+    for _ in range(200):
+        more.append(WebServer(web))
+        assert more[-1].call("/demo/x").status == 200
+    assert web.responder.descriptors() < 32 + 3 * 64
+    for c in kept + more:
+        c.close()

@@ -88,6 +88,116 @@ static void anything_else_is_odd(void **unused)
 	assert_int_equal(state(), RECORD_UNEXPECTED);
 }
 
+/* Reads a body out of the wire, which arrives in pieces of `piece_bytes`; returns its length. */
+static size_t read_body(struct record_body *b, size_t piece_bytes)
+{
+	size_t at = 0, body_bytes = 0;
+
+	for (size_t arrived = 0; at < wire.end && !b->ended && !b->broken;) {
+		arrived = arrived + piece_bytes < wire.end ? arrived + piece_bytes : wire.end;
+		for (size_t before = at + 1; before != at;) {
+			before = at;
+			at += record_body_next(b, wire.data + at, arrived - at);
+			size_t some =
+				b->content_bytes < arrived - at ? b->content_bytes : arrived - at;
+			b->content_bytes -= some;
+			body_bytes += some;
+			at += some;
+		}
+		if (arrived == wire.end)
+			break;
+	}
+	return body_bytes;
+}
+
+static void a_body_is_read_in_any_pieces(void **unused)
+{
+	(void)unused;
+	put(STDIN, 1, 1000, 0);
+	put(STDIN, 2, 7, 3); /* of another request */
+	put(ABORT, 2, 0, 0);
+	put(STDIN, 1, 1, 255);
+	put(STDIN, 1, 0, 8);
+	for (size_t piece_bytes = 1; piece_bytes <= wire.end; piece_bytes++) {
+		struct record_body b = {.request_id = 1};
+		assert_int_equal(read_body(&b, piece_bytes), 1001);
+		assert_true(b.ended && !b.broken);
+		assert_int_equal(b.ignored_bytes, 8);
+	}
+}
+
+static void a_body_is_broken_by_what_may_not_come(void **unused)
+{
+	static const uint8_t types[] = {BEGIN, ABORT, PARAMS};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof types; i++) {
+		struct record_body b = {.request_id = 1};
+		empty(NULL);
+		put(STDIN, 1, 3, 0);
+		put(types[i], 1, 8, 0);
+		assert_int_equal(read_body(&b, wire.end), 3);
+		assert_true(b.broken);
+	}
+	struct record_body b = {.request_id = 1};
+	empty(NULL);
+	put(BEGIN, 2, 8, 0);
+	assert_int_equal(read_body(&b, wire.end), 0);
+	assert_true(b.broken);
+}
+
+/* Skips as much of the wire as can be, which arrives in pieces. */
+static size_t skip_rest(struct record_body *b, size_t piece_bytes)
+{
+	size_t at = 0;
+
+	for (size_t arrived = 0; arrived < wire.end;) {
+		arrived = arrived + piece_bytes < wire.end ? arrived + piece_bytes : wire.end;
+		at += record_body_skip(b, wire.data + at, arrived - at);
+	}
+	return at;
+}
+
+static void the_rest_of_a_request_is_skipped(void **unused)
+{
+	size_t rest_bytes;
+
+	(void)unused;
+	put(STDIN, 1, 200, 8);
+	put(ABORT, 1, 0, 0);
+	put(STDIN, 1, 0, 0);
+	put(STDIN, 3, 0, 0);
+	rest_bytes = wire.end;
+	put(BEGIN, 1, 8, 0);
+	put(PARAMS, 1, 0, 0);
+	for (size_t piece_bytes = 1; piece_bytes <= wire.end; piece_bytes++) {
+		/* The first record was begun: 50 bytes of it have been read. */
+		struct record_body b = {.request_id = 1, .content_bytes = 150, .ignored_bytes = 8};
+		uint8_t *data = wire.data;
+		wire.data += 8 + 50;
+		wire.end -= 8 + 50;
+		assert_int_equal(skip_rest(&b, piece_bytes), rest_bytes - (8 + 50));
+		wire.data = data;
+		wire.end += 8 + 50;
+		assert_true(b.ended);
+		assert_int_equal(b.ignored_bytes, 0);
+	}
+}
+
+static void what_is_for_libfcgi_is_not_skipped(void **unused)
+{
+	struct record_body b = {.request_id = 1};
+
+	(void)unused;
+	put(9, 0, 0, 0); /* FCGI_GET_VALUES */
+	assert_int_equal(skip_rest(&b, wire.end), 0);
+	empty(NULL);
+	put(STDIN, 1, 0, 0);
+	put(STDIN, 1, 0, 0);
+	wire.data[8] = 2; /* no version 1 */
+	assert_int_equal(skip_rest(&b, wire.end), 8);
+}
+
 /* `bytes` in all, in no more records than it takes, and none empty. */
 static void check_output(size_t bytes)
 {
@@ -152,6 +262,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_request_comes_in_pieces, empty),
 		cmocka_unit_test_teardown(anything_else_is_odd, empty),
+		cmocka_unit_test_teardown(a_body_is_read_in_any_pieces, empty),
+		cmocka_unit_test_teardown(a_body_is_broken_by_what_may_not_come, empty),
+		cmocka_unit_test_teardown(the_rest_of_a_request_is_skipped, empty),
+		cmocka_unit_test_teardown(what_is_for_libfcgi_is_not_skipped, empty),
 		cmocka_unit_test_teardown(output_is_as_few_records_as_can_be, empty),
 		cmocka_unit_test_teardown(what_was_sent_does_not_grow, empty),
 		cmocka_unit_test_teardown(the_end_is_one_record, empty),

@@ -1,0 +1,116 @@
+"""Apache keeps its connections to the responder: a response that is early leaves nothing behind for the next request.
+lighttpd keeps none, and gives the same responses."""
+import collections
+import select
+import threading
+
+from harness import PATIENCE_S, Caller
+
+CALLERS = 6  # of each kind
+REQUESTS = 40  # of each caller
+PIECE = bytes(range(256)) * 64
+PIECES = 12
+
+
+def app(request, connection):
+    """/early: the response comes before the body. The rest says in its path what the response is."""
+    kind, _, number = request.target[1:].partition("/")
+    if kind == "early":
+        connection.answer(403, [("X-Number", number)], b"early")
+    body = request.body()
+    if kind == "reset":
+        connection.reset()
+        return False
+    if kind == "cut":
+        connection.send(f"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Number: {number}\r\n\r\nhalf".encode())
+        return False
+    if kind == "204" or kind == "304":
+        connection.answer(int(kind), [("X-Number", number)], length=False)
+    elif kind == "head":
+        connection.send(f"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nX-Number: {number}\r\n\r\n".encode())
+    elif kind != "early":
+        connection.answer(200, [("X-Number", number)], b"%d bytes" % len(body))
+    return None
+
+
+def upload(caller, target, chunked):
+    """The body in pieces, until the response is there; then the rest of it at once."""
+    length = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", PIECES * len(PIECE))
+    caller.request("POST", target, [length])
+    piece = b"%x\r\n%s\r\n" % (len(PIECE), PIECE) if chunked else PIECE
+    answered = False
+    for _ in range(PIECES):
+        caller.send(piece)
+        answered = answered or bool(select.select([caller.sock], [], [], 0.001)[0])
+    caller.send(b"0\r\n\r\n" if chunked else b"")
+
+
+# kind: method, status, body, complete
+EXPECTED = {
+    "early": ("POST", 403, b"early", True),
+    "whole": ("POST", 200, b"%d bytes" % (PIECES * len(PIECE)), True),
+    "plain": ("GET", 200, b"0 bytes", True),
+    "head": ("HEAD", 200, b"", True),
+    "204": ("GET", 204, b"", True),
+    "304": ("GET", 304, b"", True),
+    "cut": ("GET", 200, b"half", False),
+    "reset": ("GET", 504, None, True),
+}
+
+
+def once(caller, kind, number):
+    """One request. Returns what was wrong with its response; None: nothing."""
+    method, status, body, complete = EXPECTED[kind]
+    target = f"/demo/{kind}/{number}"
+    if method == "POST":
+        upload(caller, target, chunked=number % 2)
+    else:
+        caller.request(method, target)
+    r = caller.response()
+    number_there = r.header("x-number") == str(number) or kind == "reset"
+    if r.status == status and number_there and r.complete == complete and body in (None, r.body):
+        return None
+    return f"{kind}: {r.status} {r.error} {r.header('x-number')} {r.body[:50]!r} complete={r.complete}"
+
+
+class Callers:
+    """Callers of several kinds concurrently; `wrong` counts what they got instead of the right response."""
+
+    def __init__(self, port, kinds, each, requests):
+        self.port, self.left = port, threading.Event()
+        self.right, self.wrong = collections.Counter(), collections.Counter()
+        self.threads = [threading.Thread(target=self.run, args=(kind, i * 1000000, requests), daemon=True)
+                        for kind in kinds for i in range(each)]
+        for t in self.threads:
+            t.start()
+
+    def run(self, kind, first, requests):
+        caller = None
+        for number in range(first, first + requests):
+            try:
+                caller = caller or Caller(self.port)
+                wrong = once(caller, kind, number)
+            except (OSError, ValueError) as e:
+                wrong = f"{kind}: {e!r}"
+                caller = None
+            if wrong:
+                self.wrong[wrong] += 1
+            else:
+                self.right[kind] += 1
+            # Apache ends a caller's connection after 100 requests.
+            if caller and (wrong or number % 50 == 49 or kind in ("cut", "early", "reset")):
+                caller.close()
+                caller = None
+
+    def join(self):
+        for t in self.threads:
+            t.join(PATIENCE_S)
+        return self
+
+
+def test_early_responses_beside_others(make_web, make_app):
+    web = make_web()
+    web.client(make_app(app).url)
+    callers = Callers(web.port, ["early", "plain"], CALLERS, REQUESTS).join()
+    assert not callers.wrong and callers.right == {"early": CALLERS * REQUESTS, "plain": CALLERS * REQUESTS}, callers.wrong
+    web.wait_empty()
