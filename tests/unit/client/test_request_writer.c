@@ -75,57 +75,54 @@ static void refuse(enum fail why)
 	buf_fini(&out);
 }
 
+static const struct {
+	const char *name, *value, *line;
+} destinations[] = {
+	{"destination", "https://public.example/x%2F?y",
+	 "destination: http://public.example/base/x%2F?y"},
+	{"Destination", "http://PUBLIC.example:80", "Destination: http://public.example/base/"},
+	{"destination", "/x", "destination: /base/x"},
+	{"destination", "https://public.example//x", "destination: http://public.example/base//x"},
+	{"destination", "https://other.example/x", "destination: https://other.example/x"},
+	{"destination", "http://public.example:81/x", "destination: http://public.example:81/x"},
+	{"destination", "container/object", "destination: container/object"},
+	{"if", "<https://public.example/x> (<urn:uuid:1> [\"a)<\"]) </y> (Not <DAV:no-lock>)",
+	 "if: <http://public.example/base/x> (<urn:uuid:1> [\"a)<\"]) </base/y> (Not "
+	 "<DAV:no-lock>)"},
+	{"if", "(<http://public.example/token>)", "if: (<http://public.example/token>)"},
+	{"if", "<http://public.example/x", "if: <http://public.example/x"},
+};
+
+static const char *const outside[] = {
+	"/../x",
+	"/a/..;/../x",
+	"/%2e%2e/x",
+	"//public.example/x",
+	"//outside/x",
+	"/\\outside/x",
+	"http://public.example/..;/x",
+	"http://app:3000/x",
+	"http://APP:3000",
+	"https://public.example/a/%252e%252e/x",
+	"../x",
+};
+
 /* WebDAV names URLs of its server: here they are the app's, by its own scheme, Host and base. */
 static void test_destinations(void **state)
 {
-	static const struct {
-		const char *name, *value, *line;
-	} rows[] = {
-		{"destination", "https://public.example/x%2F?y",
-		 "destination: http://public.example/base/x%2F?y"},
-		{"Destination", "http://PUBLIC.example:80",
-		 "Destination: http://public.example/base/"},
-		{"destination", "/x", "destination: /base/x"},
-		{"destination", "https://public.example//x",
-		 "destination: http://public.example/base//x"},
-		{"destination", "https://other.example/x", "destination: https://other.example/x"},
-		{"destination", "http://public.example:81/x",
-		 "destination: http://public.example:81/x"},
-		{"destination", "container/object", "destination: container/object"},
-		{"if",
-		 "<https://public.example/x> (<urn:uuid:1> [\"a)<\"]) </y> (Not <DAV:no-lock>)",
-		 "if: <http://public.example/base/x> (<urn:uuid:1> [\"a)<\"]) </base/y> (Not "
-		 "<DAV:no-lock>)"},
-		{"if", "(<http://public.example/token>)", "if: (<http://public.example/token>)"},
-		{"if", "<http://public.example/x", "if: <http://public.example/x"},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+	for (size_t i = 0; i < sizeof destinations / sizeof destinations[0]; i++) {
 		char text[512];
 		start("COPY", "/a");
-		head_add(&head, rows[i].name, rows[i].value);
+		head_add(&head, destinations[i].name, destinations[i].value);
 		head_add(&head, "host", "public.example");
 		snprintf(text, sizeof text,
 			 "COPY /base/a HTTP/1.1\r\nHost: public.example\r\n%s\r\nConnection: "
 			 "close\r\n\r\n",
-			 rows[i].line);
+			 destinations[i].line);
 		expect(false, text);
 	}
 	/* none that names the app leaves the base */
-	static const char *const outside[] = {
-		"/../x",
-		"/a/..;/../x",
-		"/%2e%2e/x",
-		"//public.example/x",
-		"//outside/x",
-		"/\\outside/x",
-		"http://public.example/..;/x",
-		"http://app:3000/x",
-		"http://APP:3000",
-		"https://public.example/a/%252e%252e/x",
-		"../x",
-	};
 	for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
 		start("COPY", "/a");
 		head_add(&head, "destination", outside[i]);

@@ -84,80 +84,79 @@ static void test_long_url(void **state)
 	free(text);
 }
 
+static const struct {
+	const char *text, *origin, *authority, *base, *url, *unix_path;
+} targets[] = {
+	{"3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000", NULL},
+	{"http://h:81", "http://h:81", "h:81", "", "http://h:81", NULL},
+	{"https://h/base//", "https://h", "h", "/base", "https://h/base", NULL},
+	{"http://[::1]:3000/a/b", "http://[::1]:3000", "[::1]:3000", "/a/b",
+	 "http://[::1]:3000/a/b", NULL},
+	{"unix:/run/app.sock", "http://localhost", "localhost", "", "http://localhost",
+	 "/run/app.sock"},
+	{"localhost:3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000",
+	 NULL},
+	{":3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000", NULL},
+	{":3000/base/", "http://localhost:3000", "localhost:3000", "/base",
+	 "http://localhost:3000/base", NULL},
+	{"127.0.0.1:3000", "http://127.0.0.1:3000", "127.0.0.1:3000", "", "http://127.0.0.1:3000",
+	 NULL},
+	{"http://h/..a/b..", "http://h", "h", "/..a/b..", "http://h/..a/b..", NULL},
+	{"[::1]:3000", "http://[::1]:3000", "[::1]:3000", "", "http://[::1]:3000", NULL},
+};
+
+static const char *const bad_targets[] = {
+	"",
+	"0",
+	"65536",
+	"-1",
+	"3000x",
+	"ws://h",
+	"ftp://h",
+	"http://h/?q",
+	"http://h/a b",
+	"http://h:0",
+	"http://h/#x",
+	"http://h/..",
+	"http://h/a/../b",
+	"http://h/a/%2E%2e/",
+	"http://h/a/..%2fb",
+	":80/..",
+	"h:80/a/..;x",
+	"unix:",
+	"unix:rel",
+	"localhost",
+	":",
+	":0",
+	":x",
+	":65536",
+	"h:80?q",
+	"a@h:80",
+	"localhost:3000x",
+	"eyJhbGciOi.eyJzdWIi.x:80",
+};
+
 static void test_targets(void **state)
 {
-	static const struct {
-		const char *text, *origin, *authority, *base, *url, *unix_path;
-	} rows[] = {
-		{"3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000",
-		 NULL},
-		{"http://h:81", "http://h:81", "h:81", "", "http://h:81", NULL},
-		{"https://h/base//", "https://h", "h", "/base", "https://h/base", NULL},
-		{"http://[::1]:3000/a/b", "http://[::1]:3000", "[::1]:3000", "/a/b",
-		 "http://[::1]:3000/a/b", NULL},
-		{"unix:/run/app.sock", "http://localhost", "localhost", "", "http://localhost",
-		 "/run/app.sock"},
-		{"localhost:3000", "http://localhost:3000", "localhost:3000", "",
-		 "http://localhost:3000", NULL},
-		{":3000", "http://localhost:3000", "localhost:3000", "", "http://localhost:3000",
-		 NULL},
-		{":3000/base/", "http://localhost:3000", "localhost:3000", "/base",
-		 "http://localhost:3000/base", NULL},
-		{"127.0.0.1:3000", "http://127.0.0.1:3000", "127.0.0.1:3000", "",
-		 "http://127.0.0.1:3000", NULL},
-		{"http://h/..a/b..", "http://h", "h", "/..a/b..", "http://h/..a/b..", NULL},
-		{"[::1]:3000", "http://[::1]:3000", "[::1]:3000", "", "http://[::1]:3000", NULL},
-	};
-	static const char *const bad[] = {
-		"",
-		"0",
-		"65536",
-		"-1",
-		"3000x",
-		"ws://h",
-		"ftp://h",
-		"http://h/?q",
-		"http://h/a b",
-		"http://h:0",
-		"http://h/#x",
-		"http://h/..",
-		"http://h/a/../b",
-		"http://h/a/%2E%2e/",
-		"http://h/a/..%2fb",
-		":80/..",
-		"h:80/a/..;x",
-		"unix:",
-		"unix:rel",
-		"localhost",
-		":",
-		":0",
-		":x",
-		":65536",
-		"h:80?q",
-		"a@h:80",
-		"localhost:3000x",
-		"eyJhbGciOi.eyJzdWIi.x:80",
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
 		struct target t;
-		if (!target_read(&t, rows[i].text))
-			fail_msg("%s was refused", rows[i].text);
-		assert_string_equal(t.origin, rows[i].origin);
-		assert_string_equal(t.authority, rows[i].authority);
-		assert_string_equal(t.base, rows[i].base);
-		assert_string_equal(t.url, rows[i].url);
-		if (rows[i].unix_path != NULL)
-			assert_string_equal(t.unix_path, rows[i].unix_path);
+		if (!target_read(&t, targets[i].text))
+			fail_msg("%s was refused", targets[i].text);
+		assert_string_equal(t.origin, targets[i].origin);
+		assert_string_equal(t.authority, targets[i].authority);
+		assert_string_equal(t.base, targets[i].base);
+		assert_string_equal(t.url, targets[i].url);
+		if (targets[i].unix_path != NULL)
+			assert_string_equal(t.unix_path, targets[i].unix_path);
 		else
 			assert_null(t.unix_path);
 		target_fini(&t);
 	}
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+	for (size_t i = 0; i < sizeof bad_targets / sizeof bad_targets[0]; i++) {
 		struct target t;
-		if (target_read(&t, bad[i]))
-			fail_msg("\"%s\" was taken", bad[i]);
+		if (target_read(&t, bad_targets[i]))
+			fail_msg("\"%s\" was taken", bad_targets[i]);
 		target_fini(&t);
 	}
 }

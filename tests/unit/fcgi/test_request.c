@@ -51,93 +51,88 @@ static void read_uri(struct request *r, const char *uri, const char *normal, con
 	read_entries(r, entries);
 }
 
+static const struct {
+	const char *uri, *normal, *more;
+	enum request_kind kind;
+	enum fail fail;
+	const char *id, *target;
+} routes[] = {
+	{"/abc/x?y=1&y=", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x?y=1&y="},
+	{"/abc/", "/abc/", NULL, REQUEST_TUNNEL, 0, "abc", "/"},
+	{"http://evil.example/abc/x%2F?y", "/abc/x/", NULL, REQUEST_TUNNEL, 0, "abc", "/x%2F?y"},
+	{"HTTPS://u@h:1/abc/x", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x"},
+	{"http://h/abc/%2e%2e/x", "/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"http://h", "/", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"ftp://h/abc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/abc//x%2F%3F", "/abc/x/?", NULL, REQUEST_TUNNEL, 0, "abc", "//x%2F%3F"},
+	{"/abc", "/abc", NULL, REQUEST_REDIRECT, 0, "abc", NULL},
+	{"/healthz", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
+	{"/healthz?x", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
+	{"/healthz/x", "/healthz/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/", "/", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/a.b/x", "/a.b/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"*", "*", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	/* raw and normalised part */
+	{"/abc/p/%2e%2e/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc/p/..%2fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc/p%5c..%5cx", "/abc/p\\..\\x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc/p\\..", "/abc/p\\..", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"//abc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/%61bc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/x/../abc/y", "/abc/y", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc%2Fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc/...", "/abc/...", NULL, REQUEST_TUNNEL, 0, "abc", "/..."},
+	{"/abc/x..y", "/abc/x..y", NULL, REQUEST_TUNNEL, 0, "abc", "/x..y"},
+	/* what is percent-encoded is the app's to judge */
+	{"/abc/a%0Ab%0d%09%7f", "/abc/a\nb\r\t\x7f", NULL, REQUEST_TUNNEL, 0, "abc",
+	 "/a%0Ab%0d%09%7f"},
+	{"/abc/..%0a/x", "/abc/..\n/x", NULL, REQUEST_TUNNEL, 0, "abc", "/..%0a/x"},
+	{"/abc/x%00y", "/abc/x_y", NULL, REQUEST_TUNNEL, 0, "abc", "/x%00y"},
+	{"/abc/..%00/x", "/abc/.._/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc%0a/x", "/abc\n/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	/* what would end a line of a head, or a request line */
+	{"/abc/a\tb", "/abc/a\tb", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc/a\x7f", "/abc/a\x7f", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	{"/abc/x?\r\nx: y", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
+	{"/abc?\r\nx: y", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
+	{"/abc?a b", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
+	{"/abc\x01", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
+	/* other ways to name the tunnel */
+	{"/t/abc/x", "/t/abc/x", "PIPEGATE_MOUNT=/t", REQUEST_TUNNEL, 0, "abc", "/x"},
+	{"/t/healthz", "/t/healthz", "PIPEGATE_MOUNT=/t", REQUEST_HEALTHZ, 0, NULL, NULL},
+	{"/abc/x", "/abc/x", "PIPEGATE_MOUNT=/t", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/tabc/x", "/tabc/x", "PIPEGATE_MOUNT=/t", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/healthz", "/healthz", "PIPEGATE_CONNECTION_ID=my-app", REQUEST_TUNNEL, 0, "my-app",
+	 "/healthz"},
+	{"/a/../b", "/b", "PIPEGATE_CONNECTION_ID=my-app", REQUEST_REFUSED, FAIL_BAD_PATH, NULL,
+	 NULL},
+	{"/x", "/x", "PIPEGATE_HOST_SUFFIX=.example", REQUEST_TUNNEL, 0, "pub", "/x"},
+	{"/x", "/x", "PIPEGATE_HOST_SUFFIX=.other", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/x", "/x", "PIPEGATE_HOST_SUFFIX=pub.example", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
+	 NULL},
+	{"/abc/x", "/abc/x", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
+	 NULL},
+	{"/abc", "/abc", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/", "/", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
+	{"/healthz", "/healthz", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_HEALTHZ, 0, NULL, NULL},
+};
+
 static void test_routes(void **state)
 {
-	static const struct {
-		const char *uri, *normal, *more;
-		enum request_kind kind;
-		enum fail fail;
-		const char *id, *target;
-	} rows[] = {
-		{"/abc/x?y=1&y=", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x?y=1&y="},
-		{"/abc/", "/abc/", NULL, REQUEST_TUNNEL, 0, "abc", "/"},
-		{"http://evil.example/abc/x%2F?y", "/abc/x/", NULL, REQUEST_TUNNEL, 0, "abc",
-		 "/x%2F?y"},
-		{"HTTPS://u@h:1/abc/x", "/abc/x", NULL, REQUEST_TUNNEL, 0, "abc", "/x"},
-		{"http://h/abc/%2e%2e/x", "/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"http://h", "/", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		{"ftp://h/abc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		{"/abc//x%2F%3F", "/abc/x/?", NULL, REQUEST_TUNNEL, 0, "abc", "//x%2F%3F"},
-		{"/abc", "/abc", NULL, REQUEST_REDIRECT, 0, "abc", NULL},
-		{"/healthz", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
-		{"/healthz?x", "/healthz", NULL, REQUEST_HEALTHZ, 0, NULL, NULL},
-		{"/healthz/x", "/healthz/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		{"/", "/", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		{"/a.b/x", "/a.b/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		{"*", "*", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		/* raw and normalised part */
-		{"/abc/p/%2e%2e/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc/p/..%2fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc/p%5c..%5cx", "/abc/p\\..\\x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL,
-		 NULL},
-		{"/abc/p\\..", "/abc/p\\..", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"//abc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/%61bc/x", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/x/../abc/y", "/abc/y", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc%2Fx", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc/...", "/abc/...", NULL, REQUEST_TUNNEL, 0, "abc", "/..."},
-		{"/abc/x..y", "/abc/x..y", NULL, REQUEST_TUNNEL, 0, "abc", "/x..y"},
-		/* what is percent-encoded is the app's to judge */
-		{"/abc/a%0Ab%0d%09%7f", "/abc/a\nb\r\t\x7f", NULL, REQUEST_TUNNEL, 0, "abc",
-		 "/a%0Ab%0d%09%7f"},
-		{"/abc/..%0a/x", "/abc/..\n/x", NULL, REQUEST_TUNNEL, 0, "abc", "/..%0a/x"},
-		{"/abc/x%00y", "/abc/x_y", NULL, REQUEST_TUNNEL, 0, "abc", "/x%00y"},
-		{"/abc/..%00/x", "/abc/.._/x", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc%0a/x", "/abc\n/x", NULL, REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		/* what would end a line of a head, or a request line */
-		{"/abc/a\tb", "/abc/a\tb", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc/a\x7f", "/abc/a\x7f", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		{"/abc/x?\r\nx: y", "/abc/x", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
-		{"/abc?\r\nx: y", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
-		{"/abc?a b", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_REQUEST, NULL, NULL},
-		{"/abc\x01", "/abc", NULL, REQUEST_REFUSED, FAIL_BAD_PATH, NULL, NULL},
-		/* other ways to name the tunnel */
-		{"/t/abc/x", "/t/abc/x", "PIPEGATE_MOUNT=/t", REQUEST_TUNNEL, 0, "abc", "/x"},
-		{"/t/healthz", "/t/healthz", "PIPEGATE_MOUNT=/t", REQUEST_HEALTHZ, 0, NULL, NULL},
-		{"/abc/x", "/abc/x", "PIPEGATE_MOUNT=/t", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
-		 NULL},
-		{"/tabc/x", "/tabc/x", "PIPEGATE_MOUNT=/t", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
-		 NULL},
-		{"/healthz", "/healthz", "PIPEGATE_CONNECTION_ID=my-app", REQUEST_TUNNEL, 0,
-		 "my-app", "/healthz"},
-		{"/a/../b", "/b", "PIPEGATE_CONNECTION_ID=my-app", REQUEST_REFUSED, FAIL_BAD_PATH,
-		 NULL, NULL},
-		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=.example", REQUEST_TUNNEL, 0, "pub", "/x"},
-		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=.other", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
-		 NULL},
-		{"/x", "/x", "PIPEGATE_HOST_SUFFIX=pub.example", REQUEST_REFUSED, FAIL_NOT_FOUND,
-		 NULL, NULL},
-		{"/abc/x", "/abc/x", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND,
-		 NULL, NULL},
-		{"/abc", "/abc", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL,
-		 NULL},
-		{"/", "/", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_REFUSED, FAIL_NOT_FOUND, NULL, NULL},
-		{"/healthz", "/healthz", "PIPEGATE_CLIENTS_ONLY=1", REQUEST_HEALTHZ, 0, NULL, NULL},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
 		struct request r;
 		struct head_field f;
-		read_uri(&r, rows[i].uri, rows[i].normal, rows[i].more);
-		if (r.kind != rows[i].kind || (r.kind == REQUEST_REFUSED && r.fail != rows[i].fail))
-			fail_msg("%s: kind %d, fail %d", rows[i].uri, r.kind, r.fail);
-		if (rows[i].id != NULL)
-			assert_string_equal(r.id, rows[i].id);
-		if (rows[i].target != NULL) {
+		read_uri(&r, routes[i].uri, routes[i].normal, routes[i].more);
+		if (r.kind != routes[i].kind ||
+		    (r.kind == REQUEST_REFUSED && r.fail != routes[i].fail))
+			fail_msg("%s: kind %d, fail %d", routes[i].uri, r.kind, r.fail);
+		if (routes[i].id != NULL)
+			assert_string_equal(r.id, routes[i].id);
+		if (routes[i].target != NULL) {
 			assert_true(head_find(r.head.data, r.head.bytes, ":target", &f));
-			assert_int_equal(f.value_bytes, strlen(rows[i].target));
-			assert_memory_equal(f.value, rows[i].target, f.value_bytes);
+			assert_int_equal(f.value_bytes, strlen(routes[i].target));
+			assert_memory_equal(f.value, routes[i].target, f.value_bytes);
 		}
 		request_fini(&r);
 	}
