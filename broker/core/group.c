@@ -371,167 +371,34 @@ void group_expect_tunnel(struct group *r)
 	}
 }
 
-static void review_presence(struct group *r)
+void group_review_presence(struct group *r)
 {
 	struct presence_observer *o = r->hub->observer;
 	bool online = has_open_tunnel(r);
+	struct exchange *x;
 
 	if (online == r->online)
 		return;
 	r->online = online;
+	if (online)
+		mark_seen(r);
+	TAILQ_FOREACH (x, &r->queue, place) {
+		if (online)
+			deadline_clear(&r->hub->offline_waits, &x->offline);
+		else if (x->offline.at_ms == 0)
+			wait_for_tunnel(x);
+	}
 	if (o != NULL && online)
 		o->online(o, r->id);
 	else if (o != NULL)
 		o->offline(o, r->id);
 }
 
-/* A tunnel accepts nothing new: if it was the last, the queue waits for one to open. */
-static void tunnel_left(struct group *r)
+void group_return(struct group *r, struct exchange *x)
 {
-	struct exchange *x;
-
-	review_presence(r);
-	if (r->online)
-		return;
-	TAILQ_FOREACH (x, &r->queue, place) {
-		if (x->offline.at_ms == 0)
-			wait_for_tunnel(x);
-	}
-}
-
-static void refuse_one_more(struct tunnel *t)
-{
-	t->hub->stats.over_limit_total += t->doom == NULL;
-	tunnel_doom(t, 1013, "too many tunnels for this connection id");
-}
-
-/* Over the limit, closes the oldest that has not greeted: an honest client greets at once. */
-static void enter_greeting(struct group *r, struct tunnel *t)
-{
-	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
-	if (++r->greeting_count > (size_t)r->hub->config->max_tunnels)
-		refuse_one_more(TAILQ_FIRST(&r->greeting));
-}
-
-static void leave_greeting(struct group *r, struct tunnel *t)
-{
-	TAILQ_REMOVE(&r->greeting, t, siblings);
-	r->greeting_count--;
-}
-
-/* --- tunnel_events --- */
-
-/* The earlier tunnel of the same client process, which this one replaces. */
-static struct tunnel *find_own_earlier(const struct group *r, const struct tunnel *t)
-{
-	struct tunnel *other;
-
-	TAILQ_FOREACH (other, &r->tunnels, siblings) {
-		if (*t->instance != '\0' && strcmp(other->instance, t->instance) == 0)
-			return other;
-	}
-	return NULL;
-}
-
-static bool on_admit(struct tunnel *t)
-{
-	struct group *r = t->home;
-	struct tunnel *earlier;
-
-	while ((earlier = find_own_earlier(r, t)) != NULL)
-		tunnel_kill(earlier, 1000, "replaced");
-	if (r->tunnel_count < (size_t)r->hub->config->max_tunnels)
-		return true;
-	refuse_one_more(t);
-	return false;
-}
-
-static void on_opened(struct tunnel *t)
-{
-	struct group *r = t->home;
-	struct exchange *x;
-
-	leave_greeting(r, t);
-	t->group = r;
-	mark_seen(r);
-	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
-	r->tunnel_count++;
-	TAILQ_FOREACH (x, &r->queue, place)
-		deadline_clear(&r->hub->offline_waits, &x->offline);
-	review_presence(r);
+	group_socket_closed(r->hub, x->corr);
+	enqueue(r, x, true);
 	group_touch(r);
-}
-
-static void on_leaving(struct tunnel *t)
-{
-	tunnel_left(t->home);
-}
-
-static void on_room(struct tunnel *t)
-{
-	if (t->state == TUNNEL_OPEN)
-		group_touch(t->home);
-}
-
-/* A peer can prolong the closing handshake for seconds, and it holds a descriptor: so over the
- * limit, the socket is cut. */
-static bool on_dead(struct tunnel *t)
-{
-	struct group *r = t->home;
-
-	if (t->group == NULL) {
-		leave_greeting(r, t);
-	} else {
-		TAILQ_REMOVE(&r->tunnels, t, siblings);
-		r->tunnel_count--;
-		t->group = NULL;
-		tunnel_left(r);
-		group_touch(r); /* a queued one may be refused now */
-	}
-	if (t->socket == NULL)
-		return false;
-	return ++r->closing_count > (size_t)r->hub->config->max_tunnels;
-}
-
-static void on_returned(struct tunnel *t, struct exchange *x)
-{
-	group_socket_closed(t->hub, x->corr);
-	enqueue(t->home, x, true);
-	group_touch(t->home);
-}
-
-static void on_closed(struct tunnel *t)
-{
-	t->home->closing_count--;
-}
-
-struct tunnel *group_open_tunnel(struct hub *h, const struct tunnel_start *start)
-{
-	static const struct tunnel_events events = {
-		.admit = on_admit,
-		.opened = on_opened,
-		.leaving = on_leaving,
-		.room = on_room,
-		.dead = on_dead,
-		.returned = on_returned,
-		.closed = on_closed,
-	};
-	struct group *r = group_get(h, start->id, strlen(start->id));
-	struct tunnel *t = tunnel_new(h, start, r, &events);
-
-	group_hold(r);
-	group_expect_tunnel(r);
-	enter_greeting(r, t);
-	tunnel_start(t);
-	return t;
-}
-
-void group_free_tunnel(struct tunnel *t)
-{
-	struct group *r = t->home;
-
-	tunnel_free(t);
-	group_release(r);
 }
 
 void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)

@@ -167,7 +167,7 @@ void hub_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES])
 
 struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start)
 {
-	return group_open_tunnel(h, start);
+	return group_tunnel_open(h, start);
 }
 
 void hub_observe_presence(struct hub *h, struct presence_observer *o)
@@ -246,7 +246,7 @@ static void reap_tunnels(struct hub *h)
 	for (t = TAILQ_FIRST(&h->dead_tunnels); t != NULL; t = next) {
 		next = TAILQ_NEXT(t, all);
 		if (t->socket == NULL)
-			group_free_tunnel(t);
+			group_tunnel_free(t);
 	}
 }
 
