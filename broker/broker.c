@@ -21,6 +21,7 @@
 #include "broker/ws_relay.h"
 #include "broker/ws.h"
 #include "common/log.h"
+#include "common/log_output.h"
 #include "common/notify.h"
 
 #include <signal.h>
@@ -118,7 +119,7 @@ static void on_turn(uv_prepare_t *prepare)
 	else
 		uv_idle_stop(&b->again);
 	hasten_tick(b);
-	log_flush();
+	(void)log_output_flush(); /* the next tick writes what a slow reader has no room for now */
 }
 
 /* --- the stop --- */
@@ -319,9 +320,8 @@ int broker_run(const struct config *config)
 		start_watching(&b);
 		log_info("ready gate=%s", config->gate);
 		notify_service_manager("READY=1");
-		log_gather(true);
+		log_output_gather();
 		uv_run(&b.loop, UV_RUN_DEFAULT);
-		log_gather(false);
 		stop_watching(&b);
 		result = 0;
 	}

@@ -6,15 +6,18 @@
 #include "client/link.h"
 #include "common/cli.h"
 #include "common/log.h"
+#include "common/log_output.h"
 
 #include <signal.h>
 #include <uv.h>
 
-enum { DRAIN_MS = 10000 };
+enum { DRAIN_MS = 10000, LOG_RETRY_MS = 100 };
 
 struct client {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt, dump;
+	uv_prepare_t turn;    /* runs before each wait of the loop */
+	uv_timer_t log_retry; /* the reader of the log is slow */
 	struct fetch_engine *engine;
 	struct link *link;
 	bool told_to_stop;
@@ -46,6 +49,29 @@ static void on_dump_signal(uv_signal_t *handle, int number)
 	link_dump(c->link);
 }
 
+static void on_log_retry(uv_timer_t *timer)
+{
+	(void)timer; /* on_turn() follows */
+}
+
+static void on_turn(uv_prepare_t *prepare)
+{
+	struct client *c = prepare->data;
+
+	if (!log_output_flush())
+		uv_timer_start(&c->log_retry, on_log_retry, LOG_RETRY_MS, 0);
+}
+
+/* libuv runs the last one started first. So this one, started before those of the links, writes
+ * their lines too. */
+static void start_turns(struct client *c)
+{
+	uv_timer_init(&c->loop, &c->log_retry);
+	uv_prepare_init(&c->loop, &c->turn);
+	c->turn.data = c;
+	uv_prepare_start(&c->turn, on_turn);
+}
+
 static void watch_signal(struct client *c, uv_signal_t *handle, uv_signal_cb callback, int number)
 {
 	uv_signal_init(&c->loop, handle);
@@ -71,15 +97,20 @@ int client_run(const struct settings *settings)
 	dialer_library_start();
 	cli_raise_descriptor_limit();
 	CHECK(uv_loop_init(&c.loop) == 0);
+	start_turns(&c);
 	c.engine = fetch_engine_new(&c.loop, &settings->target);
 	c.link = link_new(&c.loop, &settings->server, c.engine, on_over, &c);
 	watch_signal(&c, &c.term, on_signal, SIGTERM);
 	watch_signal(&c, &c.interrupt, on_signal, SIGINT);
 	watch_signal(&c, &c.dump, on_dump_signal, SIGUSR1);
-	if (c.link != NULL)
+	if (c.link != NULL) {
+		log_output_gather();
 		uv_run(&c.loop, UV_RUN_DEFAULT);
+	}
 	/* The handlers are closed below; a second signal must not kill the process. */
 	block_signals();
+	uv_close((uv_handle_t *)&c.turn, NULL);
+	uv_close((uv_handle_t *)&c.log_retry, NULL);
 	uv_close((uv_handle_t *)&c.term, NULL);
 	uv_close((uv_handle_t *)&c.interrupt, NULL);
 	uv_close((uv_handle_t *)&c.dump, NULL);

@@ -5,14 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+void (*check_before_abort)(void);
+
+static void prepare_abort(void)
+{
+	if (check_before_abort != NULL)
+		check_before_abort();
+}
+
 _Noreturn void check_fail(const char *expr, const char *file, int line, const char *func)
 {
+	prepare_abort();
 	fprintf(stderr, "bug: %s:%d: %s: CHECK(%s) failed\n", file, line, func, expr);
 	abort();
 }
 
 _Noreturn void out_of_memory(void)
 {
+	prepare_abort();
 	fputs("out of memory\n", stderr);
 	abort();
 }

@@ -11,6 +11,9 @@
 #define CHECK(expr) ((expr) ? (void)0 : check_fail(#expr, __FILE__, __LINE__, __func__))
 _Noreturn void check_fail(const char *expr, const char *file, int line, const char *func);
 
+/* Called before the process aborts, if set. */
+extern void (*check_before_abort)(void);
+
 #define MUST_CHECK	      __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, arg) __attribute__((format(printf, fmt, arg)))
 

@@ -3,19 +3,17 @@
 
 #include "common/clock.h"
 #include "common/log_json.h"
+#include "common/log_output.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
-	TEXT_BYTES = 2048, /* of a line, without its level; what is longer is cut */
+	TEXT_BYTES = 2048, /* limit on a line without its level; a longer one is truncated */
 	JSON_BYTES = 3 * TEXT_BYTES,
 };
 
@@ -56,114 +54,38 @@ static size_t as_text(char *out, const char *level, const char *text, uint64_t s
 	return used;
 }
 
-/* A file always accepts a line; a pipe, a socket or a terminal may have no room for one now. */
-static bool can_write(void)
+/* Writes the line of an event. `suppressed`: the number of lines like this one that were suppressed
+ * before it. False: it was refused. */
+static bool put_event(const char *level, const char *text, uint64_t suppressed)
 {
-	enum { UNKNOWN, FILE_KIND, OTHER_KIND };
-	static _Atomic int kind = UNKNOWN;
-	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
-	struct stat status;
+	char line[JSON_BYTES];
+	size_t bytes;
+	bool urgent = log_verbose || *level == 'e' || *level == 'w';
 
-	if (kind == UNKNOWN)
-		kind = fstat(STDERR_FILENO, &status) == 0 && S_ISREG(status.st_mode) ? FILE_KIND
-										     : OTHER_KIND;
-	return kind == FILE_KIND || (poll(&p, 1, 0) > 0 && (p.revents & POLLOUT));
-}
-
-static bool write_out(const char *lines, size_t bytes)
-{
-	if (!can_write())
-		return false;
-	(void)!write(STDERR_FILENO, lines,
-		     bytes); /* if stderr is gone, there is nowhere to report it */
-	return true;
-}
-
-/* Makes the line for an event. `suppressed`: lines like this one that were left out before it. */
-static size_t make_line(char line[JSON_BYTES], const char *level, const char *text,
-			uint64_t suppressed)
-{
-	size_t bytes = log_mode == LOG_JSON
-			       ? log_json_write(line, JSON_BYTES - 1, level, text, suppressed)
-			       : as_text(line, level, text, suppressed);
-
+	if (log_mode == LOG_JSON)
+		bytes = log_json_write(line, sizeof line - 1, level, text, suppressed);
+	else
+		bytes = as_text(line, level, text, suppressed);
 	line[bytes++] = '\n';
-	return bytes;
+	return log_output_line(line, bytes, urgent);
 }
 
-static _Atomic uint64_t dropped; /* lines, since the last log.dropped */
-
-/* Writes `count` lines, and first how many lines were dropped before them. */
-static void put_lines(const char *lines, size_t bytes, uint64_t count)
+/* Writes a line, after a line log.dropped if lines were refused before it. */
+static void put_whole(const char *level, const char *text, uint64_t suppressed)
 {
+	static _Atomic uint64_t dropped;
 	uint64_t lost = dropped > 0 ? atomic_exchange(&dropped, 0) : 0;
 
 	if (lost > 0) {
-		char note[64], line[JSON_BYTES];
+		char note[64];
 		snprintf(note, sizeof note, "log.dropped lines=%llu", (unsigned long long)lost);
-		if (!write_out(line, make_line(line, "warn", note, 0))) {
-			atomic_fetch_add(&dropped, lost + count);
+		if (!put_event("warn", note, 0)) {
+			atomic_fetch_add(&dropped, lost + 1);
 			return;
 		}
 	}
-	if (!write_out(lines, bytes))
-		atomic_fetch_add(&dropped, count);
-}
-
-/* --- lines that wait for the end of a turn --- */
-
-/* PIPE_BUF: a pipe accepts so many bytes without blocking, and as one piece. */
-enum { GATHERED_BYTES = 4096 };
-
-static struct {
-	pthread_mutex_t lock; /* guards what follows */
-	bool on;
-	char lines[GATHERED_BYTES];
-	size_t bytes;
-	uint64_t count;
-} gathered = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* With the lock held. */
-static void flush_gathered(void)
-{
-	if (gathered.count > 0)
-		put_lines(gathered.lines, gathered.bytes, gathered.count);
-	gathered.bytes = 0;
-	gathered.count = 0;
-}
-
-void log_gather(bool on)
-{
-	pthread_mutex_lock(&gathered.lock);
-	flush_gathered();
-	gathered.on = on && !log_verbose;
-	pthread_mutex_unlock(&gathered.lock);
-}
-
-void log_flush(void)
-{
-	pthread_mutex_lock(&gathered.lock);
-	flush_gathered();
-	pthread_mutex_unlock(&gathered.lock);
-}
-
-/* Writes the line of an event, behind those that were gathered. `may_wait`: it may be gathered. */
-static void put_whole(const char *level, const char *text, uint64_t suppressed, bool may_wait)
-{
-	char line[JSON_BYTES];
-	size_t bytes = make_line(line, level, text, suppressed);
-
-	pthread_mutex_lock(&gathered.lock);
-	if (!may_wait || !gathered.on || gathered.bytes + bytes > sizeof gathered.lines)
-		flush_gathered();
-	if (may_wait && gathered.on && bytes <= sizeof gathered.lines) {
-		memcpy(gathered.lines + gathered.bytes, line, bytes);
-		gathered.bytes += bytes;
-		gathered.count++;
-	} else {
-		put_lines(line, bytes, 1);
-	}
-	pthread_mutex_unlock(&gathered.lock);
+	if (!put_event(level, text, suppressed))
+		atomic_fetch_add(&dropped, 1);
 }
 
 PRINTF_LIKE(3, 0)
@@ -173,12 +95,12 @@ static void put_line(const char *level, uint64_t suppressed, const char *fmt, va
 
 	if (vsnprintf(text, sizeof text, fmt, args) < 0)
 		return;
-	/* Peers' bytes are quoted where the line is made; this holds where that was forgotten. */
+	/* The caller has quoted bytes of peers; this is the second line of defence. */
 	for (char *at = text; *at != '\0'; at++) {
 		if ((unsigned char)*at < 0x20 || *at == 0x7f)
 			*at = '?';
 	}
-	put_whole(level, text, suppressed, false);
+	put_whole(level, text, suppressed);
 }
 
 #define DEFINE_LEVEL(level, shown)                                                                 \
@@ -200,24 +122,24 @@ DEFINE_LEVEL(debug, log_verbose)
 /* --- limits --- */
 
 enum {
-	/* Limit on pairs of kind and peer that are counted; the oldest of PROBES makes room. */
+	/* Limit on the pairs of kind and peer that are counted. A new pair replaces the oldest of
+	 * PROBES entries. */
 	COUNTERS = 1024,
 	PROBES = 8,
-	/* A line log.suppressed is written where no further line of the kind arrives for so
-	 * long. */
+	/* A line log.suppressed is written after this time without a further line of the kind. */
 	TELL_AFTER_MS = 10000,
 	SWEEP_EVERY_MS = 1000,
 };
 
 struct limit {
-	int lines; /* at once */
-	int64_t every_ms;
+	int lines;	  /* pass at once */
+	int64_t every_ms; /* then one line per this time */
 };
 
 static const struct limit often = {LOG_BURST, 1000}, seldom = {1, 60000},
 			  requests = {LOG_REQUESTS_BURST, 1000 / LOG_REQUESTS_PER_S};
 
-/* Of one kind and one `who`. */
+/* Counts the lines of one kind and one `who`. */
 struct counter {
 	const char *fmt; /* NULL: free */
 	char who[LOG_WHO_MAX_BYTES + 1];
@@ -311,7 +233,8 @@ static struct counter *find(const struct limit *limit, const char *who, const ch
 	return oldest;
 }
 
-/* May a line pass? If so, *suppressed is the number of those that did not, before it. */
+/* Returns whether a line may pass. If so, *suppressed is the number of lines suppressed before
+ * it. */
 static bool may_pass(const struct limit *limit, const char *who, const char *fmt,
 		     uint64_t *suppressed)
 {
@@ -361,7 +284,7 @@ DEFINE_LIMITED(info)
 
 bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed)
 {
-	/* Two kinds of line, by their addresses: a connection id may be named as a code is. */
+	/* Two kinds, distinguished by address, because a connection id may equal a failure code. */
 	static const char of_a_tunnel[] = "request.done", of_anybody[] = "request.done";
 
 	*suppressed = 0;
@@ -373,7 +296,7 @@ bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed)
 
 void log_request(const char *text, uint64_t suppressed)
 {
-	put_whole("info", text, suppressed, true);
+	put_whole("info", text, suppressed);
 }
 
 void log_seldom_warn(const char *fmt, ...)

@@ -2,6 +2,7 @@
 #include "common/cli.h"
 #include "common/endpoint.h"
 #include "common/log.h"
+#include "common/log_output.h"
 #include "common/notify.h"
 #include "common/options.h"
 #include "fcgi/cgi.h"
@@ -162,8 +163,10 @@ static int serve_until_stopped(const struct responder_settings *s, struct server
 	notify_service_manager("STOPPING=1");
 	if (s->listen != NULL) /* no other process has it */
 		close_socket(s, server, listen_fd);
-	if (!server_drain(server, DRAIN_MS))
+	if (!server_drain(server, DRAIN_MS)) {
+		log_output_finish();
 		_exit(0); /* the web server sees the remaining responses as cut */
+	}
 	server_destroy(&server);
 	return 0;
 }

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/log_output.h"
 #include "fcgi/cgi.h"
 #include "fcgi/connection.h"
 #include "fcgi/event_source.h"
@@ -351,7 +352,6 @@ static void process(struct server *f)
 	handle_timeouts(f);
 	update_listening(f);
 	connections_free_dead(&f->all);
-	log_flush();
 }
 
 /* Returns the earlier of the two; -1: never. */
@@ -410,7 +410,11 @@ static void on_acceptable(void *ctx, struct event_source *self, uint32_t events)
 static void turn(struct server *f)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, timeout_ms(f));
+	int max_ms = timeout_ms(f);
+
+	if (!log_output_flush())
+		max_ms = earlier_ms(f, max_ms, f->now_ms + RETRY_MS);
+	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, max_ms);
 
 	f->now_ms = clock_now_ms();
 	if (f->now_ms >= f->pause_until_ms)
@@ -433,7 +437,7 @@ void server_run(struct server *f, int listen_fd)
 	f->listen_fd = listen_fd;
 	f->now_ms = clock_now_ms();
 	update_listening(f);
-	log_gather(true);
+	log_output_gather();
 	while (!f->stop_requested)
 		turn(f);
 }
@@ -471,7 +475,6 @@ bool server_drain(struct server *f, int64_t max_ms)
 		turn(f);
 		close_idle(f, stopped_ms);
 	}
-	log_gather(false); /* no turn follows */
 	return f->all.count == 0 ? workers_stop(f->workers) : workers_end_all(f->workers);
 }
 

@@ -106,48 +106,11 @@ static void test_with_verbose_all_pass(void **state)
 	assert_int_equal(suppressed, 0);
 }
 
-/* The lines of finished requests wait, at most 4 KiB of them, and none is lost or out of order. */
-static void test_gathered_lines(void **state)
-{
-	int ignored = 0;
-	char first[64], line[128];
-
-	(void)state;
-	catch_stderr();
-	log_gather(true);
-	log_request("gathered.one", 0);
-	int waiting = lines_with("gathered.one", &ignored);
-	log_flush();
-	int flushed = lines_with("gathered.one", &ignored);
-	log_request("gathered.two", 0);
-	log_warn("gathered.other");
-	rewind(caught);
-	assert_non_null(fgets(first, sizeof first, caught));
-	assert_non_null(fgets(first, sizeof first, caught));
-	for (int i = 0; i < 1000; i++) {
-		snprintf(line, sizeof line, "gathered.many number=%d", i);
-		log_request(line, 0);
-	}
-	int at_once = lines_with("gathered.many", &ignored);
-	log_gather(false);
-	int many = lines_with("gathered.many", &ignored);
-	log_request("gathered.last", 0);
-	int last = lines_with("gathered.last", &ignored);
-	give_stderr_back();
-	assert_int_equal(waiting, 0);
-	assert_int_equal(flushed, 1);
-	assert_string_equal(first, "info gathered.two\n");
-	assert_in_range(at_once, 800, 999);
-	assert_int_equal(many, 1000);
-	assert_int_equal(last, 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_flood_and_many_others),
 		cmocka_unit_test(test_with_verbose_all_pass),
-		cmocka_unit_test(test_gathered_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
