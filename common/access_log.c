@@ -20,6 +20,16 @@ struct access_log_request {
 	char bytes[]; /* the method, then the path */
 };
 
+/* The query and a fragment may contain secrets. Clients send no fragment, but a peer may. */
+static size_t path_length(const char *target, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		if (target[i] == '?' || target[i] == '#')
+			return i;
+	}
+	return bytes;
+}
+
 struct access_log_request *access_log_request(const void *method, size_t method_bytes,
 					      const void *target, size_t target_bytes)
 {
@@ -27,8 +37,7 @@ struct access_log_request *access_log_request(const void *method, size_t method_
 
 	if (log_mode == LOG_QUIET)
 		return NULL;
-	const char *query = target_bytes > 0 ? memchr(target, '?', target_bytes) : NULL;
-	size_t path_bytes = query != NULL ? (size_t)(query - (const char *)target) : target_bytes;
+	size_t path_bytes = path_length(target, target_bytes);
 	bool method_cut = method_bytes > ACCESS_LOG_METHOD_BYTES;
 	bool path_cut = path_bytes > ACCESS_LOG_PATH_BYTES;
 

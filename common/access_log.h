@@ -6,8 +6,8 @@
  *
  * up_bytes and down_bytes count the body bytes that passed this program, up to the app and down to
  * the caller. A failed request also has code=CODE, and delivered=no|maybe if the program knows it.
- * The path is logged without its query, which may contain secrets. status=0: no status was sent to
- * the caller.
+ * The path is logged without its query or fragment, which may contain secrets. status=0: no status
+ * was sent to the caller.
  *
  * Failures that anybody on the Internet can cause without a tunnel (tunnel-unknown, not-found,
  * bad-path, bad-request) have a stricter limit than other lines: see log_request_passes(). */
@@ -27,8 +27,8 @@ enum {
 	ACCESS_LOG_NUMBERS = 4,
 };
 
-/* Copies the method and the path as received, without the query, truncated to the limits above. The
- * caller frees the result. NULL: no line will be written (PIPEGATE_LOG=quiet). */
+/* Copies the method and the path as received, without query and fragment, truncated to the
+ * limits above. The caller frees the result. NULL: no line will be written (PIPEGATE_LOG=quiet). */
 struct access_log_request;
 struct access_log_request *access_log_request(const void *method, size_t method_bytes,
 					      const void *target, size_t target_bytes);

@@ -137,6 +137,7 @@ static void route_by_path(struct request *r, const struct raw_target *t, const c
 	bool same = t->path_bytes >= prefix_bytes && memcmp(t->raw, t->normal, prefix_bytes) == 0 &&
 		    (t->path_bytes == prefix_bytes || t->raw[prefix_bytes] == '/');
 	if (!same) {
+		r->id[0] = '\0'; /* the caller did not write it; the log must not show it */
 		refuse(r, FAIL_BAD_PATH);
 		return;
 	}

@@ -42,7 +42,7 @@ static struct access_log_request *request(const char *method, const char *target
 static void test_lines(void **state)
 {
 	struct access_log_request *get = request("GET", "/x?secret=1"),
-				  *put_it = request("PUT", "/y");
+				  *put_it = request("PUT", "/y#secret?x");
 	const struct access_log_line good = {
 		.conn = "my-app",
 		.corr = "0123456789abcdef0123456789abcdef",
