@@ -4,7 +4,7 @@ import collections
 import select
 import threading
 
-from harness import PATIENCE_S, Caller
+from harness import PATIENCE_S, Caller, wait_until
 
 CALLERS = 6  # of each kind
 REQUESTS = 40  # of each caller
@@ -77,7 +77,7 @@ class Callers:
     """Callers of several kinds concurrently; `wrong` counts what they got instead of the right response."""
 
     def __init__(self, port, kinds, each, requests):
-        self.port, self.left = port, threading.Event()
+        self.port, self.pause = port, threading.Event()
         self.right, self.wrong = collections.Counter(), collections.Counter()
         self.threads = [threading.Thread(target=self.run, args=(kind, i * 1000000, requests), daemon=True)
                         for kind in kinds for i in range(each)]
@@ -93,6 +93,7 @@ class Callers:
             except (OSError, ValueError) as e:
                 wrong = f"{kind}: {e!r}"
                 caller = None
+                self.pause.wait(0.05)  # a caller that was refused does not ask again at once
             if wrong:
                 self.wrong[wrong] += 1
             else:
@@ -113,4 +114,29 @@ def test_early_responses_beside_others(make_web, make_app):
     web.client(make_app(app).url)
     callers = Callers(web.port, ["early", "plain"], CALLERS, REQUESTS).join()
     assert not callers.wrong and callers.right == {"early": CALLERS * REQUESTS, "plain": CALLERS * REQUESTS}, callers.wrong
+    web.wait_empty()
+
+
+def test_all_kinds_of_responses_on_the_same_connections(make_web, make_app):
+    """A response that is cut ends its connection to the responder; the others leave theirs to any request that follows."""
+    web = make_web()
+    web.client(make_app(app).url)
+    callers = Callers(web.port, EXPECTED, 1, 10).join()
+    assert not callers.wrong and callers.right == dict.fromkeys(EXPECTED, 10), callers.wrong
+    web.wait_empty()
+
+
+def test_the_web_server_reloads_and_its_processes_are_killed(make_web, make_app):
+    """With early responses in progress. Whose connection a killed process had gets no response; nobody gets a wrong one."""
+    web = make_web()
+    web.client(make_app(app).url)
+    callers = Callers(web.port, ["early", "plain"], 4, 4 * REQUESTS)
+    wait_until(lambda: sum(callers.right.values()) > 50, "some responses")
+    web.web.reload()
+    count = sum(callers.right.values())
+    wait_until(lambda: sum(callers.right.values()) > count + 50, "responses after the reload")
+    web.web.kill_workers()
+    callers.join()
+    assert not [w for w in callers.wrong if "Error(" not in w], callers.wrong
+    assert callers.right["early"] > 2 * REQUESTS and callers.right["plain"] > 2 * REQUESTS
     web.wait_empty()
