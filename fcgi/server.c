@@ -63,6 +63,26 @@ static bool has_request(struct server *f, const struct connection *c)
 	return cgi_peek(c->cgi, f->scratch) > CGI_IDLE;
 }
 
+/* Returns true if an idle connection may be closed after `min_ms`: the web server has had time to
+ * read the last response, which a close in the middle of an upload might destroy. */
+static bool is_unused(const struct connection *c, int64_t idle_ms, int64_t min_ms)
+{
+	return idle_ms >= CGI_LINGER_MIN_MS || (idle_ms >= min_ms && cgi_is_all_read(c->cgi));
+}
+
+/* Finds a connection that can be closed to make room: the web server has had time to read its
+ * response, or it has been idle longest. Never a connection that is new or was just in use: a
+ * request may be in flight. */
+static struct connection *find_closable(const struct server *f)
+{
+	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
+
+	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MIN_MS)
+		return c;
+	c = TAILQ_FIRST(&f->all.in[IDLE]);
+	return c != NULL && is_unused(c, f->now_ms - c->since_ms, CLOSABLE_IDLE_MS) ? c : NULL;
+}
+
 /* --- what workers report --- */
 
 /* Decides when to close a kept connection. A web server checks whether one is open, and then sends
@@ -70,7 +90,7 @@ static bool has_request(struct server *f, const struct connection *c)
  * response that the web server cannot have made that check yet, or not at all now. */
 static bool may_close_after_response(struct server *f, struct connection *c)
 {
-	return (f->draining || is_full(f)) && !has_request(f, c) &&
+	return (f->draining || (is_full(f) && find_closable(f) == NULL)) && !has_request(f, c) &&
 	       cgi_since_sent_us(c->cgi) <= CLOSE_WITHIN_US;
 }
 
@@ -210,26 +230,6 @@ static void on_connection(void *ctx, struct event_source *self, uint32_t events)
 }
 
 /* --- the listening socket --- */
-
-/* Returns true if an idle connection may be closed after `min_ms`: the web server has had time to
- * read the last response, which a close in the middle of an upload might destroy. */
-static bool is_unused(const struct connection *c, int64_t idle_ms, int64_t min_ms)
-{
-	return idle_ms >= CGI_LINGER_MIN_MS || (idle_ms >= min_ms && cgi_is_all_read(c->cgi));
-}
-
-/* Finds a connection that can be closed to make room: the web server has had time to read its
- * response, or it has been idle longest. Never a connection that is new or was just in use: a
- * request may be in flight. */
-static struct connection *find_closable(const struct server *f)
-{
-	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
-
-	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MIN_MS)
-		return c;
-	c = TAILQ_FIRST(&f->all.in[IDLE]);
-	return c != NULL && is_unused(c, f->now_ms - c->since_ms, CLOSABLE_IDLE_MS) ? c : NULL;
-}
 
 static void update_listening(struct server *f)
 {
