@@ -119,7 +119,8 @@ static void on_turn(uv_prepare_t *prepare)
 	else
 		uv_idle_stop(&b->again);
 	hasten_tick(b);
-	(void)log_output_flush(); /* the next tick writes what a slow reader has no room for now */
+	/* What a slow reader has no room for now is written after the next tick. */
+	(void)log_output_flush();
 }
 
 /* --- the stop --- */
