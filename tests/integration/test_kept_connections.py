@@ -33,16 +33,16 @@ def app(request, connection):
     return None
 
 
-def upload(caller, target, chunked):
+def upload(caller, target, chunked, pieces=PIECES, aborted=False):
     """The body in pieces, until the response is there; then the rest of it at once."""
-    length = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", PIECES * len(PIECE))
+    length = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", pieces * len(PIECE))
     caller.request("POST", target, [length])
     piece = b"%x\r\n%s\r\n" % (len(PIECE), PIECE) if chunked else PIECE
     answered = False
-    for _ in range(PIECES):
+    for _ in range(pieces // 2 if aborted else pieces):
         caller.send(piece)
         answered = answered or bool(select.select([caller.sock], [], [], 0.001)[0])
-    caller.send(b"0\r\n\r\n" if chunked else b"")
+    caller.send(b"0\r\n\r\n" if chunked and not aborted else b"")
 
 
 # kind: method, status, body, complete
@@ -55,22 +55,32 @@ EXPECTED = {
     "304": ("GET", 304, b"", True),
     "cut": ("GET", 200, b"half", False),
     "reset": ("GET", 504, None, True),
+    "large": ("POST", 413, None, True),
+    "aborted": ("POST", None, None, None),
 }
+LARGE_BYTES = 2 * PIECES * len(PIECE)  # of the bodies that are refused
 
 
 def once(caller, kind, number):
     """One request. Returns what was wrong with its response; None: nothing."""
     method, status, body, complete = EXPECTED[kind]
     target = f"/demo/{kind}/{number}"
+    if kind == "aborted":
+        upload(caller, target, chunked=number % 2, aborted=True)
+        return None
     if method == "POST":
-        upload(caller, target, chunked=number % 2)
+        upload(caller, target, chunked=number % 2 or kind == "large", pieces=(3 if kind == "large" else 1) * PIECES)
     else:
         caller.request(method, target)
     r = caller.response()
-    number_there = r.header("x-number") == str(number) or kind == "reset"
+    number_there = r.header("x-number") == str(number) or kind in ("reset", "large")
     if r.status == status and number_there and r.complete == complete and body in (None, r.body):
         return None
     return f"{kind}: {r.status} {r.error} {r.header('x-number')} {r.body[:50]!r} complete={r.complete}"
+
+
+# Kinds after which a caller makes a new connection: some end it, and after others the web server may.
+ENDING = ("early", "cut", "reset", "large", "aborted")
 
 
 class Callers:
@@ -99,7 +109,7 @@ class Callers:
             else:
                 self.right[kind] += 1
             # Apache ends a caller's connection after 100 requests.
-            if caller and (wrong or number % 50 == 49 or kind in ("cut", "early", "reset")):
+            if caller and (wrong or number % 50 == 49 or kind in ENDING):
                 caller.close()
                 caller = None
 
@@ -119,7 +129,7 @@ def test_early_responses_beside_others(make_web, make_app):
 
 def test_all_kinds_of_responses_on_the_same_connections(make_web, make_app):
     """A response that is cut ends its connection to the responder; the others leave theirs to any request that follows."""
-    web = make_web()
+    web = make_web(PIPEGATE_MAX_BODY_BYTES=LARGE_BYTES)
     web.client(make_app(app).url)
     callers = Callers(web.port, EXPECTED, 1, 10).join()
     assert not callers.wrong and callers.right == dict.fromkeys(EXPECTED, 10), callers.wrong
