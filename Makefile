@@ -139,8 +139,8 @@ demo: ## everything on one port: TARGET=URL PORT=8080 ADDRESS=127.0.0.1
 	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory all
 	$(Q)tests/demo/run $(B)
 # Tunables: tests/bench/README.md. They reach it by the environment.
-export PEERS GROWTH ROUNDS SECONDS MIB IDLE TUNNEL
-bench: ## figures beside the web server's own proxy: ROUNDS= PEERS="rathole bore" GROWTH=1
+export PEERS BEFORE PARTS GROWTH ROUNDS SECONDS MIB IDLE TUNNEL
+bench: ## figures beside the web server's own proxy: ROUNDS=3 PEERS="rathole bore" BEFORE=DIR PARTS=lines GROWTH=1
 	$(Q)tests/install-deps build bench
 	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory -s all $(RELAY)
 	$(Q)BUILD=$(B) /usr/bin/python3 tests/bench/run.py

@@ -51,7 +51,21 @@ def echo(request, connection):
     return False
 
 
-PAGES = {"/events": events, "/upload": upload, "/hold": hold, "/release": release, "/echo": echo}
+def push(request, connection):
+    """?bytes=: messages of 64 KiB, as fast as they can be sent; then it waits for the caller's end."""
+    left = int(dict(urllib.parse.parse_qsl(request.target.partition("?")[2]))["bytes"])
+    connection.send(websocket.answer(request.header("sec-websocket-key")))
+    message = websocket.frame(bytes(MESSAGE_BYTES))
+    while left > 0:
+        connection.send(message if left >= MESSAGE_BYTES else websocket.frame(bytes(left)))
+        left -= MESSAGE_BYTES
+    while websocket.read(connection.file) is not None:
+        pass
+    return False
+
+
+MESSAGE_BYTES = 65536
+PAGES = {"/events": events, "/upload": upload, "/hold": hold, "/release": release, "/echo": echo, "/push": push}
 
 
 def serve(request, connection):

@@ -1,14 +1,17 @@
-"""How the cost of a request grows: with tunnels in traffic, idle tunnels beside them, and slow requests that wait."""
+"""How the cost of a request grows: with the tunnels that share the traffic, and with GROWTH=1 also with idle tunnels and
+with slow requests."""
 import socket
 import statistics
 import time
 
+import goals
 import idle_tunnels
 import machine
 import measures
 import servers
 
 CALLERS = 64
+SHARING = (1, 100, 300)
 PINGED_S = 21  # every idle tunnel is pinged once
 TUNNELS = (1, 10, 100, 1000)
 SLOW_TUNNELS = 8  # so that the waiting requests run, and do not queue for one tunnel
@@ -50,13 +53,37 @@ def paths(count):
     return [f"{servers.MOUNT}/g{i}/2" for i in range(count)]
 
 
-def with_tunnels(stack, seconds, rounds):
+def with_tunnels(stack, seconds, rounds, counts=TUNNELS):
     """So many tunnels share the same traffic; interleaved."""
-    found = {count: [] for count in TUNNELS}
+    found = {count: [] for count in counts}
     for _ in range(rounds):
         for count, rows in found.items():
             rows.append(cost(stack, paths(count), seconds))
     return [{"tunnels in traffic": count} | median_rows(rows) for count, rows in found.items()]
+
+
+def on_the_host(row):
+    """CPU of what runs on the public host; the clients are on other machines."""
+    return sum(row[f"us/request, {role}"] for role in ("broker", "responder", "web server"))
+
+
+def sharing(ground, seconds, rounds, house=servers.harness):
+    """Rows of 1, 100 and 300 tunnels, and what each costs beside one."""
+    stack = ground.stack("lighttpd", house=house)
+    try:
+        for i in range(SHARING[-1]):
+            stack.client(f"http://127.0.0.1:{ground.nginx.port}", f"g{i}", wait=i % 20 == 19, direct=ground.direct_tunnels)
+        stack.wait_metric("pipegate_tunnels", SHARING[-1])
+        measures.wrk(f"http://127.0.0.1:{stack.port}{paths(1)[0]}", CALLERS, 1)
+        rows = with_tunnels(stack, seconds, rounds, SHARING)
+    finally:
+        ground.stacks.remove(stack)
+        servers.end_stack(stack)
+    for row in rows:
+        ratio = on_the_host(row) / on_the_host(rows[0])
+        row["broker + responder + web server"] = on_the_host(row)
+        row["/ one tunnel"] = f"{ratio:.2f}" + (f", {goals.verdict(goals.TUNNELS, ratio)}" if row is rows[-1] else "")
+    return rows
 
 
 def with_idle(stack, *_):

@@ -88,20 +88,59 @@ def curl(arguments, url):
     return status, int(down), int(up), float(seconds)
 
 
-def download(route, size):
-    reset(route)
+def download_s(route, size):
     status, down, _, seconds = curl([], route.url("/large"))
     if status != "200" or down != size:
         raise Failed(f"status {status}, {down} bytes of {size}")
-    return {"MB/s down": size / seconds / 1e6} | peaks(route, "down")
+    return seconds
+
+
+def upload_s(route, size, source):
+    status, _, up, seconds = curl(["-T", str(source)], route.app_url("/upload"))
+    if status != "200" or up != size:
+        raise Failed(f"status {status}, {up} bytes of {size}")
+    return seconds
+
+
+def download(route, size):
+    reset(route)
+    return {"MB/s down": size / download_s(route, size) / 1e6} | peaks(route, "down")
 
 
 def upload(route, size, source):
     reset(route)
-    status, _, up, seconds = curl(["-T", str(source)], route.app_url("/upload"))
-    if status != "200" or up != size:
-        raise Failed(f"status {status}, {up} bytes of {size}")
-    return {"MB/s up": size / seconds / 1e6} | peaks(route, "up")
+    return {"MB/s up": size / upload_s(route, size, source) / 1e6} | peaks(route, "up")
+
+
+def beside_two(route, seconds):
+    """One caller of small answers while two curls download again and again."""
+    bulk = [subprocess.Popen(["curl", "-sS", "--fail", "--fail-early", "-o", "/dev/null", "-H", f"Host: {HOST}",
+                              route.url("/large?[1-100000]")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE) for _ in range(2)]
+    try:
+        r = wrk(route.url("/2"), 1, seconds)
+        ended = [process for process in bulk if process.poll() is not None]
+        if ended:
+            raise Failed("a download beside it ended: " + ended[0].stderr.read().decode().strip()[:100])
+    finally:
+        for process in bulk:
+            process.kill()
+            process.communicate()
+    if not r["requests"] - r["bad_status"]:
+        raise Failed(f"no good answer ({r['bad_status']} of another status, {r['broken']} broken)")
+    return {"beside two downloads: p50 ms": r["p50_us"] / 1000, "beside two downloads: p99 ms": r["p99_us"] / 1000,
+            "failed, beside two downloads": r["bad_status"] + r["broken"]}
+
+
+def one_by_one(route, page, seconds):
+    """The seconds of each request, a new connection for each; at least one of them."""
+    times, end = [], time.monotonic() + seconds
+    while not times or time.monotonic() < end:
+        start = time.monotonic()
+        if not answers(route.url(page), 60):
+            raise Failed(f"request {len(times) + 1} got no 200 in {time.monotonic() - start:.1f} s")
+        times.append(time.monotonic() - start)
+    return times
 
 
 def quantile(values, q):
@@ -128,18 +167,46 @@ def events(route, count=100, gap_ms=10):
     return {"event ms, first": late[0], "event ms, p50": quantile(late, 0.5), "event ms, p99": quantile(late, 0.99)}
 
 
-def echo(route, count=300):
-    """Round trip of a caller's WebSocket."""
-    sock = socket.create_connection(("127.0.0.1", route.app_port), 10)
+def open_websocket(route, page, patience_s=10):
+    """The socket and its file, behind the handshake."""
+    sock = socket.create_connection(("127.0.0.1", route.app_port), patience_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     file = sock.makefile("rb")
     try:
-        sock.sendall(websocket.request(f"{route.app}/echo", HOST))
+        sock.sendall(websocket.request(f"{route.app}{page}", HOST))
         line = file.readline()
         if b" 101 " not in line:
             raise Absent(f"absent ({line.decode('latin-1').strip() or 'closed'})")
         while file.readline() not in (b"\r\n", b""):
             pass
+    except BaseException:
+        file.close()
+        sock.close()
+        raise
+    return sock, file
+
+
+def push_s(route, size):
+    """From the handshake to the last byte of messages that the app sends as fast as it can."""
+    start = time.monotonic()
+    sock, file = open_websocket(route, f"/push?bytes={size}", 60)
+    try:
+        left = size
+        while left > 0:
+            message = websocket.read(file)
+            if message is None:
+                raise Failed(f"closed {left} bytes before the end")
+            left -= len(message)
+    finally:
+        file.close()
+        sock.close()
+    return time.monotonic() - start
+
+
+def echo(route, count=300):
+    """Round trip of a caller's WebSocket."""
+    sock, file = open_websocket(route, "/echo")
+    try:
         times, end = [], time.monotonic() + 5
         for i in range(count):
             if time.monotonic() > end:
@@ -155,16 +222,30 @@ def echo(route, count=300):
     return {"WebSocket ms, p50": quantile(times, 0.5), "WebSocket ms, p99": quantile(times, 0.99)}
 
 
-def answers(url):
+def answers(url, patience_s=5):
     """Whether a GET gets 200."""
     parts = urllib.parse.urlsplit(url)
     try:
         caller = harness.Caller(parts.port)
         try:
-            caller.sock.settimeout(5)
+            caller.sock.settimeout(patience_s)
             caller.request("GET", parts.path, host=HOST)
             return caller.response().status == 200
         finally:
             caller.close()
     except (OSError, ValueError):
         return False
+
+
+def wait_ready(routes):
+    for route in routes:
+        for url in (route.url("/2"), route.app_url("/upload")):
+            harness.wait_until(lambda: answers(url), f"{route.name} answers {url}")
+
+
+def attempt(samples, route, round_number, name, measure, *arguments):
+    """A measurement that fails is a note in the table."""
+    try:
+        samples.add(route.name, round_number, measure(route, *arguments))
+    except (Failed, OSError, ValueError, AssertionError) as e:
+        samples.fail(route.name, name, e if isinstance(e, Absent) else f"failed: {e}")

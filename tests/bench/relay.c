@@ -35,7 +35,7 @@ enum {
 	/* Arrived but not taken by the receiver: from here on the sender is not read. */
 	OUTBOX_BYTES = 262144,
 	/* With a rate: the receive buffers, in front of the line, and the segments in them. */
-	RECEIVE_BYTES = 32768,
+	RECEIVE_BYTES = 8192,
 	SEGMENT_BYTES = 1448,
 	READS = 16, /* pieces read until the loop sees to what is due */
 	EVENTS = 256,

@@ -37,7 +37,7 @@ static const struct operand operands[] = {
 static const char notes[] =
 	"Between the sender and the receiver stand, in this order:\n"
 	"  the sender's own send buffer;\n"
-	"  the relay's receive buffer: with a rate, 32 KiB for each connection, in\n"
+	"  the relay's receive buffer: with a rate, 8 KiB for each connection, in\n"
 	"    segments of 1448 bytes; without one, the kernel's default;\n"
 	"  the router's queue (--queue-bytes), first in, first out for all\n"
 	"    connections. While it is full, nothing is read; when it has room, the\n"

@@ -3,6 +3,8 @@ import json
 import statistics
 from xml.sax.saxutils import escape
 
+import goals
+
 
 class Samples:
     """values[measure][route]: one number for each round, None where a round has none; notes say why."""
@@ -52,12 +54,26 @@ def ratio_cell(samples, measure, route):
         return "-"
     cell = spread(ratios)
     # p99 and rate have their goals at 64 callers
-    if goal := route.goals.get(goal_kind(measure)) if "caller" not in measure or " 64 callers" in measure else None:
-        sign, bound = goal
-        median = statistics.median(ratios)
-        met = median >= bound if sign == ">=" else median <= bound
-        cell += f", goal {sign} {bound}: {'met' if met else '**missed**'}"
+    if goal := route.ratios.get(goal_kind(measure)) if "caller" not in measure or " 64 callers" in measure else None:
+        cell += ", " + goals.verdict(goal, statistics.median(ratios))
     return cell
+
+
+def before_cell(samples, measure, route):
+    ratios = samples.ratios(measure, route.name, route.before.name)
+    if not ratios:
+        return "-"
+    return spread(ratios) + (", **worse**" if goals.is_worse(measure, statistics.median(ratios)) else "")
+
+
+def figure_cell(samples, measure, route):
+    values, note = samples.of(measure, route.name), samples.notes.get(measure, {}).get(route.name)
+    cell = spread(values)
+    if values and measure in route.figures:
+        cell += ", " + goals.verdict(route.figures[measure], statistics.median(values))
+    if note:
+        cell = f"{cell} [{note}]" if values else note
+    return cell.replace("|", "\\|")
 
 
 def worth_a_ratio(measure):
@@ -65,10 +81,12 @@ def worth_a_ratio(measure):
 
 
 def table(samples, routes):
-    """Columns: each route, and after those that have one the ratio to the web server's own proxy."""
+    """Columns: each route; after it the ratios to the version before and to the web server's own proxy, if it has them."""
     titles = ["measure"]
     for route in routes:
         titles.append(route.name)
+        if route.before:
+            titles.append(f"{route.name} / before")
         if route.base:
             titles.append(f"{route.name} / own proxy")
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
@@ -77,18 +95,21 @@ def table(samples, routes):
             continue
         cells = [measure]
         for route in routes:
-            note = samples.notes.get(measure, {}).get(route.name)
-            values = samples.of(measure, route.name)
-            cells.append(spread(values) + (f" [{note}]" if note else "") if values or not note else note)
+            cells.append(figure_cell(samples, measure, route))
+            if route.before:
+                cells.append(before_cell(samples, measure, route))
             if route.base:
                 cells.append(ratio_cell(samples, measure, route) if worth_a_ratio(measure) else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def write_json(path, facts, samples, routes, extra):
-    path.write_text(json.dumps({"facts": facts, "routes": [r.name for r in routes], "rounds": samples.values,
-                                "notes": samples.notes, **extra}, indent=1) + "\n")
+def write_json(path, facts, compared, over_lines, extra):
+    """Each of the two is (samples, routes)."""
+    def plain(samples, routes):
+        return {"routes": [r.name for r in routes], "rounds": samples.values, "notes": samples.notes}
+
+    path.write_text(json.dumps({"facts": facts, **plain(*compared), "lines": plain(*over_lines), **extra}, indent=1) + "\n")
 
 
 def bars(path, samples, routes, measures):
@@ -126,18 +147,28 @@ def rows_table(rows):
     return "\n".join(lines)
 
 
-def whole(samples, routes, facts, extra):
+def whole(compared, over_lines, facts, extra):
+    """Each of the two is (samples, routes); parts that were not measured are left out."""
     middle, most = facts["share of the machine that others used: median, most"]
     parts = [
-        f"PipeGate {facts['commit']}, {facts['cores']} cores, {facts['rounds']} rounds of {facts['seconds']} s; median "
-        f"(min–max). Large body: {facts['mib']} MiB.",
-        f"Load average before: {facts['load average before']:.2f}. Other work took {middle * 100:.0f} % of the machine "
-        f"(median), {most * 100:.0f} % at most; the slowest moment of a core had "
-        f"{facts['pace of a core, slowest to fastest'] * 100:.0f} % of the pace of the fastest.",
-        table(samples, routes)]
-    for name, why in facts["absent peers"].items():
-        parts.append(f"Absent: {name} ({why}).")
-    parts.append("Idle tunnels, straight at the broker:\n\n" + rows_table(extra["idle"]))
+        f"PipeGate {facts['commit']}, {facts['cores']} cores, {facts['rounds']} rounds of {facts['seconds']} s, "
+        f"{facts['minutes']:.0f} minutes; median (min–max). Large body: {facts['mib']} MiB. "
+        f"Load average before: {facts['load average before']:.2f}."]
+    if compared[1]:
+        parts.append(f"Other work took {middle * 100:.0f} % of the machine (median), {most * 100:.0f} % at most; the slowest "
+                     f"moment of a core had {facts['pace of a core, slowest to fastest'] * 100:.0f} % of the pace of the "
+                     "fastest.")
+        parts.append(table(*compared))
+    if over_lines[1]:
+        parts.append("Over a line, which is between the client and the web server, or between a peer's two halves:\n\n"
+                     + table(*over_lines))
+    for name, rows in extra.get("tunnels", {}).items():
+        parts.append(f"Tunnels that share the traffic of 64 callers ({name}, lighttpd; us of CPU for each request):\n\n"
+                     + rows_table(rows))
+    if "idle" in extra:
+        parts.append("Idle tunnels, straight at the broker:\n\n" + rows_table(extra["idle"]))
     for name, rows in extra.get("growth", {}).items():
         parts.append(f"Growth, {name} (lighttpd, 64 callers):\n\n" + rows_table(rows))
+    for name, why in facts["absent"].items():
+        parts.append(f"Absent: {name} ({why}).")
     return "\n\n".join(parts)

@@ -2,11 +2,14 @@
 
 A `Route` is one way from a caller to the app. The processes come from tests/integration/harness.py.
 """
+import importlib.util
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
+
+import goals
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "integration"))
 import harness  # noqa: E402
@@ -19,9 +22,11 @@ TUNNEL = ("broker", "responder", "client", "peer server", "peer client")
 class Route:
     """`pages` is the path of nginx and `app` that of app.py; `programs` maps a role to its processes."""
 
-    def __init__(self, name, port, pages, app, app_port, programs, base=None, goals=None):
+    def __init__(self, name, port, pages, app, app_port, programs, base=None, ratios=None, figures=None):
         self.name, self.port, self.pages, self.app, self.app_port = name, port, pages, app, app_port
-        self.programs, self.base, self.goals = programs, base, goals or {}
+        self.programs, self.base = programs, base
+        self.ratios, self.figures = ratios or {}, figures or {}  # goals
+        self.before = None  # the same route of the version before
 
     def url(self, page):
         return f"http://127.0.0.1:{self.port}{self.pages}{page}"
@@ -106,10 +111,40 @@ def apache_settings(targets):
 # Else Apache ends processes, and the kept connections that they have, whenever it finds itself idle.
 harness.Apache.of_the_server = "StartServers 8\nMaxSpareThreads 1024"
 SETTINGS = {"lighttpd": lighttpd_settings, "apache": apache_settings}
-GOALS = {  # of the ratio to the web server's own proxy
-    "lighttpd": {"rate": (">=", 1.0), "p99": ("<=", 1.2), "down": (">=", 0.6), "up": (">=", 0.8)},
-    "apache": {"rate": (">=", 0.9), "p99": ("<=", 1.2), "down": (">=", 0.6), "up": (">=", 0.8)},
-}
+
+
+def version_before(directory):
+    """The test harness of another checkout: its Stack starts that checkout's programs with its configuration files."""
+    path = pathlib.Path(directory).resolve() / "tests" / "integration" / "harness.py"
+    spec = importlib.util.spec_from_file_location("harness_before", path)
+    before = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(before)
+    before.Apache.of_the_server = harness.Apache.of_the_server
+    if not pathlib.Path(before.program("broker")).exists():
+        raise SystemExit(f"bench: BEFORE: no programs in {before.BUILD}: run make there")
+    return before
+
+
+class Relay:
+    """tests/bench/relay in front of a port."""
+
+    def __init__(self, ground, line, port, listen="127.0.0.1:0"):
+        argv = [str(harness.BUILD / "tests" / "bench" / "relay"), *map(str, line), listen, f"127.0.0.1:{port}"]
+        self.process = harness.Process(ground.directory, f"relay-{len(ground.processes)}", argv)
+        ground.processes.append(self.process)
+        self.port = int(self.process.wait_log("listening on").split()[-1].rsplit(":", 1)[1])
+
+
+def client_at(ground, route, port, local, name):
+    """A client of the route's version that dials this port."""
+    house, stack = route.house, route.stack
+    path = "/" if ground.direct_tunnels else MOUNT + "/"
+    argv = [house.program("client"), f"http://127.0.0.1:{local}", f"ws://127.0.0.1:{port}{path}"]
+    process = house.Process(stack.directory, f"client-{name}", argv, house.environment(PIPEGATE_TOKEN=house.token(name)))
+    stack.processes.append(process)
+    process.wait_log("tunnel.open")
+    harness.wait_until(lambda: f"conn={name} " in stack.broker.log(), "the broker knows the tunnel")
+    return process
 
 
 class Ground:
@@ -120,6 +155,7 @@ class Ground:
         self.direct_tunnels = direct_tunnels
         self.directory = self.make_directory()
         self.nginx = Nginx(self.directory, transfer_mib)
+        self.source = self.directory / "www" / "large"
         self.processes.append(self.nginx.process)
         self.app = App(self.directory)
         self.processes.append(self.app.process)
@@ -130,9 +166,9 @@ class Ground:
         self.directories.append(path)
         return path
 
-    def stack(self, server, targets=None, **more):
+    def stack(self, server, targets=None, house=harness, **more):
         settings = SETTINGS[server](targets or {})
-        stack = harness.Stack(self.make_directory(), server, settings, MOUNT, PIPEGATE_MAX_BODY_BYTES=0, **more)
+        stack = house.Stack(self.make_directory(), server, settings, MOUNT, PIPEGATE_MAX_BODY_BYTES=0, **more)
         self.stacks.append(stack)
         return stack
 
@@ -140,24 +176,32 @@ class Ground:
         app = {"app": [self.nginx.process]}
         return Route("nginx, direct", self.nginx.port, "", "", self.app.port, app)
 
-    def routes(self, server, peers):
-        """PipeGate behind this web server, its own proxy, and the peers behind the same proxy."""
+    def ours(self, name, server, targets=None, house=harness):
+        """PipeGate behind this web server."""
+        stack, direct = self.stack(server, targets, house), self.direct_tunnels
+        clients = [stack.client(f"http://127.0.0.1:{self.nginx.port}", "pages", direct=direct),
+                   stack.client(f"http://127.0.0.1:{self.app.port}", "app", direct=direct)]
+        programs = {"web server": [stack.web.process], "responder": [stack.responder], "broker": [stack.broker],
+                    "client": clients, "app": [self.nginx.process]}
+        route = Route(f"{name}, {server}", stack.port, f"{MOUNT}/pages", f"{MOUNT}/app", stack.port, programs)
+        route.stack, route.house = stack, house
+        return route
+
+    def routes(self, server, peers, before=None):
+        """PipeGate behind this web server, the version before, the server's own proxy, and the peers behind that."""
         targets = {"/plain": self.nginx.port, "/plain-app": self.app.port}
         for peer in peers:
             targets[f"/{peer.name}"], targets[f"/{peer.name}-app"] = peer.port, peer.app_port
-        stack = self.stack(server, targets)
-        direct = self.direct_tunnels
-        clients = [stack.client(f"http://127.0.0.1:{self.nginx.port}", "pages", direct=direct),
-                   stack.client(f"http://127.0.0.1:{self.app.port}", "app", direct=direct)]
-        web, app = [stack.web.process], [self.nginx.process]
-        plain = Route(f"{server}'s own proxy", stack.port, "/plain", "/plain-app", stack.port,
-                      {"web server": web, "app": app})
-        ours = Route(f"PipeGate, {server}", stack.port, f"{MOUNT}/pages", f"{MOUNT}/app", stack.port,
-                     {"web server": web, "responder": [stack.responder], "broker": [stack.broker],
-                      "client": clients, "app": app}, base=plain, goals=GOALS[server])
+        ours = self.ours("PipeGate", server, targets)
+        port, web, app = ours.port, ours.programs["web server"], ours.programs["app"]
+        plain = Route(f"{server}'s own proxy", port, "/plain", "/plain-app", port, {"web server": web, "app": app})
+        ours.base, ours.ratios, ours.figures = plain, goals.RATIOS[server], goals.figures(server)
         routes = [ours, plain]
+        if before:
+            ours.before = self.ours("before", server, None, before)
+            routes.insert(1, ours.before)
         for peer in peers:
-            routes.append(Route(f"{peer.name}, {server}", stack.port, f"/{peer.name}", f"/{peer.name}-app", stack.port,
+            routes.append(Route(f"{peer.name}, {server}", port, f"/{peer.name}", f"/{peer.name}-app", port,
                                 {"web server": web, **peer.programs, "app": app}, base=plain))
         return routes
 
