@@ -11,7 +11,8 @@ import pytest
 from conftest_shared import make_directory
 from fastcgi import (ABORT, BEGIN, GET_VALUES, PARAMS, STDIN, WebServer, begin, length, parameters, record,
                      request)
-from harness import PATIENCE_S, SANITIZED, Stack, environment, program, wait_until
+from harness import PATIENCE_S, SANITIZED, Process, Stack, environment, program, wait_until
+from test_hostile_servers import preload  # noqa: F401
 
 
 @pytest.fixture
@@ -498,3 +499,20 @@ def test_kept_idle_connections_hold_no_thread(make_web, make_app):
     assert web.responder.descriptors() < 32 + 3 * 64
     for c in kept + more:
         c.close()
+
+
+def test_an_idle_connection_is_closed_after_five_minutes(make_web, preload):
+    """By a clock that runs a hundred times faster. Apache uses none that has been idle for longer than one minute."""
+    web = make_web()
+    web.responder.stop()
+    argv = [program("fcgi"), "--listen", f"unix:{web.socket}", "--gate", web.gate]
+    web.responder = Process(web.directory, "fcgi", argv, environment(LD_PRELOAD=preload, FASTER="100"))
+    web.processes.append(web.responder)
+    web.responder.wait_log("responder.start")
+    c = WebServer(web)
+    for _ in range(2):
+        assert c.call("/").status == 404  # which needs no broker
+        last = time.monotonic()
+    assert c.is_closed()
+    assert time.monotonic() - last > 2.9
+    c.close()
