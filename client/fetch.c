@@ -22,22 +22,17 @@
 #include "client/conn_pool.h"
 #include "client/connect_queue.h"
 #include "client/request_log.h"
-#include "client/request_writer.h"
+#include "client/request_sender.h"
 #include "client/conn.h"
 #include "common/buf.h"
 #include "common/log.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 
 enum {
 	PIECE_BYTES = FETCH_PIECE_BYTES,
-	CHUNK_LINE_BYTES = 16,	  /* before the chunk's data */
-	CHUNK_END_BYTES = 2,	  /* after the chunk's data */
-	GATHER_BYTES = 16 * 1024, /* sent in one write with the head */
-	CONTINUE_WAIT_MS = 1000,  /* for a 100 Continue */
+	CONTINUE_WAIT_MS = 1000, /* for a 100 Continue */
 	/* Limit per fetch, so that a fast app does not delay others. */
 	READS_PER_TURN = 16,
 };
@@ -57,7 +52,7 @@ struct fetch_engine {
 	struct fetch_list awaiting_continue; /* wait for 100 Continue; earliest deadline first */
 	uv_timer_t continue_timer;
 	int open_handles;
-	uint8_t in[PIECE_BYTES], out[CHUNK_LINE_BYTES + PIECE_BYTES + CHUNK_END_BYTES];
+	uint8_t in[PIECE_BYTES], out[REQUEST_SENDER_SCRATCH_BYTES];
 };
 
 struct fetch {
@@ -75,13 +70,7 @@ struct fetch {
 	unsigned uses; /* earlier requests of this connection */
 	char corr[REQUEST_LOG_CORR_BYTES];
 
-	struct written_request request;
-	enum { BODY_HELD, BODY_GOING, BODY_OVER, BODY_SHORT } body;
-	bool body_waits; /* the owner has no more data at present */
-	bool begun;	 /* a byte of the request was written */
-	bool broken;	 /* a write failed */
-	/* The head with the start of the body; later the rest of a piece. */
-	struct buf out;
+	struct request_sender sender;
 	uint64_t continue_ms;
 
 	struct response_parser *parser;
@@ -130,7 +119,7 @@ static void fetch_free(struct fetch *f)
 	connect_queue_leave(&f->queue_entry);
 	conn_close(&f->conn);
 	response_parser_destroy(&f->parser);
-	buf_fini(&f->out);
+	request_sender_fini(&f->sender);
 	buf_fini(&f->in);
 	free(f);
 }
@@ -139,7 +128,7 @@ static void fetch_free(struct fetch *f)
 static bool is_reusable(const struct fetch *f)
 {
 	return f->state == RESPONSE_COMPLETE && response_parser_keeps_open(f->parser) &&
-	       !f->request.is_last && f->body == BODY_OVER && buf_bytes(&f->out) == 0 && !f->broken;
+	       !f->sender.request.is_last && request_sender_is_complete(&f->sender);
 }
 
 /* Gives the connection to the pool, or tells the pool that the app cannot be trusted with idle
@@ -161,7 +150,7 @@ static void keep_or_close(struct fetch *f)
 static void finish(struct fetch *f, enum fail why)
 {
 	keep_or_close(f);
-	f->events->end(f->ctx, why, f->begun);
+	f->events->end(f->ctx, why, f->sender.begun);
 	fetch_free(f);
 }
 
@@ -172,85 +161,7 @@ static void fail(struct fetch *f, enum fail why, const char *text)
 	finish(f, why);
 }
 
-/* --- the request --- */
-
-static const uint8_t *frame_chunk(uint8_t *data, size_t bytes, size_t *framed_bytes)
-{
-	char line[CHUNK_LINE_BYTES];
-	int line_bytes = snprintf(line, sizeof line, "%zx\r\n", bytes);
-
-	memcpy(data - line_bytes, line, (size_t)line_bytes);
-	memcpy(data + bytes, "\r\n", 2);
-	*framed_bytes = (size_t)line_bytes + bytes + 2;
-	return data - line_bytes;
-}
-
-/* Gets the owner's next piece of the body, framed for sending. NULL: none at present. */
-static const uint8_t *next_piece(struct fetch *f, size_t *bytes)
-{
-	static const char last_chunk[] = "0\r\n\r\n";
-	uint8_t *room = f->engine->out + CHUNK_LINE_BYTES;
-	struct written_request *r = &f->request;
-	size_t most = PIECE_BYTES;
-
-	if (f->body != BODY_GOING || f->body_waits)
-		return NULL;
-	if (!r->chunked && r->body_bytes < (long long)most)
-		most = (size_t)r->body_bytes;
-	ssize_t got = f->events->body(f->ctx, room, most);
-	f->body_waits = got == FETCH_WAIT;
-	if (got == FETCH_END) {
-		f->body = r->chunked ? BODY_OVER : BODY_SHORT;
-		*bytes = sizeof last_chunk - 1;
-		return r->chunked ? (const uint8_t *)last_chunk : NULL;
-	}
-	if (got <= 0)
-		return NULL;
-	*bytes = (size_t)got;
-	if (r->chunked)
-		return frame_chunk(room, *bytes, bytes);
-	r->body_bytes -= got;
-	if (r->body_bytes == 0)
-		f->body = BODY_OVER;
-	return room;
-}
-
-/* Appends to the head what is available of the body. */
-static void add_body_to_head(struct fetch *f)
-{
-	const uint8_t *piece;
-	size_t bytes;
-
-	while (buf_bytes(&f->out) < GATHER_BYTES && (piece = next_piece(f, &bytes)) != NULL)
-		buf_append(&f->out, piece, bytes);
-}
-
-/* Writes as much as possible. What the kernel does not accept stays in `out`. */
-static void send_request(struct fetch *f)
-{
-	if (!f->begun)
-		add_body_to_head(f);
-	while (!f->broken) {
-		bool is_rest = buf_bytes(&f->out) > 0;
-		size_t bytes = buf_bytes(&f->out);
-		const uint8_t *at = is_rest ? buf_first(&f->out) : next_piece(f, &bytes);
-		if (at == NULL)
-			return;
-		ssize_t sent = conn_write(f->conn, at, bytes);
-		f->broken = sent < 0;
-		if (sent < 0)
-			return;
-		f->begun = f->begun || sent > 0;
-		if (is_rest)
-			buf_consume(&f->out, (size_t)sent);
-		else
-			buf_append(&f->out, at + sent, bytes - (size_t)sent);
-		if ((size_t)sent < bytes)
-			return;
-	}
-}
-
-/* --- the answer --- */
+/* --- the response --- */
 
 static void parse_held(struct fetch *f)
 {
@@ -292,7 +203,7 @@ static void read_response(struct fetch *f)
 
 static void release_body(struct fetch *f)
 {
-	f->body = BODY_GOING;
+	request_sender_release(&f->sender);
 	stop_awaiting_continue(f);
 }
 
@@ -320,11 +231,11 @@ static void finish_or_wait(struct fetch *f)
 		break;
 	case RESPONSE_GOING:
 	case RESPONSE_STALLED:
-		if (f->body == BODY_SHORT)
+		if (f->sender.body == BODY_SHORT)
 			fail(f, FAIL_BAD_REQUEST, "the request body is too short");
 		else
 			conn_watch(f->conn, f->state == RESPONSE_GOING,
-				   !f->broken && buf_bytes(&f->out) > 0);
+				   request_sender_is_blocked(&f->sender));
 		break;
 	}
 }
@@ -333,9 +244,9 @@ static void join_queue(struct fetch *f);
 
 static void work(struct fetch *f)
 {
-	send_request(f);
+	request_sender_send(&f->sender, f->conn, f->engine->out);
 	/* The kernel refused it: the app has seen nothing. */
-	if (f->broken && f->uses > 0 && !f->begun) {
+	if (f->sender.broken && f->uses > 0 && !f->sender.begun) {
 		conn_pool_distrust(f->engine->pool,
 				   "a kept connection was closed before a request");
 		conn_close(&f->conn);
@@ -343,9 +254,9 @@ static void work(struct fetch *f)
 		return;
 	}
 	read_response(f);
-	if (f->state == RESPONSE_GOING && f->body == BODY_HELD && wants_body(f)) {
+	if (f->state == RESPONSE_GOING && f->sender.body == BODY_HELD && wants_body(f)) {
 		release_body(f);
-		send_request(f);
+		request_sender_send(&f->sender, f->conn, f->engine->out);
 	}
 	finish_or_wait(f);
 }
@@ -385,7 +296,7 @@ static void on_connected(void *ctx)
 	connect_queue_leave(&f->queue_entry);
 	f->connected = true;
 	f->events->connected(f->ctx);
-	if (f->body == BODY_HELD && !f->awaits_continue)
+	if (f->sender.body == BODY_HELD && !f->awaits_continue)
 		wait_for_continue(f);
 	work(f);
 }
@@ -435,7 +346,8 @@ static void join_queue(struct fetch *f)
 {
 	static const struct connect_events events = {reuse, open_conn, on_expired};
 
-	f->connected = f->broken = false;
+	f->connected = false;
+	request_sender_restart(&f->sender);
 	f->uses = 0;
 	connect_queue_join(f->engine->queue, &f->queue_entry, &events, f);
 }
@@ -460,26 +372,25 @@ struct fetch *fetch_start(struct fetch_engine *e, const void *head, size_t head_
 			  enum fail *why)
 {
 	struct fetch *f = xcalloc(1, sizeof *f);
-	struct written_request *r = &f->request;
 
 	f->engine = e;
 	f->events = events;
 	f->ctx = ctx;
 	request_log_corr(head, head_bytes, f->corr);
-	*why = request_writer_write(
-		&f->out, r,
-		&(struct request_input){.target = e->target,
-					.head = head,
-					.head_bytes = head_bytes,
-					.has_body = body == FETCH_BODY,
-					.keeps_open = conn_pool_keeps(e->pool)});
+	*why = request_sender_start(&f->sender,
+				    &(struct request_input){.target = e->target,
+							    .head = head,
+							    .head_bytes = head_bytes,
+							    .has_body = body == FETCH_BODY,
+							    .keeps_open = conn_pool_keeps(e->pool)},
+				    events, ctx);
 	if (*why != FAIL_NONE) {
 		fetch_free(f);
 		return NULL;
 	}
-	f->body = !r->has_body ? BODY_OVER : r->expects ? BODY_HELD : BODY_GOING;
 	f->parser = response_parser_new(e->target, &e->hint);
-	response_parser_begin(f->parser, r->is_head ? RESPONSE_TO_HEAD : RESPONSE_TO_REQUEST,
+	response_parser_begin(f->parser,
+			      f->sender.request.is_head ? RESPONSE_TO_HEAD : RESPONSE_TO_REQUEST,
 			      &(struct response_events){events->head, events->data}, ctx);
 	join_queue(f);
 	return f;
@@ -487,7 +398,7 @@ struct fetch *fetch_start(struct fetch_engine *e, const void *head, size_t head_
 
 void fetch_resume(struct fetch *f, bool body, bool data)
 {
-	f->body_waits = f->body_waits && !body;
+	f->sender.body_waits = f->sender.body_waits && !body;
 	if (data && f->state == RESPONSE_STALLED)
 		parse_held(f);
 	if (f->connected)
