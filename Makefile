@@ -74,6 +74,11 @@ $(RELAY): $(RELAY).o $(RELAY)_main.o $(B)/libcommon.a
 ENGINE := $(if $(FUZZER),,$(B)/tests/fuzz/replay_main.o)
 $(foreach d,common broker fcgi client,$(eval $(call TESTS,$d)))
 
+# Two of the client's tunnels in one process, for tests/integration/test_two_tunnels.py, which makes it.
+$(B)/tests/integration/two_tunnels: %: %.o $(B)/libclient.a $(B)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(call libs,client)
+
 # The broker's core is pure: each header of a library that it must not use is an error there, directly included or not.
 FENCE  := $(B)/broker/core/fence
 FENCED := $(addprefix $(FENCE)/,uv.h zmq.h libwebsockets.h microhttpd.h http_parser.h jwt.h)
