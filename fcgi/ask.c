@@ -90,6 +90,7 @@ static bool receive_message(struct ask *a, struct gate_msg *reply)
 void ask_send(struct ask *a, struct gate_msg *m)
 {
 	CHECK(send_message(a, m)); /* inproc, and no other message is in flight */
+	mux_asked(a->mux);
 }
 
 void ask_receive(struct ask *a, struct gate_msg *reply)

@@ -45,7 +45,9 @@ struct mux {
 	size_t seat_count;
 	struct seat *seats;
 	size_t parked, open, waiting;
-	bool unfinished;  /* work is left after ROUNDS rounds */
+	/* False: the last look at this socket found nothing, and the next message makes its
+	 * descriptor readable. Sending on the socket may consume that signal. */
+	bool look_at_asks, look_at_broker;
 	int64_t alive_ms; /* when the next ALIVE is due */
 	int64_t check_ms; /* when the next check for overdue replies is due */
 	bool put_off;	  /* the check was late; one more follows before any ask fails */
@@ -63,6 +65,7 @@ static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 {
 	uint32_t routing_id = mux_routing_id(seat);
 
+	m->look_at_asks = true;
 	if (zmq_send(m->local, &routing_id, sizeof routing_id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_send(m->local, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
 	    zmq_msg_send(payload, m->local, ZMQ_DONTWAIT) < 0)
@@ -103,7 +106,7 @@ static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
  * nothing has changed. */
 static bool hand_over(struct mux *m, struct seat *s, uint8_t kind, zmq_msg_t *payload)
 {
-
+	m->look_at_broker = true;
 	if (!gate_link_send(m->link, payload))
 		return false;
 	s->state = SEAT_WAITING;
@@ -148,26 +151,24 @@ static void from_ask(struct mux *m, zmq_msg_t *payload)
 static bool receive_from_asks(struct mux *m, zmq_msg_t *payload)
 {
 	do {
-		if (zmq_msg_recv(payload, m->local, ZMQ_DONTWAIT) < 0)
+		if (zmq_msg_recv(payload, m->local, ZMQ_DONTWAIT) < 0) {
+			m->look_at_asks = errno != EAGAIN;
 			return false;
+		}
 	} while (zmq_msg_more(payload));
 	return true;
 }
 
-/* Returns true if it handled any. */
-static bool drain_asks(struct mux *m)
+static void drain_asks(struct mux *m)
 {
 	zmq_msg_t payload;
-	bool some = false;
 
 	zmq_msg_init(&payload);
 	while (receive_from_asks(m, &payload)) {
 		from_ask(m, &payload);
 		zmq_msg_init(&payload);
-		some = true;
 	}
 	zmq_msg_close(&payload);
-	return some;
 }
 
 /* Returns the seat that waits for this reply; NULL: none does. */
@@ -204,6 +205,7 @@ static void drain_broker(struct mux *m)
 		from_broker(m, &payload);
 		zmq_msg_init(&payload);
 	}
+	m->look_at_broker = errno != EAGAIN;
 	zmq_msg_close(&payload);
 }
 
@@ -254,24 +256,21 @@ static void say_alive(struct mux *m)
 	if (m->open == 0 || !gate_link_is_open(m->link) || now < m->alive_ms)
 		return;
 	m->alive_ms = now + ALIVE_MS;
+	m->look_at_broker = true;
 	gate_link_notify(m->link, &g);
 }
 
 /* Replies to asks that are overdue; the broker's longest hold is much shorter, so no ask waits
  * forever even if a reply is lost. After a stall of this process, replies may still be in flight in
- * ZeroMQ's thread. Returns true if there were any. */
-static bool answer_overdue(struct mux *m)
+ * ZeroMQ's thread. */
+static void answer_overdue(struct mux *m, int64_t now)
 {
 	char corr_hex[2 * CORR_BYTES + 1];
-	int64_t now = clock_now_ms();
-	bool some = false;
 
-	if (m->waiting == 0 || now < m->check_ms)
-		return false;
 	m->put_off = !m->put_off && now - m->check_ms >= CHECK_MS;
 	m->check_ms = now + CHECK_MS;
 	if (m->put_off)
-		return false;
+		return;
 	for (uint16_t i = 0; i < m->seat_count; i++) {
 		struct seat *s = &m->seats[i];
 		if (s->state != SEAT_WAITING || now < s->until_ms)
@@ -279,37 +278,49 @@ static bool answer_overdue(struct mux *m)
 		id_to_hex(s->corr, CORR_BYTES, corr_hex);
 		log_limited_error("", "gate.no_reply seat=%u corr=%s", i, corr_hex);
 		answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
-		some = true;
 	}
-	return some;
 }
 
 int mux_timeout_ms(const struct mux *m)
 {
-	if (m->unfinished)
+	if (m->look_at_asks || m->look_at_broker)
 		return 0;
 	if (m->parked > 0)
 		return 20;
 	return m->open > 0 || m->waiting > 0 ? CHECK_MS : -1;
 }
 
+void mux_woken(struct mux *m)
+{
+	m->look_at_asks = m->look_at_broker = true;
+}
+
+void mux_asked(struct mux *m)
+{
+	m->look_at_asks = true;
+}
+
 void mux_work(struct mux *m)
 {
+	int64_t now = clock_now_ms();
+	bool check_due = m->waiting > 0 && now >= m->check_ms;
+
 	say_alive(m);
 	gate_link_work(m->link);
 	if (m->parked > 0)
 		retry_parked(m, true);
-	/* A reply can cause a new ask, and sending may consume the notification that input has
-	 * arrived. So nothing may be sent after the last check for input, or the next wait must not
-	 * block. Under load a round takes longer than the next replies, so the rounds are
-	 * limited. */
-	m->unfinished = true;
-	for (int i = 0; m->unfinished && i < ROUNDS; i++) {
-		drain_broker(m);
-		m->unfinished = drain_asks(m);
+	if (check_due)
+		mux_woken(m);
+	/* A reply can cause a new ask, and each message that is sent calls for one more look. Under
+	 * load a round takes longer than the next replies, so the rounds are limited. */
+	for (int i = 0; i < ROUNDS && (m->look_at_asks || m->look_at_broker); i++) {
+		if (m->look_at_broker)
+			drain_broker(m);
+		if (m->look_at_asks)
+			drain_asks(m);
 	}
-	if (answer_overdue(m)) /* received replies are handled first */
-		m->unfinished = true;
+	if (check_due) /* received replies were handled first */
+		answer_overdue(m, now);
 }
 
 void mux_watch(struct mux *m, int epoll_fd, void *data)
@@ -361,6 +372,7 @@ struct mux *mux_new(const char *endpoint, size_t seats, void (*on_reply)(void *c
 	m->on_reply = on_reply;
 	m->ctx = ctx;
 	m->process = id_random_u64();
+	m->look_at_asks = m->look_at_broker = true;
 	m->seat_count = seats;
 	m->seats = xcalloc(seats, sizeof *m->seats);
 	m->context = zmq_ctx_new();

@@ -27,9 +27,10 @@ void mux_destroy(struct mux **mp); /* after all its asks */
 
 /* Adds the mux's descriptors to an epoll set, each with `data`. */
 void mux_watch(struct mux *m, int epoll_fd, void *data);
+void mux_woken(struct mux *m); /* must be called when one of them is readable */
 
 /* Forwards what is ready, a bounded amount per call; if more is left, mux_timeout_ms() is 0. Must
- * be called before each wait, because its descriptors report changes only. */
+ * be called before each wait. */
 void mux_work(struct mux *m);
 int mux_timeout_ms(const struct mux *m); /* until mux_work() is due; -1: no deadline */
 
@@ -41,6 +42,7 @@ void mux_stop(struct mux *m);
 /* For ask.c. */
 #define MUX_ENDPOINT "inproc://asks"
 void *mux_zmq_context(struct mux *m);
+void mux_asked(struct mux *m); /* the server's thread has sent a message to MUX_ENDPOINT */
 uint64_t mux_process(const struct mux *m); /* this process's random id */
 uint32_t mux_routing_id(uint16_t seat);	   /* of the ask's socket, as it is on the wire */
 

@@ -295,12 +295,13 @@ void workers_dump(const struct workers *w, int64_t now_ms)
 
 /* --- start and end --- */
 
-/* The event only ends the wait: workers_work() checks the mux in each turn. */
 static void on_mux_ready(void *ctx, struct event_source *self, uint32_t events)
 {
-	(void)ctx;
+	struct workers *w = ctx;
+
 	(void)self;
 	(void)events;
+	mux_woken(w->mux);
 }
 
 static void make_slots(struct workers *w, size_t count)

@@ -53,7 +53,8 @@ static void wait_for_replies(struct mux *m, int epoll_fd, unsigned seats)
 			return;
 		assert_true(clock_now_ms() < until_ms);
 		int wait_ms = mux_timeout_ms(m);
-		(void)epoll_wait(epoll_fd, events, 8, wait_ms < 0 ? PATIENCE_MS : wait_ms);
+		if (epoll_wait(epoll_fd, events, 8, wait_ms < 0 ? PATIENCE_MS : wait_ms) > 0)
+			mux_woken(m);
 	}
 }
 
