@@ -3,10 +3,11 @@
 
 static const struct {
 	int status;
+	bool retry;
 	const char *code;
 	const char *detail;
 } table[] = {
-#define X(name, number, status, code, detail) [number] = {status, code, detail},
+#define X(name, number, status, retry, code, detail) [number] = {status, retry, code, detail},
 	FAIL_TABLE(X)
 #undef X
 };
@@ -37,6 +38,5 @@ int fail_status(enum fail f, bool accepted)
 
 bool fail_wants_retry_after(enum fail f)
 {
-	return f == FAIL_TUNNEL_OFFLINE || f == FAIL_QUEUE_FULL || f == FAIL_SHUTTING_DOWN ||
-	       f == FAIL_BROKER_UNAVAILABLE || f == FAIL_OVERLOADED;
+	return known(f) && table[f].retry;
 }

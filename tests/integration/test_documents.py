@@ -176,6 +176,25 @@ def test_a_wrong_document_is_found(programs, before, after):
     assert before in text and list(document_faults(programs, text.replace(before, after), names_elsewhere())) != []
 
 
+# --- what is defined in a header of common/ ---
+
+def test_failure_codes_are_in_the_man_pages():
+    """Except those that no caller receives."""
+    codes = set(re.findall(r'X\(FAIL_\w+, .*"([a-z-]+)", ', read("common/fail.h"))) - {"ok", "idle-timeout", "cancelled"}
+    pages = read(MAN["fcgi"]) + read(MAN["broker"])
+    assert len(codes) >= 15 and [c for c in codes if not re.search(rf"\b{c}\b", pages)] == []
+
+
+@pytest.mark.parametrize("header, prefix", [("common/gate_msg.h", "GATE"), ("common/frame.h", "FRAME")])
+def test_messages_are_in_the_protocol(header, prefix):
+    """With their numbers."""
+    body = re.search(r"enum (?:gate_kind|frame_type) \{(.*?)\};", read(header), re.S)[1]
+    messages = re.findall(rf"{prefix}_(\w+) = (\d+),", body)
+    protocol = read("common/PROTOCOL.md")
+    assert len(messages) >= 7
+    assert [name for name, number in messages if not re.search(rf"\| .*\b{number} {name}\b", protocol)] == []
+
+
 def test_readme_is_short():
     """It is what a newcomer reads; details belong into the documents to which it links."""
     assert len(read("README.md").split()) <= 1300

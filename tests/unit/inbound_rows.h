@@ -1,6 +1,6 @@
-/* tests/unit/inbound_rows.h - One policy, two adapters: what a caller says, and what the app
- * sees of it, whether it comes as CGI variables (fcgi/test_request.c) or as a handshake
- * (broker/test_caller.c). */
+/* tests/unit/inbound_rows.h - One policy, two adapters: the fields that a caller sends, and those
+ * that the app receives, for a request as CGI variables (fcgi/test_request.c) and for a handshake
+ * (broker/test_ws_request.c). */
 #ifndef PIPEGATE_UNIT_INBOUND_ROWS_H
 #define PIPEGATE_UNIT_INBOUND_ROWS_H
 
@@ -11,8 +11,8 @@ enum { INBOUND_FIELDS_MAX = 4 };
 /* The rest of the request: for /tunnels/abc/x on https, from 192.0.2.7. */
 static const struct inbound_row {
 	const char *host;
-	const char *fields[INBOUND_FIELDS_MAX][2]; /* of the caller */
-	const char *seen[INBOUND_FIELDS_MAX][2];   /* by the app; NULL: not at all */
+	const char *fields[INBOUND_FIELDS_MAX][2]; /* sent by the caller */
+	const char *seen[INBOUND_FIELDS_MAX][2];   /* received by the app; NULL: it is dropped */
 } inbound_rows[] = {
 	/* clang-format off */
 	/* what passes */
