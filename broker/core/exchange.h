@@ -63,8 +63,6 @@ struct exchange {
 
 	/* Request. */
 	struct buf head;	  /* empty once it was sent */
-	enum fail v1_refusal;	  /* computed once, because a queue is searched often */
-	bool is_head;		  /* v1, once sent: the method was HEAD */
 	struct buf up;		  /* body bytes to send */
 	size_t granted_bytes;	  /* credit of the last reply, charged in advance */
 	bool up_end;		  /* the end of the body was received */
@@ -97,10 +95,19 @@ struct exchange {
 	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
 	bool dirty;
 
-	/* v2 stream. */
-	UT_hash_handle stream_hh; /* tunnel->streams */
-	uint32_t stream;
-	struct flow flow;
+	/* Private to v1.c; requester.c sets the refusal. */
+	struct {
+		/* v1_request_refusal(), computed once because a queue is searched often. */
+		enum fail refusal;
+		bool is_head; /* the method was HEAD; set when the request is sent */
+	} v1;
+
+	/* Private to v2.c. */
+	struct {
+		UT_hash_handle hh; /* tunnel->v2.streams */
+		uint32_t stream;
+		struct flow flow;
+	} v2;
 
 	/* The waiting responder. */
 	bool reply_due;

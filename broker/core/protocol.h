@@ -102,17 +102,24 @@ struct tunnel {
 	bool paused;	      /* its socket must not be read */
 	struct deadline message, stall;
 
-	/* v1: the message under way up to its body, the body not yet encoded, whether its tail
-	 * is still to go, and whether some of it went. v2: whole frames that go first. */
+	/* To send first. v1: the current message before its body. v2: complete frames. */
 	struct buf out;
-	struct buf out_body;
-	bool out_tail;
-	bool out_begun;
-	/* v2 */
-	struct exchange *streams;
-	uint32_t last_stream;
-	int64_t peer_window_bytes;
+	/* The client process, from its HELLO. "": unknown, as for all v1 clients. */
 	char instance[33];
+
+	/* Private to v1.c; tunnel.c charges and frees the body. */
+	struct {
+		struct buf body; /* of the current message; not yet encoded */
+		bool tail_due;	 /* what follows the body has not been sent */
+		bool begun;	 /* a piece of the message has been sent */
+	} v1;
+
+	/* Private to v2.c. */
+	struct {
+		struct exchange *streams; /* by exchange->v2.stream */
+		uint32_t last_stream;
+		int64_t peer_window_bytes;
+	} v2;
 };
 
 TAILQ_HEAD(tunnel_list, tunnel);

@@ -96,7 +96,7 @@ static struct exchange *exchange_of(struct hub *h, const struct requester *reque
 	x->opened_ms = h->now_ms;
 	x->body_total_bytes = m->flags & GATE_HAS_LENGTH ? (int64_t)m->body_total_bytes : -1;
 	x->head = *head;
-	x->v1_refusal = v1_request_refusal(buf_first(head), buf_bytes(head));
+	x->v1.refusal = v1_request_refusal(buf_first(head), buf_bytes(head));
 	x->home = group_get(h, m->id, m->id_bytes);
 	exchange_log_open(x, m->head, m->head_bytes);
 	x->home->websockets += x->websocket;

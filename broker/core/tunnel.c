@@ -144,7 +144,7 @@ static size_t *count_of(struct tunnel *t, const struct exchange *x)
 
 void tunnel_recount(struct tunnel *t)
 {
-	budget_charge(t->home, &t->out_charge, t->out.end + t->out_body.end);
+	budget_charge(t->home, &t->out_charge, t->out.end + t->v1.body.end);
 }
 
 /* Frees the buffer of an idle tunnel: there may be thousands of them. */
@@ -284,7 +284,7 @@ void tunnel_kill(struct tunnel *t, int ws_code, const char *reason)
 	TAILQ_INSERT_TAIL(&h->dead_tunnels, t, all);
 	h->stats.tunnels--;
 	buf_fini(&t->out);
-	buf_fini(&t->out_body);
+	buf_fini(&t->v1.body);
 	tunnel_recount(t);
 	budget_message(t, 0, false);
 	if (t->socket != NULL)

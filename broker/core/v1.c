@@ -27,7 +27,7 @@ static void start(struct tunnel *t)
 static enum fail refuses(const struct tunnel *t, const struct exchange *x)
 {
 	(void)t;
-	return x->v1_refusal;
+	return x->v1.refusal;
 }
 
 /* --- the way down --- */
@@ -90,11 +90,11 @@ static enum fail load(struct tunnel *t, struct exchange *x)
 		buf_consume(&t->out, buf_bytes(&t->out));
 		return f;
 	}
-	buf_fini(&t->out_body);
-	t->out_body = x->up;
+	buf_fini(&t->v1.body);
+	t->v1.body = x->up;
 	x->up = (struct buf){0};
-	t->out_tail = true;
-	t->out_begun = false;
+	t->v1.tail_due = true;
+	t->v1.begun = false;
 	return FAIL_NONE;
 }
 
@@ -111,7 +111,7 @@ static bool load_message(struct tunnel *t)
 			continue;
 		}
 		exchange_mark_sent(x);
-		x->is_head = method_is_head(x);
+		x->v1.is_head = method_is_head(x);
 		buf_fini(&x->head);
 		exchange_recount(x);
 		exchange_progress(x);
@@ -128,12 +128,12 @@ static size_t smaller(size_t a, size_t b)
 /* Writes as many whole base64 groups of the body as fit. */
 static size_t pull_body(struct tunnel *t, uint8_t *out, size_t room)
 {
-	size_t bytes = smaller(buf_bytes(&t->out_body), room / 4 * 3);
+	size_t bytes = smaller(buf_bytes(&t->v1.body), room / 4 * 3);
 
 	if (bytes == 0)
 		return 0;
-	b64_encode_piece(buf_first(&t->out_body), bytes, (char *)out);
-	buf_consume(&t->out_body, bytes);
+	b64_encode_piece(buf_first(&t->v1.body), bytes, (char *)out);
+	buf_consume(&t->v1.body, bytes);
 	return (bytes + 2) / 3 * 4;
 }
 
@@ -141,7 +141,7 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
 	const size_t tail_bytes = strlen(V1_REQUEST_TAIL);
 
-	if (!t->out_tail && !load_message(t))
+	if (!t->v1.tail_due && !load_message(t))
 		return 0;
 	size_t used = smaller(buf_bytes(&t->out), FRAGMENT_BYTES);
 	if (used > 0)
@@ -149,15 +149,15 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 	buf_consume(&t->out, used);
 	if (buf_bytes(&t->out) == 0)
 		used += pull_body(t, out + used, FRAGMENT_BYTES - used);
-	if (buf_bytes(&t->out) == 0 && buf_bytes(&t->out_body) == 0) {
+	if (buf_bytes(&t->out) == 0 && buf_bytes(&t->v1.body) == 0) {
 		/* TUNNEL_PULL_BYTES has room for these few bytes more. */
 		memcpy(out + used, V1_REQUEST_TAIL, tail_bytes);
 		used += tail_bytes;
-		t->out_tail = false;
+		t->v1.tail_due = false;
 	}
-	*first = !t->out_begun;
-	*final = !t->out_tail;
-	t->out_begun = !*final;
+	*first = !t->v1.begun;
+	*final = !t->v1.tail_due;
+	t->v1.begun = !*final;
 	return used;
 }
 
@@ -165,7 +165,7 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 
 static void deliver(struct exchange *x, struct v1_response *r)
 {
-	bool bodiless = x->is_head || r->status == 204 || r->status == 205 || r->status == 304;
+	bool bodiless = x->v1.is_head || r->status == 204 || r->status == 205 || r->status == 304;
 	struct buf head = {0};
 
 	if (r->fault != NULL) {

@@ -18,7 +18,7 @@ struct v1_response {
 	uint8_t corr[CORR_BYTES];
 	/* Why it is not a response: static text. NULL: the other members are valid. */
 	const char *fault;
-	enum fail fail;	   /* for the exchange, if there is a fault */
+	enum fail fail; /* for the exchange, if there is a fault */
 	int status;
 	struct buf fields; /* header fields in the wire form of a head */
 	struct buf body;

@@ -22,7 +22,7 @@ static struct exchange *find_stream(const struct tunnel *t, uint32_t stream)
 {
 	struct exchange *x;
 
-	HASH_FIND(stream_hh, t->streams, &stream, sizeof stream, x);
+	HASH_FIND(v2.hh, t->v2.streams, &stream, sizeof stream, x);
 	return x != NULL && x->sent ? x : NULL;
 }
 
@@ -59,7 +59,7 @@ static void start(struct tunnel *t)
 	struct head hello = {0};
 	char number[24];
 
-	t->peer_window_bytes = FRAME_WINDOW_BYTES;
+	t->v2.peer_window_bytes = FRAME_WINDOW_BYTES;
 	head_add(&hello, "version", "2");
 	snprintf(number, sizeof number, "%zu", t->max_running);
 	head_add(&hello, "max-streams", number);
@@ -89,7 +89,7 @@ static bool has_news(const struct exchange *x)
 	if (!x->sent)
 		return true;
 	if (buf_bytes(&x->up) > 0)
-		return x->flow.send_bytes > 0;
+		return x->v2.flow.send_bytes > 0;
 	return x->up_end && !x->up_end_sent;
 }
 
@@ -98,17 +98,18 @@ static void begin_stream(struct tunnel *t, struct exchange *x)
 	struct exchange *other;
 
 	do { /* ids wrap after 2^32 exchanges */
-		t->last_stream++;
-		HASH_FIND(stream_hh, t->streams, &t->last_stream, sizeof t->last_stream, other);
-	} while (t->last_stream == 0 || other != NULL);
-	x->stream = t->last_stream;
-	flow_init(&x->flow, t->peer_window_bytes, FRAME_WINDOW_BYTES);
-	HASH_ADD(stream_hh, t->streams, stream, sizeof x->stream, x);
+		t->v2.last_stream++;
+		HASH_FIND(v2.hh, t->v2.streams, &t->v2.last_stream, sizeof t->v2.last_stream,
+			  other);
+	} while (t->v2.last_stream == 0 || other != NULL);
+	x->v2.stream = t->v2.last_stream;
+	flow_init(&x->v2.flow, t->v2.peer_window_bytes, FRAME_WINDOW_BYTES);
+	HASH_ADD(v2.hh, t->v2.streams, v2.stream, sizeof x->v2.stream, x);
 }
 
 static void more(struct tunnel *t, struct exchange *x)
 {
-	if (x->stream == 0)
+	if (x->v2.stream == 0)
 		begin_stream(t, x);
 	if (has_news(x))
 		tunnel_ready(t, x);
@@ -130,12 +131,12 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 /* Writes the next frame of one stream: OPEN, or DATA. */
 static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 {
-	size_t bytes = flow_piece_bytes(&x->flow, buf_bytes(&x->up));
+	size_t bytes = flow_piece_bytes(&x->v2.flow, buf_bytes(&x->up));
 	bool end = x->up_end && bytes == buf_bytes(&x->up);
 	const struct frame_piece piece = {
 		.type = x->sent ? FRAME_DATA : FRAME_OPEN,
 		.flags = end ? FRAME_END : 0,
-		.stream = x->stream,
+		.stream = x->v2.stream,
 		.head = buf_first(&x->head),
 		.head_bytes = buf_bytes(&x->head),
 		.body = buf_first(&x->up),
@@ -146,13 +147,13 @@ static size_t put_stream_frame(struct exchange *x, uint8_t *out)
 	log_frame(x->tunnel, "frame.out", x,
 		  &(struct frame){.type = piece.type,
 				  .flags = piece.flags,
-				  .stream = x->stream,
+				  .stream = x->v2.stream,
 				  .payload_bytes = frame_bytes - FRAME_HEADER_BYTES});
 	if (!x->sent)
 		buf_fini(&x->head);
 	if (bytes > 0) {
 		buf_consume(&x->up, bytes);
-		flow_sent(&x->flow, bytes);
+		flow_sent(&x->v2.flow, bytes);
 		exchange_progress(x);
 	}
 	if (!x->sent)
@@ -192,12 +193,12 @@ static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
 	uint8_t payload[4];
 	uint32_t grant_bytes;
 
-	flow_consumed(&x->flow, bytes);
-	grant_bytes = flow_grant(&x->flow, window_bytes, buf_bytes(&x->down));
+	flow_consumed(&x->v2.flow, bytes);
+	grant_bytes = flow_grant(&x->v2.flow, window_bytes, buf_bytes(&x->down));
 	if (grant_bytes == 0)
 		return;
 	put_be32(payload, grant_bytes);
-	put_frame(t, FRAME_WINDOW, x->stream, payload, sizeof payload);
+	put_frame(t, FRAME_WINDOW, x->v2.stream, payload, sizeof payload);
 }
 
 static void cancel(struct tunnel *t, struct exchange *x, enum fail f)
@@ -205,14 +206,14 @@ static void cancel(struct tunnel *t, struct exchange *x, enum fail f)
 	uint8_t payload[2] = {(uint8_t)f, 1};
 
 	if (x->sent && t->state != TUNNEL_DEAD)
-		put_frame(t, FRAME_RESET, x->stream, payload, sizeof payload);
+		put_frame(t, FRAME_RESET, x->v2.stream, payload, sizeof payload);
 }
 
 static void detach(struct tunnel *t, struct exchange *x)
 {
-	if (x->stream != 0)
-		HASH_DELETE(stream_hh, t->streams, x);
-	x->stream = 0;
+	if (x->v2.stream != 0)
+		HASH_DELETE(v2.hh, t->v2.streams, x);
+	x->v2.stream = 0;
 }
 
 /* --- the way up --- */
@@ -241,7 +242,7 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 	}
 	take_number(f, "max-streams", 1, (int64_t)t->max_running, &max_streams);
 	t->max_running = (size_t)max_streams;
-	take_number(f, "window", 65536, 16 << 20, &t->peer_window_bytes);
+	take_number(f, "window", 65536, 16 << 20, &t->v2.peer_window_bytes);
 	if (head_find(f->payload, f->payload_bytes, "instance", &field) &&
 	    field.value_bytes == sizeof t->instance - 1)
 		memcpy(t->instance, field.value, field.value_bytes);
@@ -251,7 +252,7 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 /* Body bytes of HEAD or DATA. False: the stream is over. */
 static bool take_data(struct exchange *x, const struct frame *f, const uint8_t *data, size_t bytes)
 {
-	if (!flow_received(&x->flow, bytes)) {
+	if (!flow_received(&x->v2.flow, bytes)) {
 		exchange_fail(x, FAIL_BAD_RESPONSE);
 		return false;
 	}
@@ -286,7 +287,7 @@ static void on_data(struct exchange *x, const struct frame *f)
 
 static void on_window(struct tunnel *t, struct exchange *x, const struct frame *f)
 {
-	if (!flow_on_window(&x->flow, f->payload, f->payload_bytes)) {
+	if (!flow_on_window(&x->v2.flow, f->payload, f->payload_bytes)) {
 		exchange_fail(x, FAIL_BAD_RESPONSE);
 		return;
 	}

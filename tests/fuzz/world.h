@@ -223,7 +223,7 @@ static inline void world_count(struct world *w)
 		CHECK(t == NULL || t->running_count <= t->max_running);
 		CHECK(t == NULL || t->state != TUNNEL_OPEN || world_online(w, t->id) != NULL);
 		held += t != NULL ? t->out_charge + t->message_bytes : 0;
-		CHECK(t == NULL || t->out_charge == t->out.end + t->out_body.end);
+		CHECK(t == NULL || t->out_charge == t->out.end + t->v1.body.end);
 		CHECK(t == NULL || t->state == TUNNEL_DEAD ||
 		      (t->paused == w->sockets[i].paused &&
 		       t->paused == (t->home->full && t != t->home->reader && t->group != NULL)));
