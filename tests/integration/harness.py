@@ -35,7 +35,7 @@ REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime erro
 
 
 def wait_until(predicate, what="condition"):
-    """Polls something that sends no event."""
+    """Polls a condition for which there is no event."""
     end = time.monotonic() + PATIENCE_S
     pause = threading.Event()
     while True:
@@ -47,7 +47,7 @@ def wait_until(predicate, what="condition"):
 
 
 def freeze(pid):
-    """SIGSTOP, and it has stopped: all of its threads."""
+    """Sends SIGSTOP, and waits until all threads have stopped."""
     def stopped():
         tasks = [open(f"/proc/{pid}/task/{t}/stat").read() for t in os.listdir(f"/proc/{pid}/task")]
         return all(text.rsplit(")", 1)[1].split()[0] == "T" for text in tasks)
@@ -57,12 +57,12 @@ def freeze(pid):
 
 
 def report(*lines):
-    """Shown at the end of the run, whether its tests passed or not."""
+    """Prints lines at the end of the run, whether or not its tests passed."""
     figures.extend(lines)
 
 
 def most_unread(port=None, peer_port=None, path=None):
-    """The most bytes that lie unread in front of one of these sockets; connections not yet accepted count as that much."""
+    """Returns the most bytes that any of these sockets has not read; a connection that is not accepted yet counts as that much."""
     arguments = ["-x"] if path else ["-t", f"sport = :{port}" if port else f"dport = :{peer_port}"]
     out = subprocess.run(["ss", "-Han", *arguments], capture_output=True, text=True, check=True).stdout
     most = 0
@@ -133,7 +133,7 @@ class Process:
         return self.popen.wait(PATIENCE_S)
 
     def stop(self, expect=0):
-        """SIGTERM; it has to end by itself, with this code, and without a sanitizer's report."""
+        """Sends SIGTERM; the process must exit by itself, with this code, and without a sanitizer's report."""
         if self.popen.poll() is None:
             self.signal(signal.SIGCONT)  # first: it would undo the stop by which LeakSanitizer looks at what ends
             self.signal(signal.SIGTERM)
@@ -251,7 +251,7 @@ class AppConnection:
 
 
 class App:
-    """An HTTP server whose answers the test writes: `handler(request, connection)`."""
+    """An HTTP server whose responses the test writes: `handler(request, connection)`."""
 
     def __init__(self, handler=None, path=None, tls=None, port=0):
         self.tls = tls
@@ -322,7 +322,7 @@ class App:
         return raw
 
     def die(self):
-        """As by kill -9: every connection is reset, nobody listens."""
+        """As by kill -9: every connection is reset, and the listener is closed."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for sock in list(self.connections):
@@ -393,7 +393,7 @@ class Caller:
         self.method = method
 
     def head(self):
-        """Status and header lines, informational answers skipped."""
+        """Returns status and header lines; informational responses are skipped."""
         while True:
             line = self.file.readline()
             if not line:
@@ -422,7 +422,7 @@ class Caller:
             yield piece
 
     def pieces(self):
-        """The body as it comes; ConnectionError where it is cut."""
+        """Yields the body as it arrives; ConnectionError if it is cut."""
         names = {n.lower(): v for n, v in self.head_headers}
         if self.method == "HEAD" or int(self.status_line.split()[1]) in (204, 304):
             return
@@ -507,12 +507,12 @@ class V1Client:
         return self.code, self.reason
 
     def send(self, answer):
-        """From any thread."""
+        """May be called from any thread."""
         text = answer if isinstance(answer, (str, bytes)) else json.dumps(answer)
         asyncio.run_coroutine_threadsafe(self.socket.send(text), self.loop).result(PATIENCE_S)
 
     def drop(self):
-        """The machine is gone: no Close frame."""
+        """The network fails: no Close frame is sent."""
         self.loop.call_soon_threadsafe(self.socket.transport.abort)
         self.wait_closed()
 
@@ -792,7 +792,7 @@ class Stack:
         wait_until(lambda: self.metrics()[name] == value, f"{name} is {value}: {self.metrics()}")
 
     def wait_empty(self):
-        """Nothing is left of any exchange."""
+        """Waits until no state of any exchange remains."""
         for name in ("running", "queued", "open"):
             self.wait_metric(f"pipegate_exchanges_{name}", 0)
 

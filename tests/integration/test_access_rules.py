@@ -1,4 +1,4 @@
-"""Access rules of the public site hold for WebSockets as for requests: each kind of rule, each shipped file."""
+"""Access rules of the public site apply to WebSockets as to requests: each kind of rule, each shipped file."""
 import pytest
 
 from http2 import HEADERS, STATUS_200, Http2WebSocket
@@ -61,7 +61,7 @@ def where(request, server):
 
 @pytest.fixture(params=SITES)
 def site(request, where, make_web, server, app):  # noqa: F811
-    """A site with rules before or behind the shipped file."""
+    """A site with rules before or after the shipped file."""
     host, prefix = SITES[request.param]
     rules = {"lighttpd": rules_of_lighttpd, "apache": rules_of_apache}[server]
     place = "after" if where == "behind" else "settings"
@@ -101,7 +101,7 @@ def test_each_rule_holds_for_each_way(site, app, server):  # noqa: F811
 
 
 def test_where_no_rule_holds(site, app, server):  # noqa: F811
-    """The site works: what is refused above is refused by its rules."""
+    """The site works, so the refusals above are due to its rules."""
     for path in UNRULED:
         target = site.prefix + path
         assert site.get(target, host=site.host).json()["target"] == path

@@ -21,7 +21,7 @@ def says_its_path(request, connection):
 
 
 def next_request_has_come(connection):
-    """True: on this connection. False: the client has closed it."""
+    """Returns True if the next request arrives on this connection, False if the client closes it."""
     select.select([connection.sock], [], [], PATIENCE_S)
     try:
         return connection.sock.recv(1, socket.MSG_PEEK) != b""
@@ -36,7 +36,7 @@ def expect_own(web, name, count=3):
 
 
 def warm(web, name):
-    """The client has seen that the app keeps connections, and uses one again."""
+    """The client sees that the app keeps connections, and reuses one."""
     seen = []
 
     def again():
@@ -47,7 +47,7 @@ def warm(web, name):
 
 
 class Connections(App):
-    """Counts them; `/connection` says which one it is."""
+    """Counts connections; `/connection` returns the number of its own."""
 
     def __init__(self, handler):
         self.opened = 0
@@ -86,7 +86,7 @@ def make_counting_app():
     b"GET /stolen HTTP/1.1\r\nContent-Length: 9999\r\n\r\n", b"GET /stolen HTTP/1.1\r\nHost: x\r\n\r\n" * 5])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_app_that_does_not_read_a_body(web, make_counting_app, name, body, chunked):
-    """It takes the body for the next requests."""
+    """The app reads the unread body as the next requests."""
     app = make_counting_app(says_its_path)
     web.client(app.url, name)
     warm(web, name)
@@ -126,7 +126,7 @@ def test_body_where_there_is_none(web, make_counting_app, name, method, status):
                                    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_more_than_the_response(web, make_counting_app, name, extra, chunked):
-    """What is beyond the response comes with it; the rest when another request has come."""
+    """Surplus bytes arrive together with the response; the rest arrives after the next request."""
     def handler(request, connection):
         if request.target != "/bad":
             return says_its_path(request, connection)
@@ -144,7 +144,7 @@ def test_more_than_the_response(web, make_counting_app, name, extra, chunked):
 
 
 def test_second_response_while_idle(web, make_counting_app, name):
-    """It comes late, in two halves: one before the next request, one behind it."""
+    """A second response arrives late, in two halves: one before the next request, one after it."""
     def handler(request, connection):
         if request.target != "/bad":
             return says_its_path(request, connection)
@@ -166,7 +166,7 @@ def test_second_response_while_idle(web, make_counting_app, name):
 
 @pytest.mark.parametrize("scheme", ["NTLM", "Negotiate"])
 def test_login_of_a_connection(web, make_counting_app, name, scheme):
-    """Whoever comes behind is not logged in by somebody else's request."""
+    """A later request must not be authenticated by the login of an earlier one on the same connection."""
     users = {}
 
     def handler(request, connection):
@@ -209,7 +209,7 @@ def test_doubtful_responses_end_their_connection(web, make_counting_app, name, h
 
 
 def test_early_answer_then_another_request(web, make_counting_app, name):
-    """The app answers before it has read the body, keeps the connection, and reads on."""
+    """The app responds before it has read the body, keeps the connection, and reads on."""
     def handler(request, connection):
         connection.answer(body=path_of(request))
 
@@ -277,7 +277,7 @@ def test_endless_interim_responses(web, make_app, name):
 
 
 def run_callers(web, name, callers, requests, pause_s=0):
-    """What went wrong."""
+    """Returns the failures."""
     wrong = []
 
     def call(me):
@@ -340,7 +340,7 @@ def test_app_that_closes_idle_connections_soon(web, make_app, name):
 
 
 def test_app_that_announces_its_close(web, make_counting_app, name):
-    """That is no reason to keep none."""
+    """`Connection: close` in one response does not make the client stop reusing other connections."""
     def handler(request, connection):
         if request.target == "/last":
             connection.answer(headers=[("Connection", "close")], body=path_of(request))
@@ -386,7 +386,7 @@ HANDSHAKE = (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocke
 
 @pytest.mark.skipif(bool(UNDER), reason="waits for time-outs")
 def test_attempts_to_connect_are_bounded(make_web):
-    """Those of requests and of callers' WebSockets together."""
+    """The limit covers requests and callers' WebSockets together."""
     web = make_web(PIPEGATE_MAX_CONCURRENT="1000", PIPEGATE_MAX_QUEUE_DEPTH="1000", PIPEGATE_RESPONSE_TIMEOUT="25")
     with socket.socket() as app:
         app.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Bounds of SECURITY.md that no other test meets: each costs the one who asks too much, and nobody else."""
+"""The limits in SECURITY.md that no other test covers: exceeding one affects only the peer that does."""
 import ctypes
 import os
 import pathlib
@@ -24,7 +24,7 @@ def ask(web, path):
 
 
 class Holding:
-    """A local app that answers nobody before release()."""
+    """A local app that responds to no request before release()."""
 
     def __init__(self):
         self.go = threading.Event()
@@ -84,7 +84,7 @@ def test_response_head(web, make_app, name, size, status):
 
 
 def close_code(caller):
-    """Of the Close that comes, whatever comes before it."""
+    """The code of the Close that arrives, after any other frames."""
     while (got := read_frame(caller.file)) is not None:
         if got[0] == 8:
             return int.from_bytes(got[2][:2], "big")
@@ -130,7 +130,7 @@ def test_a_tunnel_that_does_not_answer_a_close(web, name, server):
 
 
 def test_the_app_does_not_end_a_websocket(make_web, make_app):
-    """The caller has."""
+    """The caller has closed it."""
     ended, cut, gone = threading.Event(), threading.Event(), threading.Event()
 
     def is_gone(connection):
@@ -163,7 +163,7 @@ def test_the_app_does_not_end_a_websocket(make_web, make_app):
 
 
 def test_the_caller_does_not_end_a_websocket(make_web, make_app, server):
-    """The app has."""
+    """The app has closed it."""
     if server != "lighttpd":
         pytest.skip("a web server ends it in its caller's place")
     go = threading.Event()
@@ -194,7 +194,7 @@ def test_256_fields_at_the_listener(web):
 
 
 def test_broker_out_of_descriptors(make_web, make_app):
-    """New connections are refused, those who are in go on."""
+    """New connections are refused; existing ones continue."""
     web = make_web(descriptors=160)
     web.client(make_app().url)
     strangers = [connect(web) for _ in range(300)]
@@ -244,7 +244,7 @@ KERNEL_BYTES = int(open("/proc/sys/net/core/wmem_default").read())
 
 
 def test_replies_that_a_responder_does_not_read(make_web, make_app, server):
-    """So many wait for it, those over that are lost, and nobody else has to wait."""
+    """A limited number of replies wait for it, further ones are dropped, and no other responder waits."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web()
@@ -269,7 +269,7 @@ def test_replies_that_a_responder_does_not_read(make_web, make_app, server):
 
 
 class StalledBroker:
-    """Its loop stands still, by ptrace(2), which stops one thread. ZeroMQ's own thread still receives: that is its queue."""
+    """Its event loop is stopped by ptrace(2), which stops one thread. ZeroMQ's own thread still receives into its queue."""
     SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
 
     def __init__(self):
@@ -305,7 +305,7 @@ class StalledBroker:
 
 
 def test_messages_that_the_broker_has_not_looked_at(server):
-    """So many wait in it, those over that at the responder; none is lost."""
+    """A limited number waits in the broker's queue, further ones in the responder; none is lost."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     broker = StalledBroker()
@@ -329,7 +329,7 @@ def test_messages_that_the_broker_has_not_looked_at(server):
 
 
 def test_callers_of_websockets_who_read_nothing(make_web, make_app, server):
-    """They count until they are closed, and are closed in time: while the app still writes, and once it has ended."""
+    """They count until they are closed. They are closed in time, both while the app still writes and after it has ended."""
     if server != "lighttpd":
         pytest.skip("the listener; a web server would read for them")
     ends = threading.Event()
@@ -371,7 +371,7 @@ def test_callers_of_websockets_who_read_nothing(make_web, make_app, server):
 
 
 def test_a_caller_who_reads_nothing_of_an_ended_websocket(make_web, make_app, server):
-    """No exchange is left of it, but the socket: it takes the place of one."""
+    """No exchange remains, but the socket does, and counts as a WebSocket."""
     if server != "lighttpd":
         pytest.skip("the listener; a web server would read for it")
 

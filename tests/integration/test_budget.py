@@ -1,5 +1,5 @@
-"""What one connection id may hold in the broker: bytes, tunnels, descriptors, time for a message. Each refusal has a
-name, and costs only that id."""
+"""Limits of one connection id in the broker: bytes, tunnels, descriptors, time for a message. Each refusal has a
+name, and affects only that id."""
 import base64
 import hashlib
 import json
@@ -20,7 +20,7 @@ TOO_MANY = b"too many tunnels for this connection id"
 
 
 class Peak:
-    """How much more memory a process has had than at the start."""
+    """The growth of a process's peak memory since the start."""
 
     def __init__(self, process):
         self.process = process
@@ -43,12 +43,12 @@ def only_once(server):
 
 
 def long_frame(payload, announced=None):
-    """Masked, with a mask of zeros. `announced`: so long it says that it is."""
+    """A masked frame, with a mask of zeros. `announced`: the length in its header."""
     return bytes([0x81, 0xFF]) + struct.pack(">Q", announced or len(payload)) + bytes(4) + payload
 
 
 def close_of(caller):
-    """Code and reason of the Close that comes, whatever comes before it."""
+    """The code and reason of the Close that arrives, after any other frames."""
     while (got := read_frame(caller.file)) is not None:
         if got[0] == 8:
             return int.from_bytes(got[2][:2], "big"), got[2][2:]
@@ -72,7 +72,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize("what", MESSAGES)
 def test_a_message_costs_its_own_size(web, server, name, what):
-    """One of {},{},... was 1.2 GiB and more than a second."""
+    """A message of {},{},... used to take 1.2 GiB and more than a second."""
     only_once(server)
     bad = bad_client(web, name, None)
     peak = Peak(web.broker)
@@ -90,7 +90,7 @@ def test_a_message_costs_its_own_size(web, server, name, what):
                                    {"headers": json.dumps({f"a{i}": "" for i in range(5000)})}],
                          ids=["values", "length", "nested", "headers"])
 def test_a_response_that_is_too_much(web, name, extra):
-    """It names a running exchange, wherever: that one has failed, and the tunnel lives."""
+    """Wherever it names a running exchange, that exchange fails, and the tunnel stays open."""
     def handler(message):
         answer = V1Client.answer(message, 200, {}, b"right")
         return json.dumps({**extra, **answer, **extra} if message["url_path"] == "bad" else answer)
@@ -116,7 +116,7 @@ def test_a_large_response_in_any_spelling_of_base64(web, name, escaped):
 
 
 def test_a_large_request_to_a_v1_client(make_web):
-    """Its base64 is made piece by piece: of every length."""
+    """Its base64 is encoded in pieces; every length modulo 3 is tested."""
     web = make_web(PIPEGATE_V1_MESSAGE_BYTES=4 * MIB)
     web.v1("demo", lambda m: V1Client.answer(m, 200, {}, hashlib.sha256(base64.b64decode(m["body"])).hexdigest().encode()))
     for size in (0, 1, 2, 3, 49149, 49150, 49151, 49152, 200000, 2 * MIB + 1):
@@ -133,7 +133,7 @@ def feed(caller, data):
 
 
 def test_unfinished_messages(make_web, make_app, server):
-    """40 of nearly 16 MiB each were 651 MiB."""
+    """40 incomplete messages of nearly 16 MiB each used to take 651 MiB."""
     only_once(server)
     web = make_web()
     web.client(make_app().url, "good")
@@ -173,7 +173,7 @@ def test_a_message_that_takes_too_long(make_web, server):
 
 
 class AllAtOnce:
-    """A v1 client that answers nobody before `count` requests are there: later ones would be refused."""
+    """A v1 client that responds only once `count` requests have arrived: later ones would be refused."""
 
     def __init__(self, web, name, count, body):
         self.encoded, self.count, self.waiting = base64.b64encode(body).decode(), count, []
@@ -190,7 +190,7 @@ class AllAtOnce:
 
 
 def all_responses(callers):
-    """At one time: those who are not read hold what others wait for."""
+    """Reads all responses concurrently: an unread response holds bytes for which others wait."""
     responses = [None] * len(callers)
 
     def read(i):
@@ -205,8 +205,8 @@ def all_responses(callers):
 
 
 def test_slow_callers_of_a_v1_tunnel(make_web):
-    """They are 700 MiB of bodies. What was answered runs until its caller has it; what would be too much is not read;
-    and in the end everybody has got the whole."""
+    """The bodies are 700 MiB. A response that was accepted stays until its caller has read it; the broker stops reading
+    the tunnel at the limit; in the end every caller has received its whole body."""
     body = bytes(range(256)) * 45000  # 11.5 MB
     web = make_web(PIPEGATE_MAX_CONCURRENT=30, PIPEGATE_MAX_BUFFER_BYTES_PER_ID=64 * MIB)
     AllAtOnce(web, "slow", 20, body)
@@ -244,7 +244,7 @@ def test_answered_exchanges_keep_their_places(make_web):
 
 
 def test_a_paused_tunnel_is_not_silent(make_web, server):
-    """Its Pongs lie unread. It lives, and goes on when its callers have read."""
+    """Its Pongs are not read while it is paused. It stays open, and continues once its callers have read."""
     only_once(server)
     body = bytes(5 * MIB)
     web = make_web(PIPEGATE_MAX_BUFFER_BYTES_PER_ID=16 * MIB)
@@ -295,7 +295,7 @@ def test_tunnels_of_one_id(make_web, make_app, server):
 
 @pytest.mark.parametrize("protocol", [None, "pipegate.v2"], ids=["v1", "v2"])
 def test_one_token_does_not_take_all_descriptors(make_web, make_app, server, protocol):
-    """However fast they come, and whether they greet, or answer our Close, or not."""
+    """However fast connections are opened, and whether or not they send HELLO or respond to our Close."""
     only_once(server)
     web = make_web(PIPEGATE_MAX_TUNNELS=8)
     web.client(make_app().url, "good")
@@ -315,7 +315,7 @@ def test_one_token_does_not_take_all_descriptors(make_web, make_app, server, pro
 
 
 def test_websockets_of_one_id(make_web, make_app, server):
-    """Each has a descriptor: four times as many as one tunnel may have, however many tunnels there are."""
+    """Each uses a descriptor: the limit is four times that of one tunnel, however many tunnels there are."""
     only_once(server)
 
     def handler(request, connection):
@@ -337,7 +337,7 @@ def test_websockets_of_one_id(make_web, make_app, server):
 
 
 def test_a_caller_that_sends_and_never_reads(make_web, make_app, server):
-    """Each of its frames would fetch a piece of what the app sends."""
+    """Each of its frames would fetch another piece of the app's data."""
     only_once(server)
     flood = frame(BINARY, bytes(MIB))
 
@@ -362,7 +362,7 @@ def test_a_caller_that_sends_and_never_reads(make_web, make_app, server):
 
 
 def test_memory_that_is_not_there(make_web, make_app, server):
-    """A message that is larger than what is left ends its tunnel, not the broker."""
+    """A message larger than the memory that is left ends its tunnel, not the broker."""
     only_once(server)
     if SANITIZED:
         pytest.skip("a sanitizer's address space is larger than any limit")

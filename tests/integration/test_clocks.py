@@ -14,7 +14,7 @@ from test_websockets import BINARY, KEY, PING, PONG, TEXT, WebSocketCaller, fram
 
 
 class Traffic:
-    """Calls `act` every so often, for as long as the block lasts; what it fails with, fails the test."""
+    """Calls `act` at intervals while the block runs; an exception of it fails the test."""
 
     def __init__(self, act, every_s):
         self.act, self.every_s, self.error = act, every_s, None
@@ -54,7 +54,7 @@ def read_to_end(s):
 
 
 def test_requests_of_one_tenant_postpone_nothing(make_web, make_app):
-    """A request every 30 ms, and all that has a deadline of its own meets it."""
+    """With a request every 30 ms, all other deadlines are still met."""
     web = make_web()
     web.client(make_app().url, "busy")
 
@@ -96,7 +96,7 @@ def test_requests_of_one_tenant_keep_no_mute_tunnel(make_web, make_app, server):
 
 
 def test_handshakes_postpone_nothing(make_web, make_app):
-    """Without a token, a few a second: Pings and the ends of WebSockets come all the same."""
+    """With several handshakes a second without a token, Pings and the ends of WebSockets are still on time."""
     web = make_web(PIPEGATE_WEBSOCKET_PING=1, PIPEGATE_OFFLINE_WAIT=0)
     go = threading.Event()
 
@@ -129,7 +129,7 @@ def test_handshakes_postpone_nothing(make_web, make_app):
 
 
 def test_what_came_while_the_broker_stood_still(make_web, make_app, server):
-    """It reads what has arrived before it judges who has been silent: responder, tunnel, stranger, stream."""
+    """The broker reads what has arrived before it decides which peers were silent: responder, tunnel, pending connection, stream."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web(PIPEGATE_IDLE_TIMEOUT=5)
@@ -189,7 +189,7 @@ def test_what_came_while_the_broker_stood_still(make_web, make_app, server):
 
 
 def test_a_clock_that_is_behind(web, name):
-    """A token from a machine whose clock is ahead is good within a minute, and not yet valid beyond it."""
+    """A token from a machine whose clock is ahead is accepted within a minute, and is not yet valid beyond that."""
     def close_of(**claims):
         c = V1Client(f"ws://127.0.0.1:{web.broker_port}/?token={token(name, **claims)}")
         c.opened.wait(PATIENCE_S)
@@ -251,7 +251,7 @@ time_t time(time_t *out)
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's library has to be the first one")
 def test_the_wall_clock_jumps(make_web, tmp_path, server):
-    """No open tunnel ends early or lives longer for it; new ones are judged by the clock as it is."""
+    """A jump neither ends an open tunnel early nor prolongs it; new tokens are checked against the current clock."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     library, offset = tmp_path / "clock.so", tmp_path / "offset"

@@ -1,6 +1,6 @@
-"""kill -9 of each part at each state of an exchange (contract 5). The oracle, for every caller: the right bytes, or
-an error that declares itself, or a cut that nobody takes for complete, within STATED_S; never twice at the local app;
-and afterwards service comes back by itself with nothing left over. The table is printed at the end of the run."""
+"""kill -9 of each program in each state of an exchange (contract 5). Expected for every caller: the right bytes, or
+an error that names itself, or an evident cut, within STATED_S; at most one execution at the local app;
+and afterwards service recovers by itself and no state remains. The table is printed at the end of the run."""
 import collections
 import hashlib
 import os
@@ -83,7 +83,7 @@ class Drill:
 
 
 def call(web, drill, result, number="1"):
-    """Sends one request; what came of it is left in `result`."""
+    """Sends one request and stores the outcome in `result`."""
     start = time.monotonic()
     headers = [("X-Number", number), ("X-Pad", "x" * PAD)]
     try:
@@ -149,7 +149,7 @@ def call_http(web, drill, headers):
 
 
 class Cast:
-    """The programs on stage, each of which may be the victim."""
+    """The programs of the test; each of them may be killed."""
 
     def __init__(self, make_web, drill, server):
         after = ""
@@ -164,7 +164,7 @@ class Cast:
         self.app.close()
 
     def stop(self, who):
-        """It lives, and reads nothing."""
+        """The process is alive, and reads nothing."""
         if who == "app":
             self.app.reading.clear()
         if who == "web server":  # first the parent, which would start further workers
@@ -179,7 +179,7 @@ class Cast:
         return self.web.web.workers() if who == "web server" else []
 
     def lies_unread(self, who, traffic):
-        """There is a request in front of it, in the kernel."""
+        """A request waits in the kernel for this process."""
         web = self.web
         where = {"responder": {"path": web.socket}, "broker": {"path": web.directory / "gate.sock"},
                  "client": {"peer_port": web.broker_port}, "app": {"port": self.app.port}, "web server": {"port": web.port}}[who]
@@ -188,7 +188,7 @@ class Cast:
         wait_until(lambda: most_unread(**where) >= PAD, f"the request is in front of the {who}")
 
     def kill(self, who):
-        """And brings it back as an init system would."""
+        """Kills the process and restarts it as an init system would."""
         web = self.web
         if who == "responder":
             web.responder.kill()
@@ -208,7 +208,7 @@ class Cast:
 
 
 def reach(cast, drill, victim, results):
-    """The exchange comes to its state. Returns the threads of the callers."""
+    """Brings the exchange to its state. Returns the callers' threads."""
     threads = []
 
     def start(number, traffic=None):

@@ -67,7 +67,7 @@ def test_held_request_is_delivered_when_the_tunnel_comes(make_web, make_app):
 
 
 def test_callers_of_one_id_wait_for_a_broker_that_restarts(make_web, make_app):
-    """As many as its queue takes, as if the broker had seen it before."""
+    """As many wait as the queue allows, as if the broker had seen the id before."""
     web = make_web(PIPEGATE_OFFLINE_WAIT=60)
     results = [in_background(web.get, f"/demo/{i}") for i in range(90)]
     web.wait_metric("pipegate_exchanges_queued", 90)
@@ -132,7 +132,7 @@ def test_body_too_large_without_a_length(make_web, make_app):
 
 
 def test_body_too_large_for_a_tunnel_that_takes_it_whole(make_web):
-    """A v1 tunnel gets a request when all of it is there: it cannot have seen this one."""
+    """A v1 tunnel gets a request only once it is complete, so it cannot have seen this one."""
     web = make_web(PIPEGATE_MAX_BODY_BYTES=200000)
     peer = web.v1("demo")
     caller = Caller(web.port)
@@ -200,8 +200,8 @@ def test_lost_after_the_head_is_cut(make_web, make_app, victim, length):
 @pytest.mark.parametrize("sent", [b"Transfer-Encoding: chunked\r\n\r\n6\r\nabc", b"Content-Length: 100000\r\n\r\n" + bytes(20000)],
                          ids=["chunked", "length"])
 def test_cut_right_behind_the_head(web, make_app, name, sent):
-    """lighttpd gives what it has a length, and calls it whole, if the end of the connection comes with the head. Ours is no
-    failure before the head: the caller gets what the app sent, and a cut."""
+    """lighttpd adds a length to the response, and treats it as complete, if the end of the connection arrives with the head. So
+    the responder does not treat it as a failure before the head: the caller gets what the app sent, and a cut."""
     def handler(request, connection):
         connection.send(b"HTTP/1.1 200 OK\r\n" + sent)
         return False  # closes
@@ -293,7 +293,7 @@ def test_target_breaks_before_its_head(web, make_app, name):
 
 
 def test_a_kept_connection_that_died_repeats_nothing(web, make_app, name):
-    """The app closes under a request on a kept connection: it may have seen it, so nobody sends it again."""
+    """The app closes a kept connection during a request: the app may have seen it, so it is not sent again."""
     seen = []
 
     def handler(request, connection):
@@ -383,7 +383,7 @@ def test_early_answer(web, make_app, name):
 
 
 def test_early_answer_to_a_slow_caller(server, web, make_app, name):
-    """Apache waits for the caller's next pieces before it reads the answer, and must find the responder there."""
+    """Apache waits for the caller's next pieces before it reads the response, and the responder must still be connected then."""
     if server == "lighttpd":
         pytest.skip("as shipped, it hands an upload on when it is complete")
     answered = threading.Event()

@@ -1,4 +1,4 @@
-"""What a peer may send as often as it likes costs no more than it weighs: no page, line or reply for each."""
+"""What a peer may send without limit must not be amplified: no page, log line or reply for each message."""
 import re
 import time
 
@@ -16,14 +16,14 @@ def page_faults(process):
 
 
 def told(log, event):
-    """How many lines of an event there are, and how many it is said that there would be."""
+    """Returns how many lines of an event there are, plus how many they report as suppressed."""
     lines = [line for line in log.splitlines() if re.match(rf"(\w+ {event} |warn log.suppressed event={event} )", line)]
     shown = sum(" log.suppressed " not in line for line in lines)
     return shown, shown + sum(int(n) for line in lines for n in re.findall(r" suppressed=(\d+)", line))
 
 
 def is_through(bad):
-    """All that was sent has been looked at."""
+    """True once the program has processed everything that was sent."""
     bad.send(frame(PING, b"the last one", masked=True))
     while (got := read_frame(bad.file)) != (PONG, True, b"the last one"):
         assert got is not None
@@ -44,7 +44,7 @@ def test_pongs_that_nobody_asked_for(web, name, server):
 
 
 def test_pings_of_one_that_reads_nothing(web, name, server):
-    """They are not answered one by one: what waits for a peer has a bound."""
+    """They are not each answered: the bytes that wait for a peer are limited."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     bad = bad_client(web, name)
@@ -58,7 +58,7 @@ def test_pings_of_one_that_reads_nothing(web, name, server):
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b"no JSON"])
 def test_messages_that_say_nothing(make_web, name, server, payload):
-    """The log says how many there were, and still what others do."""
+    """The log reports their number, and still has the lines about other peers."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web()
@@ -112,7 +112,7 @@ def test_requests_for_an_app_that_is_away(make_web, make_app):
 
 
 def test_a_parameter_of_the_web_server_that_is_wrong(make_web, server):
-    """Each request meets it; the log is not as long as the list of requests."""
+    """Every request has the wrong parameter; the log does not get a line for every request."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web()

@@ -1,4 +1,4 @@
-"""Odd requests at the shipped files: what is a handshake, which codings a body may have, what carries a token."""
+"""Odd requests to the shipped configuration: which requests are handshakes, which codings a body may have, where a token may be."""
 import socket
 
 import pytest
@@ -21,7 +21,7 @@ def site(request, make_web, app):  # noqa: F811
 
 
 def ask(site, connection="Upgrade", version="1.1", upgrade="websocket", method="GET", query=""):
-    """Status of what asks for a WebSocket, and whether the app saw it as that."""
+    """Returns the status of a WebSocket handshake, and whether the app received it as one."""
     text = f"{method} {site.prefix}/x{query} HTTP/{version}\r\nHost: {site.host}\r\nUpgrade: {upgrade}\r\n"
     text += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
     text += "".join(f"Connection: {line}\r\n" for line in connection.split("|"))
@@ -46,7 +46,7 @@ def test_what_is_a_handshake(site, app):  # noqa: F811
 
 
 def test_codings_of_a_body(site, app, server):  # noqa: F811
-    """What is coded still, or differently, is not handed on as if it were plain."""
+    """A body that is still coded, or coded differently, is not passed on as if it were plain."""
     def post(*codings):
         caller = Caller(site.port)
         caller.request("POST", f"{site.prefix}/x", [("Transfer-Encoding", c) for c in codings], CHUNKS, host=site.host)
@@ -69,7 +69,7 @@ def test_codings_of_a_body(site, app, server):  # noqa: F811
 
 @pytest.mark.parametrize("key", ["token", "%74oken", "toke%6e", "toke%6E", "%74%6f%6b%65%6e"])
 def test_a_token_for_the_listener_does_not_reach_the_app(site, app, key):  # noqa: F811
-    """A tunnel client at the address of a tunnel, however it spells the key."""
+    """A tunnel client connects to the URL of a tunnel, with the key `token` in any spelling."""
     for before in ("", "a=b&", "token=x&", "&&token&"):
         assert ask(site, query=f"?{before}{key}={token('my-app')}") == 400
     assert app.seen == []
@@ -88,7 +88,7 @@ def test_token_key_in_any_spelling_opens_a_tunnel(web):
                                      "Content-Length: 0\r\n\r\n", "Connection: close\r\n\r\nEVIL"])
 @pytest.mark.parametrize("handshake", [False, True])
 def test_reset_content_has_none(web, make_app, name, framing, handshake):
-    """RFC 9110 15.3.6. Recipients differ in whether a body follows 205: the next answer would begin elsewhere for some."""
+    """RFC 9110 15.3.6. Recipients differ in whether a 205 has a body: some would take the next response for it."""
     def handler(request, connection):
         request.body()
         if request.target != "/205":

@@ -1,4 +1,4 @@
-"""The gate: a message is answered in the form in which it came (PROTOCOL.md, "Gate")."""
+"""The gate: the reply to a message has the form of the message (PROTOCOL.md, "Gate")."""
 import pytest
 
 from gate import MORE, PING, PONG, Gate, Reply, control, message, part
@@ -14,7 +14,7 @@ def gate(make_web, server):
 
 
 def pong(gate, seat):
-    """The parts that stand before the reply."""
+    """The message parts before the reply."""
     before = []
     while (got := gate.part())[0] == MORE:
         before.append(got[1])
@@ -23,7 +23,7 @@ def pong(gate, seat):
 
 
 def test_a_message_of_one_part(gate):
-    """A responder's link: no part stands before the reply, and the seat comes back."""
+    """From a responder's link: no part precedes the reply, and the seat is returned."""
     for seat in (0, 1, 65535):
         gate.send(part(control(PING, seat=seat)))
         assert pong(gate, seat) == []
@@ -51,7 +51,7 @@ def test_a_message_that_came_through_proxies(gate):
     [b"x" * 65, b"y" * 65, b"", control(PING)],
 ], ids=["empty", "short", "delimiter alone", "no delimiter", "two payloads", "two delimiters", "many parts", "long part", "long parts"])
 def test_a_message_that_is_malformed(gate, parts):
-    """It is dropped, and the peer's next one is answered."""
+    """It is dropped, and the peer's next message gets a reply."""
     gate.send(b"".join(part(p, MORE) for p in parts[:-1]) + part(parts[-1]))
     gate.send(part(control(PING, seat=9)))
     assert pong(gate, 9) == []

@@ -1,5 +1,5 @@
-"""Hostile callers, strangers at the listener, and one tunnel that stalls beside another (issue "nobody let in").
-What hostile tunnel clients say is in test_tunnels.py and, byte by byte, in tests/fuzz/."""
+"""Hostile callers, unauthenticated connections at the listener, and one stalled tunnel beside another.
+Hostile tunnel clients are in test_tunnels.py and, byte by byte, in tests/fuzz/."""
 import json
 import socket
 import threading
@@ -20,7 +20,7 @@ def connect(web):
 
 
 def test_half_open_strangers(make_web, make_app):
-    """More than there is room for: the oldest make room, and a good client still comes in at once."""
+    """More connections than the limit: the oldest are closed, and a good client still connects at once."""
     web = make_web()
     strangers = []
     for i in range(1200):
@@ -37,7 +37,7 @@ def test_half_open_strangers(make_web, make_app):
 
 
 def test_a_thousand_strangers_who_never_come_to_the_point(make_web, make_app):
-    """Bounded, timed out, said once; a good client comes in while they are there."""
+    """They are limited in number and time, and logged once; a good client can connect meanwhile."""
     web = make_web()
     strangers = [connect(web) for _ in range(1000)]
     for i, s in enumerate(strangers):
@@ -59,7 +59,7 @@ def test_a_thousand_strangers_who_never_come_to_the_point(make_web, make_app):
 
 
 def test_guessing_tokens(make_web, make_app):
-    """A wrong one costs one connection for as long as its Close takes, and those have a bound: the oldest is cut."""
+    """A wrong token occupies one connection until its Close is done, and these are limited: the oldest is cut."""
     web = make_web()
     web.client(make_app().url)
     before = web.broker.descriptors()
@@ -214,8 +214,8 @@ def test_bad_json_is_ignored(web, name, text):
     b"GET /demo/x\r\n\r\nGET /demo/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
 ])
 def test_smuggling_shapes(make_web, make_app, data):
-    """Whatever the web server makes of them: the app sees at most one request, and never the smuggled one as one of
-    its own on the tunnel's connection."""
+    """Whatever the web server does with them, the app sees at most one request, and never the smuggled one as a separate
+    request on the tunnel."""
     seen = []
 
     def handler(request, connection):
@@ -242,7 +242,7 @@ def test_smuggling_shapes(make_web, make_app, data):
 
 
 def test_scanning_for_ids_holds_no_workers(make_web):
-    """As many callers as there may be wait for ids never seen; scanning on costs neither them nor anybody else a worker."""
+    """As many callers as allowed wait for unknown ids; a further scan uses no worker, neither theirs nor another caller's."""
     web = make_web(PIPEGATE_OFFLINE_WAIT=60)
     held = [Caller(web.port) for _ in range(256)]
     for i, c in enumerate(held):
@@ -272,7 +272,7 @@ def percentile(times, part):
 
 
 def test_a_stalled_tunnel_beside_a_good_one(make_web, make_app):
-    """A thousand callers of one, and what the other's callers notice of it."""
+    """A thousand callers wait for one tunnel; the effect on the callers of the other is measured."""
     stalled = threading.Event()
 
     def stall(request, connection):
@@ -312,7 +312,7 @@ def test_a_stalled_tunnel_beside_a_good_one(make_web, make_app):
 
 
 def test_slow_callers_by_the_hundred(make_web, make_app):
-    """They read nothing of a large answer, or come with their head or body a byte at a time; others are served."""
+    """They do not read a large response, or send their head or body one byte at a time; other callers are served."""
     large = bytes(8 << 20)
 
     def handler(request, connection):
@@ -369,7 +369,7 @@ def test_slow_callers_by_the_hundred(make_web, make_app):
     b"Content-Length: -1\r\n", b"Content-Length: 1e3\r\n", b"Content-Length: 99999999999999999999\r\n",
 ], ids=lambda h: f"{h[:18]!r}-{len(h)}")
 def test_floods_of_headers(web, make_app, name, head):
-    """The web server refuses them, or the app gets them; nobody else notices."""
+    """Either the web server refuses them or the app receives them; other callers are not affected."""
     web.client(make_app().url, name)
     c = Caller(web.port)
     c.method = "GET"
@@ -387,7 +387,7 @@ def test_floods_of_headers(web, make_app, name, head):
 @pytest.mark.parametrize("host", ["", "evil@public.example", "public.example:99999", "a b", "../x", "x" * 300, "[::1]", "%0d%0a",
                                   "public.example/t/private", "'\"<>", "\xff"])
 def test_names_of_hosts(web, make_app, name, host):
-    """Whatever the web server lets through is the app's to judge: it chooses no tunnel, and breaks no head."""
+    """The app must judge every Host that the web server accepts: it selects no tunnel, and breaks no head."""
     app = make_app()
     web.client(app.url, name)
     r = web.get(f"/{name}/x", host=host)

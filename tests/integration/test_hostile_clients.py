@@ -1,5 +1,5 @@
-"""Tunnel clients with a good token and bad intent, v2 byte by byte and v1 text by text. Whatever they say costs only
-their own callers, who get 502, a declared cut, or an answer without what was forged."""
+"""Tunnel clients with a valid token and bad intent, v2 byte by byte and v1 text by text. Whatever they send affects only
+their own callers, which get 502, an evident cut, or a response without the forged part."""
 import base64
 import json
 import threading
@@ -42,7 +42,7 @@ def ask(web, path, outcome):
 
 
 def answer_with(web, name, bad, *messages):
-    """A caller asks; the client says all of that as soon as it has the request. Returns the caller's answer."""
+    """A caller sends a request; on its arrival the client sends all of these bytes. Returns the caller's response."""
     outcome = {}
     thread = threading.Thread(target=ask, args=(web, f"/{name}/x", outcome), daemon=True)
     thread.start()
@@ -157,7 +157,7 @@ def test_v2_forged_headers(web, name):
 
 @pytest.mark.parametrize("sent", [3, 8])
 def test_v2_a_body_of_another_length(web, name, sent):
-    """Declared 5. No caller takes what came for the whole, and nothing of the surplus becomes the next answer."""
+    """Declared length 5. No caller takes the body for complete, and no surplus byte becomes part of the next response."""
     bad = open_hostile(web, name)
     caller = Caller(web.port)
     caller.request("GET", f"/{name}/x")
@@ -180,7 +180,7 @@ def test_v2_a_body_of_another_length(web, name, sent):
 
 
 def test_v2_answers_for_another_tunnel(web, make_app, name):
-    """Streams are counted for each tunnel: a thief who answers all of the likely ones answers nobody."""
+    """Stream ids are per tunnel: a client that responds to all likely ids reaches no caller of another tunnel."""
     go, there = threading.Event(), threading.Event()
 
     def hold(request, connection):
@@ -257,7 +257,7 @@ def test_frames_against_the_rules(web, name, protocol, data):
 
 @pytest.mark.parametrize("protocol", ["pipegate.v2", None], ids=["v2", "v1"])
 def test_compression_is_not_agreed_on(web, name, protocol):
-    """So there are no bombs."""
+    """So compression bombs are impossible."""
     caller = Caller(web.broker_port)
     caller.request("GET", f"/?token={token(name)}", [
         ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
@@ -290,7 +290,7 @@ def test_fragments_of_a_v1_message_without_end(web, name):
 
 @pytest.mark.parametrize("protocol", ["pipegate.v2", None], ids=["v2", "v1"])
 def test_a_client_that_reads_nothing(make_web, make_app, server, protocol):
-    """Its callers get 504 in time, what waits for it is bounded, and the silence ends it."""
+    """Its callers get 504 in time, the bytes that wait for it are limited, and its silence ends the tunnel."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web(PIPEGATE_RESPONSE_TIMEOUT=1, PIPEGATE_MAX_QUEUE_DEPTH=1000)
@@ -367,7 +367,7 @@ def test_v1_answers(web, name, what):
 
 @pytest.mark.parametrize("prefix, suffix", [("", "x"), ("[", "]"), ('{"a":' * 5000, "}" * 5000), (DEEP, ""), ("\ufeff", "")])
 def test_v1_texts_that_are_no_answer(web, name, prefix, suffix):
-    """Ignored, though the right answer stands in them."""
+    """They are ignored, although they contain the right response."""
     def handler(message):
         answer = V1Client.answer(message, 200, {}, b"right")
         peer.loop.create_task(peer.socket.send(prefix + json.dumps({**answer, "body": base64.b64encode(b"wrong").decode()}) + suffix))
@@ -378,7 +378,7 @@ def test_v1_texts_that_are_no_answer(web, name, prefix, suffix):
 
 
 def test_v1_invalid_utf8(web, name):
-    """RFC 6455 8.1 would have it closed; ignored it may be too. It is not taken for an answer."""
+    """RFC 6455 8.1 asks for a Close; ignoring it is acceptable too. It is not accepted as a response."""
     bad = bad_client(web, name, protocol=None)
     wait_until(lambda: f"conn={name} " in web.broker.log(), "the tunnel is known")
     outcome = {}

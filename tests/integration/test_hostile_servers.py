@@ -68,12 +68,12 @@ class Peer:
                 + (f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else "") + more + "\r\n").encode()
 
     def open(self, protocol="pipegate.v2"):
-        """As a server that accepts the token."""
+        """Accepts the token, as a server does."""
         self.request().send(self.switch(protocol) + (frame(BINARY, HELLO) if protocol else b""))
         return self
 
     def next(self):
-        """The client's next frame; None: the end."""
+        """Returns the client's next frame; None: the end."""
         head = self.file.read(2)
         if len(head) < 2:
             return None
@@ -119,7 +119,7 @@ class Server:
 
 @pytest.fixture
 def start(tmp_path):
-    """start(server_url, *flags, **variables): our client there."""
+    """start(server_url, *flags, **variables) starts our client."""
     made = []
 
     def make(url, *flags, target="1", tok=None, before=(), **variables):
@@ -163,7 +163,7 @@ def closed_line(client, count=1):
 
 
 def stops(client):
-    """By itself, long before any deadline of an attempt could have helped it."""
+    """The client stops by itself, long before the deadline of an attempt."""
     start = time.monotonic()
     client.signal(15)
     assert client.wait() == 0, client.log()
@@ -321,7 +321,7 @@ def test_a_server_that_vanishes(make_server, start):
 
 
 def test_a_half_open_connection_is_given_up(make_server, start):
-    """It says nothing and answers nothing, as after a lost network: a Ping after 20 s, the end after 30."""
+    """The server sends nothing and responds to nothing, as after a network failure: a Ping after 20 s, the end after 30."""
     server = make_server()
     client = start(server.url)
     peer = server.accept().open()
@@ -335,7 +335,7 @@ def test_a_half_open_connection_is_given_up(make_server, start):
 
 
 def test_no_hello(make_server, start):
-    """The WebSocket alone is no tunnel."""
+    """An open WebSocket alone is not a tunnel."""
     server = make_server()
     client = start(server.url)
     peer = server.accept().request()
@@ -344,7 +344,7 @@ def test_no_hello(make_server, start):
 
 
 def test_a_flood_of_pings(make_server, start):
-    """Many at once cost the client no memory; the last is answered. A server that does not read does not hold them either."""
+    """Many Pings at once do not grow the client's memory; the last one gets a Pong. A server that does not read does not change this."""
     server = make_server()
     client = start(server.url)
     peer = server.accept().open()
@@ -405,7 +405,7 @@ def test_a_stop_while_a_name_is_looked_up(start, preload, tmp_path):
 
 
 def silent_listener(address="127.0.0.1", family=socket.AF_INET, port=0):
-    """SYNs to it get no answer: its queue is full."""
+    """SYNs to it get no response, because its queue is full."""
     listener = socket.create_server((address, port), family=family, backlog=0)
     fillers = []
     for _ in range(4):
@@ -440,7 +440,7 @@ def test_all_addresses_are_tried(make_server, start, preload, addresses):
 
 
 def test_a_silent_address_does_not_stand_before_one_that_answers(make_server, start, preload):
-    """Both families at once (RFC 8305)."""
+    """Both address families are tried concurrently (RFC 8305)."""
     server = make_server()
     listener, fillers = silent_listener("::1", socket.AF_INET6, server.port)
     begin = time.monotonic()
@@ -469,7 +469,7 @@ def test_names_that_lead_nowhere(start):
 
 
 class Proxy:
-    """Takes CONNECT for any name, and leads to the port it was made with."""
+    """Accepts CONNECT for any name, and connects to the port it was made with."""
 
     def __init__(self, port, answer=b"HTTP/1.1 200 OK\r\n\r\n"):
         self.port_behind, self.answer, self.heads, self.passed = port, answer, [], b""
@@ -562,7 +562,7 @@ def test_a_proxy_for_tls(make_server, start, make_proxy, certificate):
 
 @pytest.mark.parametrize("variables", [{}, {"no_proxy": "127.0.0.1"}, {"no_proxy": "*"}, {"no_proxy": "example"}])
 def test_where_no_proxy_is_used(make_server, start, make_proxy, preload, variables):
-    """A loopback server is none of a proxy's business; no_proxy is curl's."""
+    """A loopback server is never reached through a proxy; no_proxy works as in curl."""
     server = make_server()
     proxy = make_proxy(server.port)
     name = "server.example" if variables.get("no_proxy") in ("*", "example") else "127.0.0.1"
@@ -576,7 +576,7 @@ def test_where_no_proxy_is_used(make_server, start, make_proxy, preload, variabl
 @pytest.mark.parametrize("name", ["127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1.", "localhost.", "LOCALHOST", "0.0.0.0", "0",
                                   "[::ffff:127.0.0.1]", "[::]"])
 def test_no_spelling_of_this_machine_leads_to_a_proxy(start, make_proxy, name):
-    """Whether the resolver takes the name or not: the client says by itself that it has no connection."""
+    """Whether or not the resolver accepts the name, it is the client that reports the failed connection."""
     proxy, port = make_proxy(0, None), free_port()
     client = start(f"ws://{name}:{port}/", http_proxy=f"http://127.0.0.1:{proxy.port}", all_proxy=f"http://127.0.0.1:{proxy.port}")
     assert "proxy" not in closed_line(client)
@@ -588,7 +588,7 @@ def test_no_spelling_of_this_machine_leads_to_a_proxy(start, make_proxy, name):
     (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"), (b"HTTP/1.1 502 Bad\r\n\r\n", "502"), (b"garbage\r\n\r\n", "CONNECT"),
 ])
 def test_proxies_that_refuse(start, make_proxy, answer, words):
-    """None of it is a word of the server's about the token."""
+    """No response of a proxy counts as the server's refusal of the token."""
     proxy = make_proxy(0, answer)
     client = start("ws://server.example/", http_proxy=f"http://me:secret@127.0.0.1:{proxy.port}")
     assert words in closed_line(client) and "secret" not in client.log()
@@ -686,7 +686,7 @@ def test_tls_expired(make_server, start, tmp_path):
 
 
 def test_insecure_is_for_the_server_alone(make_server, start, certificate):
-    """And --target-insecure for the app alone."""
+    """And --target-insecure is for the app alone."""
     server = make_server(tls=certificate.context)
     client = start(server.url, "--insecure")
     server.accept().open()
@@ -750,7 +750,7 @@ def test_forms_of_a_token_file(make_server, start, tmp_path, text):
 
 
 def test_it_wakes_up(make_server, start, preload, tmp_path):
-    """A machine that was suspended tries at once, however long the wait had become."""
+    """After a suspend the client tries at once, however long its back-off had become."""
     port = free_port()
     awake = tmp_path / "awake"
     client = start(f"ws://127.0.0.1:{port}/", LD_PRELOAD=preload, AWAKE_FILE=awake)
@@ -762,7 +762,7 @@ def test_it_wakes_up(make_server, start, preload, tmp_path):
 
 
 def test_many_reconnects(make_server, start, preload):
-    """Time runs 200 times faster. Nothing is left of any of them: of tunnels, refused handshakes, and broken ones."""
+    """Time runs 200 times faster. Tunnels, refused handshakes and broken ones leave nothing behind."""
     server = make_server()
     server.listener.listen(64)
     client = start(server.url, LD_PRELOAD=preload, FASTER="200")

@@ -1,4 +1,4 @@
-"""What a caller's head may say to the app, and what its answers name, behind both web servers (contract 3, 5 and 6)."""
+"""What the app receives of a caller's head, and the names in its responses, behind both web servers (contract 3, 5 and 6)."""
 import json
 
 import pytest
@@ -83,7 +83,7 @@ def test_port_of_the_public_url(web, app, name):
 
 
 def test_comma_in_a_cookie_of_a_handshake(web, server, app, name):
-    """As for requests: only Apache joins two lines so."""
+    """As for requests: only Apache joins two lines in this way."""
     web.client(app.url, name)
     caller = WebSocketCaller(web.port, f"/{name}/x", [("Cookie", "a=x, b=y; c=3"), ("X-Pipegate-Connection", "x")]).opened()
     assert app.seen[-1].header("cookie") == ("a=x, b=y; c=3" if server == "lighttpd" else "a=x; b=y; c=3")
@@ -102,7 +102,7 @@ def handshake(web, port, target, headers=(), host="public.example"):
 
 
 def test_a_tunnel_client_at_the_url_of_a_tunnel(site, app):
-    """SERVER_URL is the public URL of a tunnel, by mistake: the client is told so, and that app sees no token."""
+    """SERVER_URL is a tunnel's public URL by mistake: the client gets an error, and that app receives no token."""
     site.client(app.url, "my-app")
     good, other, expired = token("my-app"), token("other"), token("my-app", exp=1)
     for what, target, headers in (
@@ -127,7 +127,7 @@ def test_a_tunnel_client_at_the_url_of_a_tunnel(site, app):
 
 
 def test_our_client_at_the_url_of_a_tunnel(web, app, name):
-    """Below its own id, or at that of another tunnel: no app sees the token, and the client shows what the broker says."""
+    """Below its own id, or at the URL of another tunnel: no app receives the token, and the client shows the broker's error."""
     web.client(app.url, name)
     web.client(app.url, f"{name}-other")
     for number, path in enumerate((f"{name}/deeper/", f"{name}-other/")):
@@ -140,7 +140,7 @@ def test_our_client_at_the_url_of_a_tunnel(web, app, name):
 
 
 def test_our_client_leaves_its_own_id_out(web, app, name):
-    """SERVER_URL as README shows the public URL."""
+    """SERVER_URL is the public URL in README."""
     client = Process(web.directory, f"own-{name}", [program("client"), app.url, f"ws://127.0.0.1:{web.port}/{name}/"],
                      environment(PIPEGATE_TOKEN=token(name)))
     wait_until(lambda: "tunnel.open" in client.log(), "the tunnel is open")
@@ -205,7 +205,7 @@ def test_version_of_a_handshake(web, app, name, version):
 
 
 def test_said_twice(web, app, name):
-    """Web servers may join two lines: neither we nor the app choose one of the values."""
+    """Web servers may join two lines: neither PipeGate nor the app chooses one of the values."""
     web.client(app.url, name)
     for field in (("Sec-WebSocket-Key", "BBBBBBBBBBBBBBBBBBBBBA=="), ("Sec-WebSocket-Version", "8"), ("Host", "other.example")):
         caller = WebSocketCaller(web.port, f"/{name}/x", [field])
@@ -215,7 +215,7 @@ def test_said_twice(web, app, name):
 
 
 def test_connection_of_many_names(web, app, name):
-    """Refused, not honoured in part; and what is usual, and more, passes."""
+    """Too many names are refused, not honoured in part; usual numbers, and more, pass."""
     web.client(app.url, name)
     many = ", ".join(f"x-{i}" for i in range(64))
     for extra, good in (("x-1, x-2, close", True), (many + ", x-64, x-65", False)):
@@ -239,7 +239,7 @@ LOCATIONS = [  # what the app says of itself; {port} is its own
 
 @pytest.mark.parametrize("how", ["keep", "target", "internal.example:8000"])
 def test_location_of_the_target(site, make_app, how):
-    """Prefix or not: nobody is sent to their own machine."""
+    """With a prefix or without: no caller is redirected to its own machine."""
     def handler(request, connection):
         where = request.header("x-where")
         connection.answer(302, [("Location", where), ("Content-Location", where), ("Refresh", f"1; url={where}"),
@@ -262,7 +262,7 @@ def test_location_of_the_target(site, make_app, how):
 
 
 def test_location_with_the_other_scheme(server, make_web, make_app):
-    """An app that believes no forwarding header writes http:// behind an https site."""
+    """An app that ignores forwarding headers writes http:// behind an https site."""
     web = make_web(settings="SetEnv HTTPS on" if server == "apache" else 'setenv.set-environment = ("HTTPS" => "on")')
     app = make_app(lambda request, connection: connection.answer(302, [("Location", request.header("x-where"))]))
     web.client(app.url)
@@ -275,7 +275,7 @@ def test_location_with_the_other_scheme(server, make_web, make_app):
 
 
 def test_a_site_without_tls_lets_its_app_ask_for_it(web, make_app, name):
-    """Rewritten to http it would be a loop."""
+    """Rewriting the redirect to http would make a loop."""
     web.client(make_app(lambda request, connection: connection.answer(302, [("Location", "https://public.example/y")])).url, name)
     assert web.get(f"/{name}/x").header("location") == f"https://public.example/{name}/y"
 
@@ -292,7 +292,7 @@ def test_orders_to_the_web_server(web, make_app, name):
 
 
 def test_lengths_that_are_said_twice(web, name):
-    """As a tunnel client says them."""
+    """A tunnel client sends Content-Length twice."""
     told = {}
     web.v1(name, lambda m: V1Client.answer(m, 200, told, b"hello"))
     for headers, good in (({"transfer-encoding": "chunked"}, True), ({"transfer-encoding": "gzip, chunked"}, False),
@@ -308,7 +308,7 @@ def test_lengths_that_are_said_twice(web, name):
 
 @pytest.mark.parametrize("how, base", [("keep", ""), ("target", ""), ("keep", "/base"), ("dav.internal", "/base")])
 def test_destinations(site, app, how, base):
-    """The app is asked for /a and compares Destination with that: by its own scheme, Host and path."""
+    """The app receives /a, and compares Destination with its own scheme, Host and path."""
     site.client(app.url + base, "my-app", "--host-header", how)
     own = {"keep": site.host, "target": app.url[7:]}.get(how, how)
     public = f"http://{site.host}{site.prefix}"
@@ -332,7 +332,7 @@ def test_destinations(site, app, how, base):
 
 
 def test_cost_of_a_head(web, app, name):
-    """Fields times names in Connection: what a caller sizes is gone through once. 4 times as much, not 16 times as much."""
+    """Fields times names in Connection: the cost of a head of four times the size is about 4 times, not 16 times as high."""
     web.client(app.url, name)
 
     def cpu_of(fields, names):

@@ -1,4 +1,4 @@
-"""Many requests at once: none lost, none twice, and nothing stays behind (issue table "Must show" of the main job)."""
+"""Many concurrent requests: none is lost or sent twice, and no state remains."""
 import collections
 import threading
 

@@ -1,5 +1,5 @@
-"""One request is seen in the logs of all three programs by its correlation id; what they say of themselves on SIGUSR1,
-with -v, as JSON; and what must never stand in a line."""
+"""One request is found in the logs of all three programs by its correlation id; their output on SIGUSR1,
+with -v, as JSON; and what no line may contain."""
 import json
 import os
 import re
@@ -143,7 +143,7 @@ def test_refused_and_redirected(web, name):
 
 
 def test_nothing_forges_a_line_and_no_secret_is_in_one(web, name, server, make_app):
-    """Straight to the responder, as no web server lets such bytes pass."""
+    """Sent directly to the responder, because no web server passes such bytes."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     client = web.client(make_app().url, name)
@@ -231,7 +231,7 @@ def test_an_impossible_value(which, server):
 
 
 def test_tables_on_signal(web, name, make_app):
-    """What runs is in the tables of all three, by its id, and the programs go on."""
+    """The tables of all three programs have the running request, by its id, and the programs continue."""
     held, go = [], threading.Event()
     client = web.client(make_app(lambda r, c: (held.append(c), go.wait(PATIENCE_S), c.answer())[2]).url, name)
     callers = [Caller(web.port) for _ in range(3)]
@@ -317,7 +317,7 @@ def test_verbose_names_frames_and_states(make_app, server):
 
 
 def test_a_reader_that_stops_stops_no_program(make_web, make_app, server):
-    """stderr is a pipe that nobody reads: lines are dropped, and requests go on."""
+    """stderr is a pipe that is not read: lines are dropped, and requests continue."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web()

@@ -30,7 +30,7 @@ def app(make_app):
 
 
 def socket_headers(web, app, target, host):
-    """What the app sees of a WebSocket."""
+    """The header fields of a WebSocket handshake as the app receives them."""
     caller = WebSocketCaller(web.port, target, host=host).opened()
     caller.frame(TEXT, b"hello")
     assert caller.next() == (TEXT, True, b"hello")
@@ -114,7 +114,7 @@ HEADERS = [("Set-Cookie", "a=b; Path=/x"), ("Set-Cookie", "c=d; Path=/my-app/x")
 
 @pytest.mark.parametrize("status", [101, 302])
 def test_paths_in_answers_to_handshakes(site, make_app, status):
-    """As in those to requests: nobody on the way adds a second prefix, or takes one off."""
+    """As in responses to requests: the prefix is neither added twice nor removed."""
 
     def handler(request, connection):
         if status == 302 or not request.header("upgrade"):
@@ -145,7 +145,7 @@ def test_websocket_without_the_slash(site, app):
 
 
 def test_websocket_over_http2(site, server, app):
-    """Browsers open it so where they have a connection already. Apache does it with H2WebSockets only."""
+    """Browsers use an existing HTTP/2 connection for it. Apache supports that only with H2WebSockets."""
     if server == "apache":
         pytest.skip("Apache does not offer it")
     site.client(app.url, "my-app")
@@ -158,7 +158,7 @@ def test_websocket_over_http2(site, server, app):
 
 
 def test_not_quite_a_handshake(site, app):
-    """Another method, or no Connection: a request like others."""
+    """Another method, or no Connection: it is treated as a plain request."""
     site.client(app.url, "my-app")
     body = b"some"
     r = site.call("POST", f"{site.prefix}/form", [("Connection", "upgrade"), ("Upgrade", "websocket")], body, host=site.host)
@@ -168,7 +168,7 @@ def test_not_quite_a_handshake(site, app):
 
 
 def test_what_a_handshake_names_in_connection(site, server, app):
-    """It goes no further; what the web server says of itself does, whatever the caller calls it."""
+    """Those fields do not pass. The web server's own fields pass, whatever names the caller lists."""
     site.client(app.url, "my-app")
     caller = Caller(site.port)
     forged = "X-Forwarded-Prefix, X-Forwarded-Proto, X-Forwarded-For, X-Pipegate-Connection, Cookie"
@@ -191,7 +191,7 @@ def test_two_cookie_lines_of_a_handshake(site, app):
 
 
 def test_wildcard_beside_other_sites(make_web, app, server):
-    """Names that only look like one of a tunnel are not its."""
+    """A host name that only resembles a tunnel's does not reach the tunnel."""
     others = ("client.example.org", "my-app.ext.example.org", "my-app-t.example.org", "my-app.tXexample.org")
     if server == "lighttpd":
         after = "".join(f'$HTTP["host"] == "{h}" {{ index-file.names = ("index.html") }}\n' for h in others)

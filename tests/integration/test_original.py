@@ -22,7 +22,7 @@ def original_environment():
 
 
 def exercise(call, name, compressed):
-    """What v1 can carry, both ways."""
+    """Everything that v1 can carry, in both directions."""
     r = call("POST", f"/{name}/a%20b/c?x=1&x=2&y=", [("X-Mine", "1"), ("Content-Type", "application/octet-stream")], BODY)
     assert r.status == 200, r
     seen = r.json()

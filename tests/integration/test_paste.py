@@ -1,5 +1,5 @@
-"""What users paste is pasted: fenced blocks of the Markdown files, commented examples in the files under conf/, literal
-blocks of the man pages. Web server blocks are put into a real configuration, with paths and ports of the test's own."""
+"""Text that users paste is pasted here: fenced blocks of the Markdown files, commented examples in the files under conf/, literal
+blocks of the man pages. Web server blocks are put into a real configuration, with the test's own paths and ports."""
 import http.client
 import json
 import os
@@ -65,14 +65,14 @@ def of(*languages):
 
 
 def test_there_are_blocks():
-    """Or the patterns above have become wrong."""
+    """Otherwise the patterns above are wrong."""
     for language, least in (("apache", 5), ("lighttpd", 5), ("sh", 8)):
         assert len(of(language)) >= least, language
 
 
 @pytest.mark.parametrize("block", of("apache") + [b for b in WHOLE_FILES if b.language == "apache"], ids=repr)
 def test_no_comment_behind_a_directive(block):
-    """Apache takes it for arguments."""
+    """Apache would read it as arguments."""
     assert not re.findall(r"^[ \t]*[^#\s].*[ \t]#.*$", block.text, re.M)
 
 
@@ -96,7 +96,7 @@ def below(block):
 
 
 def complete_apache(block):
-    """What the text around it tells the user to have."""
+    """Adds what the surrounding text tells the user to have."""
     if "<VirtualHost" in block.text or re.match(r"\s*(Listen|LoadModule)", block.text):
         return block.text
     include = "" if "pipegate.conf" in block.text else "Include /usr/local/share/pipegate/apache/pipegate.conf\n"
@@ -148,7 +148,7 @@ def get_by_tls(port, target, host):
 
 @pytest.mark.parametrize("block", of("apache", "lighttpd"), ids=repr)
 def test_web_server_block(stack, block):
-    """Its server starts with it, and a request for the tunnel arrives."""
+    """The web server starts with it, and a request for the tunnel arrives."""
     if block.language == "apache":
         web = PastedApache(stack, example=complete_apache(block))
     else:
@@ -185,7 +185,7 @@ def test_shell_block(block):
 
 @pytest.mark.parametrize("block", [b for b in of("sh") if re.search(r"\bmake\b", b.text)], ids=repr)
 def test_targets_of_make(block):
-    """Those that are named exist."""
+    """Each target that the documents name exists."""
     text = re.sub(r" #.*|install -y make", "", block.text)
     for arguments in re.findall(r"(?:^|&&|sudo) *make((?: +(?:[\w=.,-]|\".*?\")+)*)", text, re.M):
         words = shlex.split(arguments)
@@ -198,7 +198,7 @@ TOKEN_BLOCKS = [b for b in of("sh") if re.search(r"\bpipegate-token\b", b.text)]
 
 @pytest.mark.parametrize("block", TOKEN_BLOCKS, ids=repr)
 def test_block_that_mints_a_token(block, tmp_path):
-    """As root would, from the environment file that is installed."""
+    """Run as root would, with the installed environment file."""
     env = (ROOT / "conf/pipegate.env.example").read_text()
     (tmp_path / "broker.env").write_text(re.sub(r"^PIPEGATE_JWT_SECRET=.*", f"PIPEGATE_JWT_SECRET={SECRET}", env, flags=re.M))
     (tmp_path / "sudo").write_text('#!/bin/sh\nexec "$@"\n')

@@ -106,7 +106,7 @@ SWAPPED = SECRET[:20] + "!" + SECRET[20:]  # a secret that does not look like on
     ("fcgi", [f"--threads={TOKEN}"], {}), ("fcgi", ["--listen", f"unix:/nonexistent/{TOKEN}"], {}),
 ])
 def test_no_secret_is_printed(name, arguments, variables):
-    """Whatever place it was put into."""
+    """Wherever on the command line or in the environment it is."""
     code, out, err = run(name, *arguments, **variables)
     assert code in (2, 78) and out == "" and err.count("\n") == 1, err
     for secret in (*TOKEN.split("."), SWAPPED, "opaque", SECRET):
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_token(directory, variable, text, query, words):
 
 
 def test_no_token_is_logged_by_the_client(directory):
-    """Nor where it stands in a URL that is one."""
+    """Even if it is part of a URL."""
     port = free_port()
     for server in (f"ws://127.0.0.1:{port}/{TOKEN}/?token={TOKEN}", f"ws://127.0.0.1:{port}/token={TOKEN}?token=x",
                    f"ws://{TOKEN}:{port}/?token=x"):
@@ -288,7 +288,7 @@ def test_dead_names_are_replaced(directory):
 
 
 def test_nobody_keeps_a_name_by_a_lock(directory):
-    """Every user can open /run/pipegate, and so lock it; and a lock that is held costs 5 s and names its file."""
+    """Every user can open /run/pipegate, and so lock it. A lock that is held delays the start by 5 s, and the error names its file."""
     with open(directory / "gate.sock.lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         code, _, err = run("broker", "--listen", "127.0.0.1:0", "--gate", f"ipc://{directory}/gate.sock")
@@ -303,7 +303,7 @@ def test_nobody_keeps_a_name_by_a_lock(directory):
 
 
 def run_activated(argv, listeners, **options):
-    """As systemd starts a service with sockets: the process's own id in LISTEN_PID, the sockets from descriptor 3 on."""
+    """Starts the program as systemd does with sockets: its own process id in LISTEN_PID, the sockets from descriptor 3."""
     count = len(listeners)
 
     def place():  # the copies are inherited; first out of the way of each other
@@ -399,7 +399,7 @@ def test_why_there_is_no_tunnel(directory):
 
 
 def test_client_waits_for_a_slow_handshake():
-    """20 s in all."""
+    """Up to 20 s in all."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = subprocess.Popen([program("client"), "3000", f"ws://127.0.0.1:{listener.getsockname()[1]}/?token=x"],
                                   stderr=subprocess.PIPE, text=True)
@@ -414,7 +414,7 @@ def test_client_waits_for_a_slow_handshake():
 
 
 def test_client_comes_back(directory):
-    """The server is not yet up, then dies, then is there again."""
+    """The server is not up yet, then dies, then is up again."""
     broker = start_broker(directory)
     port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
     broker.stop()
@@ -466,7 +466,7 @@ def test_token_file_that_everybody_can_read(directory, mode, warned):
 
 
 def test_token_file_that_is_a_fifo(directory):
-    """It is read to its end, and not waited for without one."""
+    """It is read to its end; without an end the client does not wait for one."""
     file = directory / "token"
     os.mkfifo(file)
     broker = start_broker(directory)
@@ -484,7 +484,7 @@ def test_token_file_that_is_a_fifo(directory):
 
 
 def test_plain_cgi(directory):
-    """A host that has only CGI: one request, then it ends."""
+    """For a host that supports only CGI: the process serves one request and exits."""
     broker = start_broker(directory)
     port = broker.wait_log("ready").split("address=127.0.0.1:")[1].split()[0]
     peer = V1Client(f"ws://127.0.0.1:{port}/?token={token('cgi')}").wait_open()

@@ -1,4 +1,4 @@
-"""The rows of conf/RECIPES.md that say that a test runs them: apps with the settings that stand there, below a path of the
+"""The rows of conf/RECIPES.md that claim to be tested: apps with these settings, below a path of the
 public site. An app that is not installed is skipped: `make recipes` installs it."""
 import importlib.util
 import os
@@ -98,7 +98,7 @@ def test_python_app_below_a_path(web, name, tmp_path, kind):
 
 
 def test_body_over_the_limit(make_web, make_app):
-    """What `git push` of more than 10 MiB and `docker push` meet; PIPEGATE_MAX_BODY_BYTES=0 lets them pass."""
+    """As with `git push` of more than 10 MiB, and `docker push`; PIPEGATE_MAX_BODY_BYTES=0 lets them pass."""
     body = b"x" * 4096
     for limit, status in ((1024, 413), (0, 200)):
         web = make_web(PIPEGATE_MAX_BODY_BYTES=limit)

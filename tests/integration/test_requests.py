@@ -1,4 +1,4 @@
-"""Requests through both web servers to our own client (v2) and a v1 peer: what callers and apps see (contract 3)."""
+"""Requests through both web servers to our own client (v2) and a v1 peer: what callers and apps receive (contract 3)."""
 import gzip
 import hashlib
 import json
@@ -69,7 +69,7 @@ def test_paths_refused(web, target, status, code):
 
 
 def test_encoded_control_characters(server, make_web, make_app, name):
-    """They reach the app as they are. lighttpd would answer 400 itself, but for this option (see its file)."""
+    """They reach the app unchanged. Without an option in its file, lighttpd would respond 400."""
     settings = 'server.http-parseopts := ("header-strict" => "enable", "url-normalize" => "disable")' if server == "lighttpd" else ""
     web = make_web(settings=settings)
     web.client(make_app().url, name)
@@ -196,7 +196,7 @@ def test_two_cookie_lines(web, make_app, name):
 
 
 def test_comma_in_a_cookie(server, web, make_app, name):
-    """Behind Apache it looks like two lines."""
+    """Behind Apache it looks like two joined lines."""
     web.client(make_app().url, name)
     seen = web.call("GET", f"/{name}/x", [("Cookie", "a=x, b=y; c=3")]).json()
     assert dict(seen["headers"])["cookie"] == ("a=x, b=y; c=3" if server == "lighttpd" else "a=x; b=y; c=3")
@@ -222,7 +222,7 @@ def test_targets(web, make_app, name):
 
 
 def test_base_of_the_target(web, make_app, name):
-    """What the app says of its own paths leads back to them."""
+    """URLs in which the app names its own paths lead back to it."""
     def handler(request, connection):
         if request.target != "/base/login":
             return App.echo(request, connection)

@@ -1,4 +1,4 @@
-"""What a web server could do to the responder: FastCGI by hand, without one between."""
+"""What a web server could send to the responder: FastCGI written by the test, without a web server."""
 import os
 import select
 import signal
@@ -29,7 +29,7 @@ def make_web():
 
 
 class Held:
-    """An app that answers when it is told to."""
+    """An app that responds when the test tells it to."""
 
     def __init__(self):
         self.go = threading.Event()
@@ -74,7 +74,7 @@ def test_malformed_request_holds_nobody(make_web, what):
 
 
 def test_padding_that_looks_like_a_record_holds_nobody(make_web):
-    """libfcgi does not skip that of the first record, and waits for what it announces."""
+    """libfcgi does not skip the padding of the first record, and would wait for the record that it seems to announce."""
     web = make_web()
     bad = WebServer(web)
     first = bytearray(record(BEGIN, b"\0\1\1" + bytes(5), padding=8))
@@ -85,7 +85,7 @@ def test_padding_that_looks_like_a_record_holds_nobody(make_web):
 
 
 def test_half_an_end_of_the_body_holds_nobody(make_web, make_app):
-    """The answer is there, and of the record that ends the request some bytes."""
+    """The response is ready, but only some bytes of the record that ends the request have arrived."""
     held = Held()
     web = make_web()
     web.client(make_app(held).url)
@@ -116,7 +116,7 @@ def test_half_a_request_is_not_waited_for_for_ever(make_web):
 
 
 def test_half_a_request_may_take_its_time(make_web):
-    """A byte now and then is enough: a thread has it."""
+    """A byte at intervals is enough, because a thread reads it."""
     web = make_web()
     slow = WebServer(web)
     whole = request("/healthz")
@@ -130,7 +130,7 @@ def test_half_a_request_may_take_its_time(make_web):
 
 
 def test_plain_cgi_with_a_slow_caller(make_web, make_app):
-    """Longer than the broker hears of a responder that does not live any more."""
+    """It runs for longer than the time after which the broker considers a silent responder dead."""
     large = bytes(8 << 20)
     web = make_web()
     web.client(make_app(lambda asked, connection: connection.answer(body=large)).url)
@@ -165,8 +165,8 @@ def test_the_end_waits_without_work(make_web, make_app):
 
 
 def test_the_end_does_not_wait_for_ever(make_web, make_app):
-    """Ten seconds. Then callers get an answer, or a cut where it has begun, and the broker is told too: of a responder
-    that is silent it would know after ten more."""
+    """Ten seconds. Then callers get a response, or a cut if it has begun, and the broker is notified: it would notice
+    a silent responder only after ten more seconds."""
     held = Held()
     gone = []
 
@@ -206,7 +206,7 @@ def test_the_end_does_not_wait_for_ever(make_web, make_app):
 
 
 def test_the_end_and_half_a_request(make_web):
-    """The rest may be on its way; where it is not, the end does not wait for that as long as for an answer."""
+    """The rest may be on its way. If it does not arrive, the shutdown waits less long than for a response."""
     web = make_web()
     stuck, slow = WebServer(web), WebServer(web)
     for c in (stuck, slow):
@@ -223,7 +223,7 @@ def test_the_end_and_half_a_request(make_web):
 
 
 def test_the_end_takes_those_who_wait_at_the_door(make_web, make_app):
-    """More connections than are taken in one turn, at the moment of SIGTERM."""
+    """At SIGTERM more connections are waiting than one turn accepts."""
     web = make_web()
     web.client(make_app().url)
     web.responder.signal(signal.SIGSTOP)
@@ -240,12 +240,12 @@ def test_the_end_takes_those_who_wait_at_the_door(make_web, make_app):
 
 
 def few_connections(threads):
-    """As many as there must be; with more descriptors there would be more."""
+    """Starts a responder with the least number of connections, by a low descriptor limit."""
     return dict(threads=threads, responder_descriptors=32 + 3 * threads)
 
 
 def test_few_threads_are_soon_free(make_web, make_app):
-    """More connections than there may be: each is taken as soon as another one has gone."""
+    """More connections than the limit: each one is accepted as soon as another is closed."""
     web = make_web(**few_connections(2))
     web.client(make_app().url)
     wrong = []
@@ -267,7 +267,7 @@ def test_few_threads_are_soon_free(make_web, make_app):
 
 
 def test_kept_connections_keep_nobody_out(make_web, make_app):
-    """Those that are in use all the time are closed behind an answer if others may be waiting."""
+    """Connections in constant use are closed after a response if others may be waiting."""
     web = make_web(**few_connections(2))
     web.client(make_app().url)
     right = [0] * 8
@@ -291,7 +291,7 @@ def test_kept_connections_keep_nobody_out(make_web, make_app):
 
 
 def test_out_of_descriptors_after_a_peak(make_web, make_app):
-    """The sockets that are kept for requests to come are used, whatever the last requests of the peak had."""
+    """Sockets kept for later requests are reused, whatever state the last requests of the peak left."""
     held = Held()
     web = make_web()
     web.client(make_app(held).url)
@@ -318,7 +318,7 @@ def test_out_of_descriptors_after_a_peak(make_web, make_app):
 
 
 def test_a_small_body_that_comes_slowly(make_web, make_app):
-    """It would fit into the first message, which does not wait for all of it."""
+    """It would fit into the first message, but that message does not wait for the whole body."""
     web = make_web()
     web.client(make_app(lambda asked, connection: connection.answer(403)).url)
     for target, status in (("/demo/x", 403), ("/unknown/x", 503)):
@@ -334,8 +334,8 @@ def test_a_small_body_that_comes_slowly(make_web, make_app):
 
 
 def test_answered_before_the_body_is_there(make_web, make_app):
-    """The web server may read the answer whenever it likes, but connections that it does not close make room for new
-    ones. There may be eight."""
+    """The web server may read the response at any time, but connections that it does not close make room for new
+    ones. The limit is eight."""
     web = make_web(**few_connections(4))
     web.client(make_app(lambda asked, connection: connection.answer(403)).url)
     slow = [WebServer(web) for _ in range(8)]
@@ -359,7 +359,7 @@ def test_answered_before_the_body_is_there(make_web, make_app):
 
 
 def test_two_requests_at_a_time(make_web, make_app):
-    """No web server does; it gets one answer and the end, and waits for nothing."""
+    """No web server does this; it gets one response and the end of the connection, and does not wait."""
     web = make_web()
     web.client(make_app().url)
     eager = WebServer(web)
@@ -370,7 +370,7 @@ def test_two_requests_at_a_time(make_web, make_app):
 
 
 def early(asked, connection):
-    """Answers uploads before their body has arrived."""
+    """Responds to uploads before their body has arrived."""
     connection.answer(403 if asked.method == "POST" else 200, body=b"early")
     asked.body()
 
@@ -416,7 +416,7 @@ def test_early_response_leaves_nothing_for_the_next_request(make_web, make_app, 
 
 
 def test_what_comes_between_two_requests_holds_nobody(make_web, make_app):
-    """Records of no request, without an end."""
+    """Endless records that belong to no request."""
     web = make_web()
     web.client(make_app().url)
     flood = WebServer(web)
@@ -441,7 +441,7 @@ def test_what_comes_between_two_requests_holds_nobody(make_web, make_app):
 
 
 def test_management_records_between_two_requests(make_web, make_app):
-    """They are libfcgi's; it answers, and reads on."""
+    """libfcgi handles them: it responds, and reads on."""
     web = make_web()
     web.client(make_app().url)
     c = WebServer(web)
@@ -484,7 +484,7 @@ def test_records_of_other_requests_within_a_body(make_web, make_app):
 
 
 def test_kept_idle_connections_hold_no_thread(make_web, make_app):
-    """More than there may be: the oldest make room, and none has a thread."""
+    """More than the limit: the oldest are closed, and none uses a thread."""
     web = make_web(threads=8, responder_descriptors=32 + 3 * 64)
     web.client(make_app().url)
     kept = [WebServer(web) for _ in range(100)]
@@ -502,7 +502,7 @@ def test_kept_idle_connections_hold_no_thread(make_web, make_app):
 
 
 def test_an_idle_connection_is_closed_after_five_minutes(make_web, preload):
-    """By a clock that runs a hundred times faster. Apache uses none that has been idle for longer than one minute."""
+    """By a clock that runs a hundred times faster. Apache does not reuse one that was idle for more than a minute."""
     web = make_web()
     web.responder.stop()
     argv = [program("fcgi"), "--listen", f"unix:{web.socket}", "--gate", web.gate]

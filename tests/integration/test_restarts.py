@@ -23,7 +23,7 @@ def print_table():
 
 
 class Load:
-    """Callers that ask all the time; what went wrong is kept."""
+    """Callers that send requests all the time; failures are recorded."""
 
     def __init__(self, web, path):
         self.web, self.path = web, path
@@ -62,7 +62,7 @@ class Load:
                 self.stop.wait(0.05)  # a caller that was refused does not ask again at once
 
     def more(self, count):
-        """Until so many more have been answered rightly."""
+        """Waits until this many more requests have had the right response."""
         target = self.outcomes["right"] + count
         done = threading.Event()
         for _ in range(PATIENCE_S * 100):
@@ -131,7 +131,7 @@ def test_web_server_reloads(make_web, make_app):
 
 
 def test_responder(make_web, make_app):
-    """Its socket is its own here: while nobody listens the web server says 503. systemd's socket unit closes that gap."""
+    """The responder has its own socket here: while none listens, the web server responds 503. systemd's socket unit avoids that gap."""
     web = make_web()
     web.client(make_app(answer).url)
     load = Load(web, "/demo/x")
@@ -147,7 +147,7 @@ def test_responder(make_web, make_app):
 
 @pytest.mark.parametrize("reuse", ["off", "on"])
 def test_responder_with_a_socket_unit(make_web, make_app, server, reuse):
-    """As under systemd: the socket stays, whoever serves it, so nobody is turned away."""
+    """As under systemd: the socket stays open while the process changes, so no caller is refused."""
     if server == "lighttpd" and reuse == "on":
         pytest.skip("lighttpd keeps no connections")
     web = make_web(settings=f"Define PIPEGATE_REUSE {reuse}" if server == "apache" else "")
@@ -193,7 +193,7 @@ def test_broker(make_web, make_app):
 
 
 def test_broker_killed(make_web, make_app):
-    """Replies are on their way when it dies; the responder must not die with it."""
+    """It dies while replies are on their way; the responder must survive."""
     web = make_web()
     app, responder = make_app(answer), web.responder
     client = web.client(app.url)

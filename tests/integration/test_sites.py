@@ -1,4 +1,4 @@
-"""The public site around the tunnels: its own passwords, a proxy in front of it, a site that takes clients only."""
+"""The public site around the tunnels: its own passwords, a proxy in front of it, a site for clients only."""
 import base64
 
 import pytest
@@ -40,7 +40,7 @@ def head_of_websocket(web, target, headers=(), host="public.example"):
 
 
 def as_the_app_sees_it(web, app, target, headers=(), host="public.example"):
-    """The headers of a request and of a WebSocket."""
+    """The header fields of a request and of a WebSocket as the app receives them."""
     assert web.call("GET", target, headers, host=host).status == 200
     assert head_of_websocket(web, target, headers, host) == 101
     return app.seen[-2:]
@@ -50,7 +50,7 @@ def as_the_app_sees_it(web, app, target, headers=(), host="public.example"):
 
 
 def ask_for_password(server, directory, path):
-    """Written before or behind the shipped file, as operators do."""
+    """Placed before or after the shipped file, as operators do."""
     if server == "lighttpd":
         (directory / "users").write_text("ada:secret\n")
         return f"""
@@ -144,7 +144,7 @@ def site(request, make_web):
 
 
 def test_site_for_clients_only(site, app):
-    """What may be refused to callers by a tunnel's host name is not open by path elsewhere."""
+    """If callers are refused at a tunnel's host name, the same tunnel is not open by path elsewhere."""
     site.client(app.url, "my-app")
     for target in ("/my-app/x", "/my-app/", "/my-app", "/", "/x?y", "//my-app/x", "/./my-app/x", "/%6dy-app/x",
                    "/healthz/my-app/x", "/healthz/../my-app/x"):
@@ -168,7 +168,7 @@ def test_site_for_clients_only_over_http2(site, app, server):
 
 
 def test_client_at_the_site_for_clients(site):
-    """What it dials, by both ways to hand over a token."""
+    """The client's connection, with both ways to pass a token."""
     for target, headers in ((f"/?token={token('a')}", ()), ("/", [("Authorization", f"Bearer {token('b')}")])):
         caller = WebSocketCaller(site.port, target, headers, host=site.clients_host).opened()
         name = "b" if headers else "a"

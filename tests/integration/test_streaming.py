@@ -1,4 +1,4 @@
-"""Bodies that stream, in bounded memory, and that nobody takes for complete when they are cut (contract 3, 4)."""
+"""Bodies are streamed in bounded memory, and a cut body is never taken for complete (contract 3, 4)."""
 import hashlib
 import statistics
 import threading
@@ -15,7 +15,7 @@ FILL = hashlib.sha256(b"fill").digest() * (MIB // 32)
 
 
 def pieces(total):
-    """Numbered, so that one lost, doubled or out of place changes the hash."""
+    """Numbered pieces, so that a lost, doubled or misplaced one changes the hash."""
     for at in range(0, total, MIB):
         yield at.to_bytes(8, "big") + FILL[8:min(MIB, total - at)]
 
@@ -48,7 +48,7 @@ def send_big(total):
 
 
 def test_events_leave_one_by_one(web, make_app, name):
-    """Each event is written only after the one before it has arrived: nobody on the way waits for more."""
+    """Each event is written only after the previous one has arrived: no program on the way waits for more."""
     arrived = threading.Semaphore(0)
     written = []
 
@@ -198,7 +198,7 @@ def test_fast_download_beside_small_requests(web, make_app, name):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_upload_reaches_the_app(web, make_app, name, chunked, server):
-    """Apache streams both kinds. lighttpd, as shipped, gathers an upload first and adds its length."""
+    """Apache streams both kinds. lighttpd, as shipped, buffers an upload first and adds its length."""
     first = threading.Event()
     seen = {}
 
@@ -251,14 +251,14 @@ def test_expect_continue(web, make_app, name):
 
 
 def write_for_ever(connection):
-    """Until somebody closes, which is what the caller who leaves must lead to."""
+    """Writes until the connection is closed, which must follow when the caller leaves."""
     while True:
         connection.send(b"400\r\n" + b"x" * 1024 + b"\r\n")
 
 
 @pytest.mark.parametrize("state", ["waiting for the head", "in the response", "in the request"])
 def test_caller_leaves(web, make_app, name, state, server):
-    """No web server tells anybody while nothing is written (contract 4): so the local app writes on."""
+    """A web server does not report it while nothing is written (contract 4), so the local app keeps writing."""
     if state == "in the request" and server == "lighttpd":
         pytest.skip("lighttpd, as shipped, hands an upload on when it is complete")
     there, left, gone = threading.Event(), threading.Event(), threading.Event()
@@ -322,7 +322,7 @@ def test_request_is_exact(web, make_app, name, target, headers, server):
 
 
 def test_request_headers_that_come_twice(web, make_app, name):
-    """A CGI variable has one value: the web server joins them, as RFC 9110 5.3 lets it."""
+    """A CGI variable has one value: the web server joins them, as RFC 9110 5.3 allows."""
     web.client(make_app().url, name)
     seen = web.call("GET", f"/{name}/x", [("X-Dup", "one"), ("X-Other", "1"), ("X-Dup", "two")]).json()
     assert [v.replace(" ", "") for n, v in seen["headers"] if n.lower() == "x-dup"] == ["one,two"]

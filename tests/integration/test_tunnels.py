@@ -1,5 +1,5 @@
 """The tunnel listener (contract section 4): tokens, v1 details, plain requests. No web server is involved, except
-where a request has to come in."""
+where a request must arrive through one."""
 import base64
 import json
 import socket
@@ -69,7 +69,7 @@ def test_authorization(web, name):
 
 
 def padded(size, sub):
-    """A good token of so many bytes."""
+    """A valid token of this many bytes."""
     claims = dict(exp=NOW + 3600, pad="")
     least = (size - len(token(sub, **claims))) * 3 // 4 - 3
     for pad in range(least, least + 6):
@@ -81,7 +81,7 @@ def padded(size, sub):
 
 @pytest.mark.parametrize("where", ["query", "header"])
 def test_a_token_of_8_kib(web, name, where):
-    """One byte more is refused, right as it is."""
+    """One byte more is refused, although it is valid."""
     def ask(text):
         if where == "query":
             return f"?token={text}", None
@@ -213,7 +213,7 @@ def test_v1_large_answers(web, name):
 
 
 def test_v1_decoded_bodies(web, name):
-    """The original's client decodes bodies and leaves the header: length and coding are set right."""
+    """The original's client decodes bodies and keeps the header: the broker corrects length and coding."""
     web.v1(name, lambda m: V1Client.answer(m, 200, {"content-encoding": "gzip", "content-length": "3",
                                                     "transfer-encoding": "chunked"}, b"not gzip at all"))
     r = web.get(f"/{name}/x")
@@ -221,7 +221,7 @@ def test_v1_decoded_bodies(web, name):
 
 
 def test_v1_lengths(web, name):
-    """The length of an answer is that of the body that came, not what a compressed one had been; of HEAD, what the app says."""
+    """The length of a response is that of the received body, not of the compressed one; for HEAD it is the app's."""
     said = {"gone": {"content-encoding": "gzip", "content-length": "20"}, "none": {}}
     web.v1(name, lambda m: V1Client.answer(m, 200, said[m["url_path"]], b""))
     for method, path, length, coding in (("GET", "gone", "0", None), ("POST", "gone", "0", None), ("HEAD", "gone", "20", "gzip"),
@@ -279,7 +279,7 @@ def test_idle_tunnels_stay_up(make_web, make_app, server):
 
 
 def test_a_slow_client_is_no_silent_one(make_web, server):
-    """It reads a message for longer than a silent one would be kept, and comes late to our Ping, which stands within it."""
+    """It takes longer to read one message than a silent client is kept, and sees our Ping late, because that is behind the message."""
     if server != "lighttpd":
         pytest.skip("no web server has a part in it")
     web = make_web(PIPEGATE_V1_MESSAGE_BYTES=64 << 20)

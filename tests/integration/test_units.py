@@ -1,5 +1,5 @@
-"""What `make install` writes, and what systemd-analyze says to the units, where it is there. They are booted by
-`make systemd-check`."""
+"""What `make install` writes, and the output of systemd-analyze for the units, if it is installed. `make systemd-check`
+boots them."""
 import os
 import pathlib
 import shutil
@@ -53,6 +53,6 @@ def test_units(directory):
 
 @pytest.mark.parametrize("name", ["broker", "fcgi"])
 def test_libzmq_may_set_the_scheduling_of_its_threads(name):
-    """It aborts otherwise: the filter that allows the call stands behind the one that forbids its group."""
+    """Otherwise it aborts: the filter that allows the call must follow the one that forbids its group."""
     unit = (ROOT / f"conf/systemd/pipegate-{name}.service").read_text()
     assert -1 < unit.index("SystemCallFilter=~@resources\n") < unit.index("SystemCallFilter=sched_setscheduler\n")

@@ -12,7 +12,7 @@ from harness import PATIENCE_S, SANITIZED, App, Process, environment, program, r
 
 
 class V1Server:
-    """Written from the contract. It has one client."""
+    """Written from the contract. It accepts one client."""
 
     def __init__(self):
         self.waiting, self.socket = {}, None
@@ -94,7 +94,7 @@ def test_connection_names_what_goes_no_further(ask):
 
 
 def test_nul(ask):
-    """What a caller may write as %00."""
+    """A caller may write it as %00."""
     server = ask()
     assert seen_by_app(server("a\0b/%00", [["a", "\0"], ["\0", "x\0y"]]))[0] == "/a%00b/%00?a=%00&%00=x%00y"
 
@@ -128,7 +128,7 @@ def test_response_headers_that_are_no_utf8(ask):
 
 
 def test_target_base_is_a_boundary(tmp_path, make_app):
-    """Whatever the server sends: a hostile one, or the original's, which hands on what a caller wrote."""
+    """Whatever the server sends: a hostile server, or the original's, which passes on what a caller wrote."""
     app, server = make_app(), V1Server()
     client = Process(tmp_path, "client-base", [program("client"), f"{app.url}/base", f"ws://127.0.0.1:{server.port}/"],
                      environment(PIPEGATE_TOKEN=token()))
@@ -145,7 +145,7 @@ def test_target_base_is_a_boundary(tmp_path, make_app):
 
 
 def test_responses_that_are_too_large(ask):
-    """12 MiB are too much for a message of v1: said at once where the app declares it, else when the count passes."""
+    """12 MiB are too large for a v1 message: refused at once if the app declares it, otherwise when the count is exceeded."""
     def handler(request, connection):
         if request.target == "/declared":
             connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nbegin")
@@ -166,7 +166,7 @@ def test_responses_that_are_too_large(ask):
 
 
 def test_many_large_responses_at_once(tmp_path, make_app):
-    """40 of 10 MB: all arrive, and the client holds a bounded part of them."""
+    """40 of 10 MB: all arrive, and the client's memory for them is bounded."""
     server = V1Server()
     app = make_app(lambda request, connection: connection.answer(body=request.target[1:].encode() * 5_000_000))
     client = Process(tmp_path, "client-large", [program("client"), app.url, f"ws://127.0.0.1:{server.port}/"],

@@ -92,7 +92,7 @@ def open_handshake(request, connection, headers=()):
 
 
 def echo(request, connection):
-    """Each frame back as it came, fragments and all; Close ends it."""
+    """Returns each frame unchanged, including fragments; ends at a Close."""
     open_handshake(request, connection)
     while got := read_frame(connection.file):
         opcode, final, payload = got
@@ -190,7 +190,7 @@ def test_fragments_and_control_frames_between_them(web, make_app, name):
 
 
 def test_bytes_are_not_looked_into(web, make_app, name):
-    """Invalid UTF-8, reserved bits, unknown opcodes: the app's and the caller's own business."""
+    """Invalid UTF-8, reserved bits and unknown opcodes concern only the app and the caller."""
     web.client(make_app(echo).url, name)
     caller = WebSocketCaller(web.port, f"/{name}/", [("Sec-WebSocket-Extensions", "permessage-deflate")]).opened()
     assert "sec-websocket-extensions" not in caller.headers
@@ -220,7 +220,7 @@ def test_the_app_closes(web, make_app, name, code, reason):
 
 
 def test_abrupt_ends(make_web, make_app):
-    """lighttpd overlooks an end that comes together with data, until it writes: the Ping, each minute, makes it look."""
+    """lighttpd does not notice an end that arrives together with data until it writes; the Ping each minute makes it write."""
     web, name = make_web(PIPEGATE_WEBSOCKET_PING=1), "demo"
     gone, reset = threading.Event(), threading.Event()
 
@@ -249,7 +249,7 @@ def test_abrupt_ends(make_web, make_app):
 
 
 def test_many_headers(web, make_app, name):
-    """As many as pass with a GET: Apache stops at 200."""
+    """As many as pass with a GET: Apache's limit is 200."""
     seen = []
 
     def handler(request, connection):
@@ -325,7 +325,7 @@ def test_impossible_answers(web, make_app, name, answer):
 
 
 def test_nobody_there(web, make_app, name, server):
-    """The same answers as for requests (contract 5)."""
+    """The same responses as for requests (contract 5)."""
     app = make_app()
     app.close()
     web.client(app.url, name)
@@ -423,7 +423,7 @@ def test_targets(web, make_app, name, tmp_path):
 
 
 def test_a_library_at_both_ends(web, name):
-    """Compression, masking and closing as two real implementations do them."""
+    """Compression, masking and closing between two real implementations."""
     ports, ready = [], threading.Event()
 
     async def app(ws):
@@ -458,7 +458,7 @@ def test_a_library_at_both_ends(web, name):
 
 
 def test_a_silent_one_stays_up(make_web, make_app):
-    """Timers scaled by 60: Pings each second, everything ends after five; real ones below."""
+    """Timers are scaled by 60: a Ping each second, and every other limit is five seconds."""
     web = make_web(PIPEGATE_WEBSOCKET_PING=1, PIPEGATE_IDLE_TIMEOUT=5, PIPEGATE_RESPONSE_TIMEOUT=5)
     web.client(make_app(echo).url)
     caller = WebSocketCaller(web.port, "/demo/").opened()
@@ -524,7 +524,7 @@ def test_the_broker_stops(make_web, make_app):
 
 
 def test_the_broker_drains(make_web, make_app):
-    """Nobody is let in any more, and everybody is told so: contract 5, "broker stops"."""
+    """New WebSockets are refused with a reason, and existing ones are closed with one: contract 5, "broker stops"."""
     web = make_web(PIPEGATE_DRAIN_SECONDS=PATIENCE_S)
     app = make_app(echo)
     web.client(app.url)
