@@ -71,6 +71,11 @@ RELAY := $(B)/tests/bench/relay
 $(RELAY): $(RELAY).o $(RELAY)_main.o $(B)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(call libs,common)
+# Many tunnels in one process, for `make bench`.
+CLIENTS := $(B)/tests/bench/clients
+$(CLIENTS): $(CLIENTS).o $(B)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(call libs,common)
 ENGINE := $(if $(FUZZER),,$(B)/tests/fuzz/replay_main.o)
 $(foreach d,common broker fcgi client,$(eval $(call TESTS,$d)))
 
@@ -94,7 +99,7 @@ $(B)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 unit: ## unit tests: real modules, no sockets
-	$(Q)for t in $(filter-out $(RELAY),$^); do $$t || exit 1; done
+	$(Q)for t in $(filter-out $(RELAY) $(CLIENTS),$^); do $$t || exit 1; done
 # What fuzzing has found before, once more, with any compiler.
 replay: ## the corpora of tests/fuzz/, with any compiler
 	$(Q)for t in $^; do \
@@ -109,7 +114,7 @@ fuzz: ## fuzzing with clang: SECONDS=60 for each harness, FUZZ="common_head brok
 	$(Q)tests/fuzz/run build-fuzz/tests/fuzz $(or $(SECONDS),60) $(FUZZ)
 # The tests wait more than they compute: JOBS of them at a time, each file's in one process.
 JOBS ?= 5
-unit integration: $(RELAY)
+unit integration: $(RELAY) $(CLIENTS)
 integration: all ## the tests behind both web servers: JOBS=5
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest -n $(JOBS) --dist loadfile tests/integration
 # The responder under ThreadSanitizer; libzmq, which is not built for it, apart.
@@ -147,7 +152,7 @@ demo: ## everything on one port: TARGET=URL PORT=8080 ADDRESS=127.0.0.1
 export PEERS BEFORE PARTS GROWTH ROUNDS SECONDS MIB IDLE TUNNEL
 bench: ## figures beside the web server's own proxy: ROUNDS=3 PEERS="rathole bore" BEFORE=DIR PARTS=lines GROWTH=1
 	$(Q)tests/install-deps build bench
-	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory -s all $(RELAY)
+	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory -s all $(RELAY) $(CLIENTS)
 	$(Q)BUILD=$(B) /usr/bin/python3 tests/bench/run.py
 deps: ## installs what building needs
 	$(Q)tests/install-deps build

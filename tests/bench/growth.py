@@ -67,12 +67,24 @@ def on_the_host(row):
     return sum(row[f"us/request, {role}"] for role in ("broker", "responder", "web server"))
 
 
+def light_clients(stack, count, direct):
+    """One process (clients.c) that holds a tunnel for each of so many ids. It answers the requests itself."""
+    tokens = stack.directory / "tokens"
+    tokens.write_text("".join(servers.harness.token(f"g{i}") + "\n" for i in range(count)))
+    port, path = (stack.broker_port, "/") if direct else (stack.port, f"{servers.MOUNT}/")
+    with open(tokens) as f:
+        process = servers.harness.Process(stack.directory, "clients", [
+            str(servers.harness.BUILD / "tests" / "bench" / "clients"), str(port), path], stdin=f)
+    stack.processes.append(process)
+    process.wait_log("tunnels")
+
+
 def sharing(ground, seconds, rounds, house=servers.harness):
     """Rows of 1, 100 and 300 tunnels, and what each costs beside one."""
-    stack = ground.stack("lighttpd", house=house)
+    # lighttpd reaches the broker as the README sets it up.
+    stack = ground.stack("lighttpd", house=house, unix_listener=not ground.direct_tunnels)
     try:
-        for i in range(SHARING[-1]):
-            stack.client(f"http://127.0.0.1:{ground.nginx.port}", f"g{i}", wait=i % 20 == 19, direct=ground.direct_tunnels)
+        light_clients(stack, SHARING[-1], ground.direct_tunnels)
         stack.wait_metric("pipegate_tunnels", SHARING[-1])
         measures.wrk(f"http://127.0.0.1:{stack.port}{paths(1)[0]}", CALLERS, 1)
         rows = with_tunnels(stack, seconds, rounds, SHARING)
