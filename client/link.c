@@ -25,7 +25,6 @@ enum {
 	READ_BYTES = 128 * 1024,
 	READS_PER_TURN = 8,
 	WAKE_CHECK_MS = 5000,
-	CLOSE_LOST = 1006,
 };
 
 struct link {
@@ -145,19 +144,7 @@ static void end_connection(struct link *l)
 /* The connection broke, or the peer closed it. */
 static void end_by_conn(struct link *l)
 {
-	char words[LINK_END_SHOWN_BYTES];
-	const char *why = conn_why(l->conn);
-	int status = 0;
-
-	if (l->handshake != NULL) {
-		(void)link_handshake_end(l->handshake);
-		status = link_handshake_status(l->handshake);
-		if (status != 0 || *why == '\0')
-			link_end_set_words(&l->end, status, true, link_handshake_why(l->handshake));
-	}
-	snprintf(words, sizeof words, "the connection broke: %s", why);
-	link_end_set_words(&l->end, CLOSE_LOST, false,
-			   *why ? words : "the server closed the connection without a Close");
+	link_end_set_by_conn(&l->end, conn_why(l->conn), l->handshake);
 	end_connection(l);
 }
 
@@ -405,28 +392,6 @@ static void on_turn(uv_prepare_t *prepare)
 
 /* --- the timer --- */
 
-static void end_by_time(struct link *l)
-{
-	switch (l->life.state) {
-	case LIFECYCLE_SHAKING:
-		(void)link_handshake_end(l->handshake);
-		link_end_set_words(
-			&l->end, link_handshake_status(l->handshake), true,
-			link_handshake_status(l->handshake) != 0
-				? link_handshake_why(l->handshake)
-				: "the server did not respond to the handshake within 20 s");
-		break;
-	case LIFECYCLE_GREETING:
-		link_end_set_words(&l->end, CLOSE_LOST, false,
-				   "the server sent no HELLO within 20 s");
-		break;
-	default: /* CLOSING has set its end; libcurl times out earlier */
-		link_end_set_words(&l->end, 0, false, "no connection within 20 s");
-		break;
-	}
-	end_connection(l);
-}
-
 static void do_step(struct link *l, enum lifecycle_step what)
 {
 	switch (what) {
@@ -434,7 +399,8 @@ static void do_step(struct link *l, enum lifecycle_step what)
 		connect_now(l);
 		break;
 	case LIFECYCLE_TIMED_OUT:
-		end_by_time(l);
+		link_end_set_by_time(&l->end, l->life.state, l->handshake);
+		end_connection(l);
 		break;
 	case LIFECYCLE_ACCEPTED:
 		on_accepted(l);
@@ -443,7 +409,7 @@ static void do_step(struct link *l, enum lifecycle_step what)
 		outgoing_ping(&l->outgoing);
 		break;
 	case LIFECYCLE_SILENT:
-		link_end_set_words(&l->end, CLOSE_LOST, false, "the server was silent for 30 s");
+		link_end_set_words(&l->end, LINK_END_LOST, false, "the server was silent for 30 s");
 		end_connection(l);
 		break;
 	case LIFECYCLE_DRAIN:
