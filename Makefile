@@ -4,9 +4,9 @@ PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
 
-PKGS_common := libcrypto
-# Its tests also need: common/httpd.c's libraries, which only the programs that use it link; jansson, to read log lines.
-LIBS_common := -lmicrohttpd -luv -ljansson
+PKGS_common := libcrypto jansson
+# What its tests need beside that: common/httpd.c is linked into the programs that use it.
+LIBS_common := -lmicrohttpd -luv
 PKGS_broker := jansson libwebsockets libzmq libjwt libuv libmicrohttpd
 LIBS_broker := -lhttp_parser -lm
 PKGS_token  := jansson libjwt

@@ -119,8 +119,7 @@ static void on_turn(uv_prepare_t *prepare)
 	else
 		uv_idle_stop(&b->again);
 	hasten_tick(b);
-	/* What a slow reader has no room for now is written after the next tick. */
-	(void)log_output_flush();
+	(void)log_output_flush(); /* the next tick writes what a slow reader has no room for now */
 }
 
 /* --- the stop --- */

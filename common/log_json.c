@@ -1,11 +1,11 @@
-/* common/log_json.c - see log_json.h. Without jansson: this runs for each request, and an object of
- * jansson would cost more than the rest of the line. */
+/* common/log_json.c - see log_json.h. */
 #include "common/log_json.h"
 
 #include "common/clock.h"
 #include "common/log.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,9 +15,6 @@ enum {
 	KEY_MAX_BYTES = 32,
 	INTEGER_MAX_DIGITS = 15, /* a double holds these exactly, and so does any JSON reader */
 	WORDS_BYTES = 2048,	 /* as many as a line may have */
-	MEMBERS_MAX = 32,	 /* further pairs are joined in "text" */
-	LAST_MEMBERS = 2,	 /* "text", "suppressed" */
-	RENAMED_MAX = 4,
 };
 
 /* A piece of the line. */
@@ -26,82 +23,19 @@ struct span {
 	size_t bytes;
 };
 
-/* The object so far. */
-struct object {
-	char *out;
-	size_t used, room; /* `room` leaves a byte for the closing brace */
-	bool is_full;	   /* something did not fit */
-	struct span keys[MEMBERS_MAX + LAST_MEMBERS];
-	size_t count;
-};
-
-static void put(struct object *o, const char *bytes, size_t count)
-{
-	if (count > o->room - o->used) {
-		o->is_full = true;
-		return;
-	}
-	memcpy(o->out + o->used, bytes, count);
-	o->used += count;
-}
-
-/* Writes a string. It is quoted as by log_quote() if a byte is not printable ASCII, so only quotes
- * and backslashes need an escape in JSON. */
-static void put_string(struct object *o, struct span s)
+/* Makes a string of the bytes, quoted if one is not printable ASCII: jansson accepts only valid
+ * UTF-8. */
+static json_t *string_of(struct span s)
 {
 	char quoted[4 * WORDS_BYTES];
-	size_t start = 0;
 
 	for (size_t i = 0; i < s.bytes; i++) {
 		if ((unsigned char)s.at[i] < 0x20 || (unsigned char)s.at[i] >= 0x7f) {
 			log_quote(quoted, sizeof quoted, s.at, s.bytes);
-			s = (struct span){quoted, strlen(quoted)};
-			break;
+			return json_string(quoted);
 		}
 	}
-	put(o, "\"", 1);
-	for (size_t i = 0; i < s.bytes; i++) {
-		if (s.at[i] == '"' || s.at[i] == '\\') {
-			put(o, s.at + start, i - start);
-			put(o, "\\", 1);
-			start = i;
-		}
-	}
-	put(o, s.at + start, s.bytes - start);
-	put(o, "\"", 1);
-}
-
-static bool has_key(const struct object *o, struct span key)
-{
-	for (size_t i = 0; i < o->count; i++) {
-		if (o->keys[i].bytes == key.bytes && memcmp(o->keys[i].at, key.at, key.bytes) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Begins a member. False: the key is taken. `key` must stay valid. */
-static bool put_key(struct object *o, struct span key)
-{
-	CHECK(o->count < sizeof o->keys / sizeof o->keys[0]);
-	if (has_key(o, key))
-		return false;
-	put(o, o->count == 0 ? "{\"" : ", \"", o->count == 0 ? 2 : 3);
-	put(o, key.at, key.bytes);
-	put(o, "\": ", 3);
-	o->keys[o->count++] = key;
-	return true;
-}
-
-static struct span span_of(const char *text)
-{
-	return (struct span){text, strlen(text)};
-}
-
-static void put_text(struct object *o, const char *key, struct span value)
-{
-	if (put_key(o, span_of(key)))
-		put_string(o, value);
+	return json_stringn(s.at, s.bytes);
 }
 
 static bool is_integer(struct span s)
@@ -116,6 +50,16 @@ static bool is_integer(struct span s)
 			return false;
 	}
 	return true;
+}
+
+static json_int_t integer_of(struct span s)
+{
+	json_int_t value = 0;
+	bool negative = s.at[0] == '-';
+
+	for (size_t i = negative; i < s.bytes; i++)
+		value = value * 10 + (s.at[i] - '0');
+	return negative ? -value : value;
 }
 
 /* Returns the word at *at and moves *at past the blank after it. A quoted part may contain
@@ -138,7 +82,7 @@ static struct span next_word(const char **at)
 }
 
 /* Splits KEY=VALUE. False: the word has another form. */
-static bool split(struct span word, struct span *key, struct span *value, bool *quoted)
+static bool split(struct span word, char key[KEY_MAX_BYTES], struct span *value, bool *quoted)
 {
 	size_t bytes = 0;
 
@@ -148,7 +92,8 @@ static bool split(struct span word, struct span *key, struct span *value, bool *
 		bytes++;
 	if (bytes == 0 || bytes >= KEY_MAX_BYTES || bytes == word.bytes || word.at[bytes] != '=')
 		return false;
-	*key = (struct span){word.at, bytes};
+	memcpy(key, word.at, bytes);
+	key[bytes] = '\0';
 	*value = (struct span){word.at + bytes + 1, word.bytes - bytes - 1};
 	*quoted = value->bytes > 0 && value->at[0] == '"';
 	if (*quoted) { /* the closing quote is missing if a long line was truncated */
@@ -159,22 +104,18 @@ static bool split(struct span word, struct span *key, struct span *value, bool *
 	return true;
 }
 
-/* Writes a key=value. False: there are MEMBERS_MAX, or the key is taken. */
-static bool put_value(struct object *o, struct span key, struct span value, bool quoted)
+static int set_value(json_t *object, char key[KEY_MAX_BYTES + 1], struct span value, bool quoted)
 {
-	bool is_name = key.bytes == 4 &&
-		       (memcmp(key.at, "conn", 4) == 0 || memcmp(key.at, "corr", 4) == 0);
+	if (json_object_get(object, key) != NULL)
+		strcat(key, "_");
+	bool is_name = strcmp(key, "conn") == 0 || strcmp(key, "corr") == 0;
 
-	if (o->count >= MEMBERS_MAX || !put_key(o, key))
-		return false;
 	if (!quoted && !is_name && is_integer(value))
-		put(o, value.at, value.bytes);
-	else
-		put_string(o, value);
-	return true;
+		return json_object_set_new(object, key, json_integer(integer_of(value)));
+	return json_object_set_new(object, key, string_of(value));
 }
 
-static void put_time(struct object *o)
+static int set_time(json_t *object)
 {
 	char text[40];
 	struct tm broken_down;
@@ -184,68 +125,65 @@ static void put_time(struct object *o)
 	gmtime_r(&now_s, &broken_down);
 	size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &broken_down);
 	snprintf(text + used, sizeof text - used, ".%03dZ", (int)(now_ms % 1000));
-	put_text(o, "time", span_of(text));
+	return json_object_set_new(object, "time", json_string(text));
 }
 
-/* The few repeated keys with "_" appended; a key's text must outlive the object. */
-struct renamed {
-	char keys[RENAMED_MAX][KEY_MAX_BYTES + 1];
-	size_t count;
-};
-
-static struct span rename_key(struct renamed *r, struct span key)
+static int set_members(json_t *object, const char *text)
 {
-	char *to = r->keys[r->count++];
-
-	memcpy(to, key.at, key.bytes);
-	to[key.bytes] = '_';
-	return (struct span){to, key.bytes + 1};
-}
-
-static void put_members(struct object *o, const char *text)
-{
-	struct renamed renamed = {.count = 0};
-	char words[WORDS_BYTES];
+	char key[KEY_MAX_BYTES + 1], words[WORDS_BYTES];
 	size_t used = 0;
+	int result = 0;
 	bool quoted;
 
-	while (*text != '\0') {
-		struct span word = next_word(&text), key, value;
-		bool is_pair = split(word, &key, &value, &quoted);
-		if (is_pair && has_key(o, key) && renamed.count < RENAMED_MAX)
-			key = rename_key(&renamed, key);
-		if ((is_pair && put_value(o, key, value, quoted)) ||
-		    used + word.bytes + 1 >= sizeof words)
-			continue;
-		if (used > 0)
-			words[used++] = ' ';
-		memcpy(words + used, word.at, word.bytes);
-		used += word.bytes;
+	while (*text != '\0' && result == 0) {
+		struct span word = next_word(&text), value;
+		if (split(word, key, &value, &quoted)) {
+			result = set_value(object, key, value, quoted);
+		} else if (used + word.bytes + 1 < sizeof words) {
+			if (used > 0)
+				words[used++] = ' ';
+			memcpy(words + used, word.at, word.bytes);
+			used += word.bytes;
+		}
 	}
-	if (used > 0)
-		put_text(o, "text", (struct span){words, used});
+	if (used > 0 && result == 0)
+		result = json_object_set_new(object, "text", string_of((struct span){words, used}));
+	return result;
+}
+
+static json_t *object_of(const char *level, const char *text, uint64_t suppressed)
+{
+	json_t *object = json_object();
+	struct span event = next_word(&text);
+	const char *program = program_invocation_short_name;
+	bool bad = object == NULL || set_time(object) != 0 ||
+		   json_object_set_new(object, "level", json_string(level)) != 0 ||
+		   json_object_set_new(object, "program",
+				       string_of((struct span){program, strlen(program)})) != 0 ||
+		   json_object_set_new(object, "event", string_of(event)) != 0 ||
+		   set_members(object, text) != 0;
+
+	if (!bad && suppressed > 0)
+		bad = json_object_set_new(object, "suppressed",
+					  json_integer((json_int_t)suppressed)) != 0;
+	if (bad) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
 }
 
 size_t log_json_write(char *out, size_t out_bytes, const char *level, const char *text,
 		      uint64_t suppressed)
 {
 	static const char instead[] = "{\"level\": \"error\", \"event\": \"log.no_room\"}";
-	struct object o = {.out = out, .room = out_bytes - 1};
-	char number[24];
+	json_t *object = object_of(level, text, suppressed);
+	size_t bytes = object != NULL ? json_dumpb(object, out, out_bytes, JSON_ENSURE_ASCII) : 0;
 
-	put_time(&o);
-	put_text(&o, "level", span_of(level));
-	put_text(&o, "program", span_of(program_invocation_short_name));
-	put_text(&o, "event", next_word(&text));
-	put_members(&o, text);
-	if (suppressed > 0 && put_key(&o, span_of("suppressed"))) {
-		snprintf(number, sizeof number, "%llu", (unsigned long long)suppressed);
-		put(&o, number, strlen(number));
+	json_decref(object);
+	if (bytes == 0 || bytes > out_bytes) {
+		bytes = sizeof instead - 1;
+		memcpy(out, instead, bytes);
 	}
-	if (o.is_full) {
-		memcpy(out, instead, sizeof instead - 1);
-		return sizeof instead - 1;
-	}
-	out[o.used++] = '}';
-	return o.used;
+	return bytes;
 }

@@ -7,7 +7,7 @@
  * one without quotes and the key is neither "conn" nor "corr"; otherwise it is a string. A string
  * is the text between the quotes unchanged: bytes that are not printable are \xNN, and quotes and
  * backslashes have a backslash before them. A repeated key gets "_" appended ("event_" in
- * log.suppressed). Words without a key, and pairs beyond the 32nd member, are joined in "text". */
+ * log.suppressed). Words without a key are joined in "text". */
 #ifndef PIPEGATE_LOG_JSON_H
 #define PIPEGATE_LOG_JSON_H
 
@@ -18,8 +18,8 @@
 
 /* Writes the object for `text`, an event without its level; `suppressed` is a member if it is not
  * 0. Any bytes give a well-formed object on one line. Returns its length, at most `out_bytes`,
- * without a NUL. If the object does not fit, writes a short object with the event log.no_room
- * instead. `out_bytes`: at least 128. */
+ * without a NUL. If the object does not fit, or without memory, writes a short object with the
+ * event log.no_room instead. `out_bytes`: at least 128. */
 size_t log_json_write(char *out, size_t out_bytes, const char *level, const char *text,
 		      uint64_t suppressed);
 

@@ -2,7 +2,9 @@
 #include "common/access_log.h"
 #include "common/head.h"
 #include "common/log.h"
+#include "common/log_json.h"
 
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -138,6 +140,48 @@ static void test_limits(void **state)
 	free(get);
 }
 
+static json_t *parse(const char *text, uint64_t suppressed)
+{
+	char out[8192];
+	size_t bytes = log_json_write(out, sizeof out, "info", text, suppressed);
+	json_t *object = json_loadb(out, bytes, JSON_REJECT_DUPLICATES, NULL);
+
+	assert_non_null(object);
+	assert_null(memchr(out, '\n', bytes));
+	return object;
+}
+
+static const char *string_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static void test_json(void **state)
+{
+	json_t *o =
+		parse("a.b conn=12 corr=34 n=-5 z=007 q=\"6\" path=\"/\\\"a b\\\\\" e= cut=\"x", 3);
+
+	(void)state;
+	assert_string_equal(string_of(o, "event"), "a.b");
+	assert_string_equal(string_of(o, "level"), "info");
+	assert_string_equal(string_of(o, "conn"), "12");
+	assert_string_equal(string_of(o, "corr"), "34");
+	assert_int_equal(json_integer_value(json_object_get(o, "n")), -5);
+	assert_string_equal(string_of(o, "z"), "007");
+	assert_string_equal(string_of(o, "q"), "6");
+	assert_string_equal(string_of(o, "path"), "/\\\"a b\\\\");
+	assert_string_equal(string_of(o, "e"), "");
+	assert_string_equal(string_of(o, "cut"), "x");
+	assert_int_equal(json_integer_value(json_object_get(o, "suppressed")), 3);
+	json_decref(o);
+	o = parse("log.suppressed event=x.y some words; level=9", 0);
+	assert_string_equal(string_of(o, "event"), "log.suppressed");
+	assert_string_equal(string_of(o, "event_"), "x.y");
+	assert_string_equal(string_of(o, "text"), "some words;");
+	assert_int_equal(json_integer_value(json_object_get(o, "level_")), 9);
+	json_decref(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_quiet),
 		cmocka_unit_test(test_bytes_of_a_peer),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
