@@ -73,4 +73,22 @@ void connection_unmark_pending(struct connections *all, struct connection *c);
 /* Sets the events that epoll reports for the connection. */
 void connection_watch(struct connections *all, struct connection *c, uint32_t events);
 
+/* --- when to close --- */
+
+/* Returns true if an idle connection may be closed after `min_ms`: the web server has had time to
+ * read the last response, which a close in the middle of an upload might destroy. */
+bool connection_is_unused(const struct connection *c, int64_t idle_ms, int64_t min_ms);
+
+/* Finds a connection that can be closed to make room: the web server has had time to read its
+ * response, or it has been idle longest. Never a connection that is new or was just in use: a
+ * request may be in flight. NULL: none. */
+struct connection *connections_closable(const struct connections *all, int64_t now_ms);
+
+/* Closes connections that were IDLE or LINGERING for too long, and those that are CUTTING once the
+ * web server has read what was sent. `linger_ms`: limit for LINGERING. */
+void connections_expire(struct connections *all, int64_t now_ms, int64_t linger_ms);
+
+/* Returns when connections_expire() is due; -1: never. */
+int64_t connections_due_ms(const struct connections *all, int64_t now_ms, int64_t linger_ms);
+
 #endif

@@ -30,9 +30,6 @@ enum {
 	PARAMETERS_MS = 1000, /* how long to wait for the parameters before a thread takes over */
 	BODY_MS = 20,	      /* the same for a small body: Apache sends it after the parameters */
 	RETRY_MS = 100,	      /* after a descriptor or room for a connection could not be had */
-	CLOSABLE_IDLE_MS = 1000,
-	/* Longer than the ttl of conf/apache/pipegate.conf: Apache uses none that is older. */
-	IDLE_MAX_MS = 300000,
 	DRAIN_IDLE_MS = 200,
 	CLOSE_WITHIN_US = 20,
 };
@@ -45,6 +42,7 @@ struct server {
 	bool accepting; /* listen_fd is in the epoll set */
 	bool is_tcp;
 	bool stop_requested, draining;
+	int64_t stopped_ms;	/* draining */
 	int64_t pause_until_ms; /* set after accept() failed; 0: not paused */
 	size_t connections_max;
 	struct connections all;
@@ -63,35 +61,24 @@ static bool has_request(struct server *f, const struct connection *c)
 	return cgi_peek(c->cgi, f->scratch) > CGI_IDLE;
 }
 
-/* Returns true if an idle connection may be closed after `min_ms`: the web server has had time to
- * read the last response, which a close in the middle of an upload might destroy. */
-static bool is_unused(const struct connection *c, int64_t idle_ms, int64_t min_ms)
-{
-	return idle_ms >= CGI_LINGER_MIN_MS || (idle_ms >= min_ms && cgi_is_all_read(c->cgi));
-}
-
-/* Finds a connection that can be closed to make room: the web server has had time to read its
- * response, or it has been idle longest. Never a connection that is new or was just in use: a
- * request may be in flight. */
-static struct connection *find_closable(const struct server *f)
-{
-	struct connection *c = TAILQ_FIRST(&f->all.in[LINGERING]);
-
-	if (c != NULL && f->now_ms - c->since_ms >= CGI_LINGER_MIN_MS)
-		return c;
-	c = TAILQ_FIRST(&f->all.in[IDLE]);
-	return c != NULL && is_unused(c, f->now_ms - c->since_ms, CLOSABLE_IDLE_MS) ? c : NULL;
-}
-
 /* --- what workers report --- */
+
+/* Returns the limit for may_close_after_response(). It doubles with each second of draining: on a
+ * slow machine the web server is slow too, and connections in use all the time must end. */
+static int64_t close_within_us(const struct server *f)
+{
+	int64_t drained_s = f->draining ? (f->now_ms - f->stopped_ms) / 1000 : 0;
+
+	return (int64_t)CLOSE_WITHIN_US << (drained_s < 10 ? drained_s : 10);
+}
 
 /* Decides when to close a kept connection. A web server checks whether one is open, and then sends
  * its request; closing it in between would lose that request. So it is closed so soon after a
  * response that the web server cannot have made that check yet, or not at all now. */
 static bool may_close_after_response(struct server *f, struct connection *c)
 {
-	return (f->draining || (is_full(f) && find_closable(f) == NULL)) && !has_request(f, c) &&
-	       cgi_since_sent_us(c->cgi) <= CLOSE_WITHIN_US;
+	return (f->draining || (is_full(f) && connections_closable(&f->all, f->now_ms) == NULL)) &&
+	       !has_request(f, c) && cgi_since_sent_us(c->cgi) <= close_within_us(f);
 }
 
 static void keep(struct server *f, struct connection *c)
@@ -235,7 +222,7 @@ static void update_listening(struct server *f)
 {
 	bool may = f->listen_fd >= 0 && !f->draining && f->pause_until_ms == 0 &&
 		   !workers_lack_descriptors(f->workers) && TAILQ_EMPTY(&f->all.in[QUEUED]) &&
-		   (!is_full(f) || find_closable(f) != NULL);
+		   (!is_full(f) || connections_closable(&f->all, f->now_ms) != NULL);
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &f->accept_due};
 
 	if (may == f->accepting)
@@ -248,7 +235,7 @@ static void update_listening(struct server *f)
 /* Accepts one connection. Returns false if there is none, or no room for it. */
 static bool accept_connection(struct server *f)
 {
-	struct connection *old = is_full(f) ? find_closable(f) : NULL;
+	struct connection *old = is_full(f) ? connections_closable(&f->all, f->now_ms) : NULL;
 	int on = 1;
 
 	if (is_full(f) && old == NULL)
@@ -282,41 +269,17 @@ static bool accept_connections(struct server *f)
 
 /* --- turns --- */
 
-static bool is_time_to_cut(const struct server *f, const struct connection *c)
-{
-	int64_t waited_ms = f->now_ms - c->since_ms;
-
-	return waited_ms >= CGI_CUT_MAX_MS ||
-	       (waited_ms >= CGI_CUT_MIN_MS && cgi_is_all_read(c->cgi));
-}
-
 static int64_t linger_ms(const struct server *f)
 {
 	return f->draining ? CGI_LINGER_MIN_MS : CGI_LINGER_MAX_MS;
 }
 
-/* Handles time-outs. If parameters or body are late, a thread waits for the rest. Also closes
- * connections that the web server does not close, and those to be cut. */
+/* Handles time-outs. If parameters or body are late, a thread waits for the rest. */
 static void handle_timeouts(struct server *f)
 {
 	struct connection *c, *next;
 
-	for (c = TAILQ_FIRST(&f->all.in[CUTTING]); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, link);
-		if (is_time_to_cut(f, c)) {
-			cgi_cut(c->cgi);
-			connection_kill(&f->all, c);
-		}
-	}
-
-	while ((c = TAILQ_FIRST(&f->all.in[LINGERING])) != NULL &&
-	       f->now_ms - c->since_ms >= linger_ms(f))
-		connection_kill(&f->all, c);
-
-	while ((c = TAILQ_FIRST(&f->all.in[IDLE])) != NULL && !c->pending &&
-	       f->now_ms - c->since_ms >= IDLE_MAX_MS)
-		connection_kill(&f->all, c);
-
+	connections_expire(&f->all, f->now_ms, linger_ms(f));
 	for (c = TAILQ_FIRST(&f->all.in[READING]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (f->now_ms - c->since_ms >= c->read_timeout_ms && !c->pending)
@@ -371,14 +334,9 @@ static int timeout_ms(const struct server *f)
 		return 0;
 	TAILQ_FOREACH (c, &f->all.in[READING], link)
 		max_ms = earlier_ms(f, max_ms, c->since_ms + c->read_timeout_ms);
-	c = TAILQ_FIRST(&f->all.in[LINGERING]);
-	if (c != NULL)
-		max_ms = earlier_ms(f, max_ms, c->since_ms + linger_ms(f));
-	c = TAILQ_FIRST(&f->all.in[IDLE]);
-	if (c != NULL)
-		max_ms = earlier_ms(f, max_ms, c->since_ms + IDLE_MAX_MS);
-	if (!TAILQ_EMPTY(&f->all.in[CUTTING]))
-		max_ms = earlier_ms(f, max_ms, f->now_ms + CGI_CUT_MIN_MS / 2);
+	int64_t due_ms = connections_due_ms(&f->all, f->now_ms, linger_ms(f));
+	if (due_ms >= 0)
+		max_ms = earlier_ms(f, max_ms, due_ms);
 	if (f->pause_until_ms != 0 || f->draining || !TAILQ_EMPTY(&f->all.in[QUEUED]) ||
 	    (f->listen_fd >= 0 && !f->accepting))
 		max_ms = earlier_ms(f, max_ms, f->now_ms + RETRY_MS);
@@ -453,27 +411,27 @@ void server_accept_waiting(struct server *f)
 /* Closes idle connections while draining. A connection that the web server keeps may be about to
  * receive a request: it is closed once that has become unlikely. One with half a request is waited
  * for: see cgi_accept(). */
-static void close_idle(struct server *f, int64_t stopped_ms)
+static void close_idle(struct server *f)
 {
 	struct connection *c, *next;
 
 	for (c = TAILQ_FIRST(&f->all.in[IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
-		int64_t since_ms = c->since_ms > stopped_ms ? c->since_ms : stopped_ms;
-		if (is_unused(c, f->now_ms - since_ms, DRAIN_IDLE_MS) && !has_request(f, c))
+		int64_t since_ms = c->since_ms > f->stopped_ms ? c->since_ms : f->stopped_ms;
+		if (connection_is_unused(c, f->now_ms - since_ms, DRAIN_IDLE_MS) &&
+		    !has_request(f, c))
 			connection_kill(&f->all, c);
 	}
 }
 
 bool server_drain(struct server *f, int64_t max_ms)
 {
-	int64_t stopped_ms = clock_now_ms();
-
+	f->stopped_ms = f->now_ms = clock_now_ms();
 	f->draining = true;
 	update_listening(f);
-	while (f->all.count > 0 && f->now_ms - stopped_ms < max_ms) {
+	while (f->all.count > 0 && f->now_ms - f->stopped_ms < max_ms) {
 		turn(f);
-		close_idle(f, stopped_ms);
+		close_idle(f);
 	}
 	return f->all.count == 0 ? workers_stop(f->workers) : workers_end_all(f->workers);
 }
