@@ -30,7 +30,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 # websockets 14 (Debian 13 has 15) renamed it.
 HEADERS_OF_CONNECT = ("extra_headers" if int(importlib.metadata.version("websockets").split(".")[0]) < 14
                       else "additional_headers")
-figures = []  # what pytest shows at the end of the run
+figures = []  # printed by pytest at the end of the run
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "CHECK failed", "check failed")
 
 
@@ -533,7 +533,7 @@ def example_text(server, example):
 
 class Lighttpd:
     name = "lighttpd"
-    # mod_auth has to stand before those that answer requests.
+    # mod_auth must precede the modules that respond to requests.
     MODULES = ("mod_extforward", "mod_auth", "mod_authn_file", "mod_rewrite", "mod_access", "mod_fastcgi", "mod_proxy",
                "mod_setenv")
 
@@ -605,7 +605,7 @@ class Apache:
     name = "apache"
     MODULES = ("mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "proxy", "proxy_http",
                "proxy_fcgi", "rewrite", "headers", "env", "setenvif", "remoteip")
-    of_the_server = ""  # what may not stand in a virtual host
+    of_the_server = ""  # directives that are not allowed in a virtual host
 
     def __init__(self, stack, settings="", mount="", example=None, after=""):
         self.port, self.tls_port = free_port(), free_port()

@@ -7,7 +7,7 @@ from test_sites import ADA, SITES, app, head_of_websocket  # noqa: F401
 from harness import ROOT
 
 SITES = SITES | {"root": ("public.example", "/my-app")}
-SPELLINGS = ("/x", "/", "/x?y", "/%78", "/./x", "//x", "/a/../x")  # behind the path that a rule guards
+SPELLINGS = ("/x", "/", "/x?y", "/%78", "/./x", "//x", "/a/../x")  # below the path that a rule protects
 UNRULED = ("/open/x", "/openly", "/")
 
 
@@ -89,7 +89,7 @@ def test_each_rule_holds_for_each_way(site, app, server):  # noqa: F811
             target = site.prefix + path + rest
             if rest == "/a/../x":
                 target = site.prefix + "/open/.." + path + "/x"
-            refused = (status, 400)  # 400 of PipeGate's own, or the rule's answer
+            refused = (status, 400)  # PipeGate's own 400, or the rule's response
             assert site.get(target, host=site.host).status in refused, target
             assert head_of_websocket(site, target, host=site.host) in refused, target
             if server == "lighttpd":

@@ -107,7 +107,7 @@ def test_message_in_endless_fragments(web, name):
     for _ in range(500):  # 30 MB
         bad.send(frame(0, bytes(60000), final=False, masked=True))
     assert close_code(bad) == 1009
-    assert SANITIZED or web.broker.rss_kib() < before + 4096  # a sanitizer keeps what was freed
+    assert SANITIZED or web.broker.rss_kib() < before + 4096  # a sanitizer keeps freed memory
     bad.close()
 
 
@@ -389,7 +389,7 @@ def test_a_caller_who_reads_nothing_of_an_ended_websocket(make_web, make_app, se
         deaf.append(WebSocketCaller(web.broker_port, "/demo/x", receive_buffer=4096))
         status = deaf[-1].head()[0]
         web.wait_metric("pipegate_exchanges_running", 0)
-        if time.monotonic() - start < 2:  # so long the first two stay at least
+        if time.monotonic() - start < 2:  # the first two stay at least this long
             statuses.append(status)
     assert statuses == [101, 101, 503, 503, 503, 503, 503, 503][:len(statuses)]
     wait_until(lambda: web.broker.descriptors() <= before, "they are closed, if they take it or not")

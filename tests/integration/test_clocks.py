@@ -68,7 +68,7 @@ def test_requests_of_one_tenant_postpone_nothing(make_web, make_app):
         half = connect(web)
         half.sendall(b"GET / HTTP/1.1\r\n")
         assert expires.wait_closed() == (1008, "Token expired")
-        assert read_to_end(guesser).endswith(b"\x88\x0f\x03\xf0Invalid token")  # and did not answer
+        assert read_to_end(guesser).endswith(b"\x88\x0f\x03\xf0Invalid token")  # and sent no response
         assert read_to_end(half) == b""
         assert close_code(no_hello) == 1002
     for s in (no_hello, guesser, half):

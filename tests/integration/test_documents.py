@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAN = {"broker": "broker/pipegate-broker.8", "token": "broker/pipegate-token.1", "fcgi": "fcgi/pipegate-fcgi.8",
        "client": "client/pipegate-client.1"}
 EXAMPLE = "conf/pipegate.env.example"
-# Set beside the programs: by the units and by the web servers' files. Those define what they use.
+# Variables that the units and the web servers' files set; those files define what they use.
 ELSEWHERE = "conf/systemd", "conf/apache", "conf/lighttpd"
 
 

@@ -338,7 +338,7 @@ def test_broker_killed_mid_request(make_web, make_app):
     web.broker.kill()
     expect(result(), 502, "broker-unavailable", "maybe")
     held.release.set()
-    web.broker = web.start_broker()  # and service comes back by itself
+    web.broker = web.start_broker()  # and service recovers by itself
     wait_until(lambda: web.get("/demo/x").status == 200, "the client is back")
 
 

@@ -181,7 +181,7 @@ def test_bad_json_is_ignored(web, name, text):
     bad.send(frame(TEXT, data, masked=True))
     bad.send(frame(9, b"still there?", masked=True))
     got = read_frame(bad.file)
-    assert got is None or got[0] in (10, 8)  # answered, or closed for what is no UTF-8
+    assert got is None or got[0] in (10, 8)  # answered, or closed because it is not UTF-8
     bad.close()
     assert web.get("/healthz").status == 200
 
@@ -235,8 +235,8 @@ def test_smuggling_shapes(make_web, make_app, data):
     except ConnectionError:
         pass
     s.close()
-    # As many requests at the app as answers to the caller: both count the same.
-    old = data.startswith(b"GET /demo/x\r")  # HTTP/0.9, which Apache speaks: an answer without a head
+    # The app must have received as many requests as the caller has received responses.
+    old = data.startswith(b"GET /demo/x\r")  # HTTP/0.9, which Apache supports: a response without a head
     assert len(seen) <= (1 if old else answers.count(b"HTTP/1.1 ")), (seen, answers)
     web.wait_empty()
 

@@ -226,13 +226,13 @@ def raw_frame(first, second, payload=b"", mask=b"\0\0\0\0"):
 
 @pytest.mark.parametrize("protocol", ["pipegate.v2", None], ids=["v2", "v1"])
 @pytest.mark.parametrize("data", [
-    raw_frame(0xC2, 0x85, b"bombs"),  # compressed, which nobody agreed on
+    raw_frame(0xC2, 0x85, b"bombs"),  # compressed, which was not negotiated
     raw_frame(0x83, 0x85, b"xxxxx"),  # reserved opcode
     raw_frame(0x09, 0x85, b"xxxxx"),  # a Ping in fragments
     raw_frame(0x89, 0xFE, b"\0\xff"[:0], b"\0\xff\0\0") + bytes(300),  # a long Ping
     raw_frame(0x82, 0xFF, b"", b"\xff\xff\xff\xff") + b"\xff\xff\xff\xff" + bytes(4),  # 2^64 bytes
     b"\x82\x05plain",  # not masked
-    raw_frame(0x80, 0x85, b"xxxxx"),  # goes on with what never began
+    raw_frame(0x80, 0x85, b"xxxxx"),  # continues a message that never began
     raw_frame(0x88, 0x81, b"x"),  # Close with half a code
     raw_frame(0x88, 0x82, b"\0\0"),  # and with an impossible one
     b"\xff" * 3000, bytes(3000),

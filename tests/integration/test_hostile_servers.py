@@ -136,7 +136,7 @@ def start(tmp_path):
 
 
 @pytest.fixture
-def make_server(start):  # it ends first: the clients then have nobody to say goodbye to
+def make_server(start):  # it ends first: the clients then have no server to send a goodbye to
     made = []
 
     def make(*args, **kwargs):
@@ -381,7 +381,7 @@ def test_a_stop_in_each_state(make_server, start, state):
         while (got := peer.next()) and got != (BINARY, v2_frame(7)):
             pass
         peer.send(frame(BINARY, v2_frame(7)))  # GOAWAY, both ways
-    if state in ("greeting", "open", "v1", "no goaway"):  # nothing runs: a GOAWAY without an answer is not waited for long
+    if state in ("greeting", "open", "v1", "no goaway"):  # nothing is in progress: the client does not wait long for a response to GOAWAY
         client.signal(15)
         assert peer.next_control() == (CLOSE, struct.pack(">H", 1000) + b"client stops")
         peer.send(frame(CLOSE, struct.pack(">H", 1000)))
@@ -660,7 +660,7 @@ def test_tls(make_server, start, certificate, preload):
     peer = server.accept().open()
     client.wait_log("tunnel.open")
     assert certificate.names[-1] == "localhost.example"
-    # What libcurl has taken off the socket makes no event: all of it is read nevertheless.
+    # Bytes that libcurl has already read from the socket cause no event, and must be read nevertheless.
     peer.send(b"".join(frame(BINARY, v2_frame(200, bytes(60000))) for _ in range(30)) + frame(PING, b"behind"))
     assert peer.next_control() == (PONG, b"behind")
     client.signal(15)

@@ -90,7 +90,7 @@ def test_comma_in_a_cookie_of_a_handshake(web, server, app, name):
     caller.close()
 
 
-# --- a tunnel's token goes to no app ---
+# --- a tunnel's token reaches no app ---
 
 
 def handshake(web, port, target, headers=(), host="public.example"):
@@ -229,9 +229,9 @@ def test_connection_of_many_names(web, app, name):
         caller.close()
 
 
-# --- what answers name ---
+# --- names in responses ---
 
-LOCATIONS = [  # what the app says of itself; {port} is its own
+LOCATIONS = [  # the app's name for itself; {port} is its own port
     "http://localhost:{port}/y?z", "http://127.0.0.1:{port}/y?z", "http://[::1]:{port}/y?z", "HTTP://LOCALHOST:{port}/y?z",
     "http://0.0.0.0:{port}/y?z", "https://localhost:{port}/y?z", "//localhost:{port}/y?z", "http://{host}/y?z", "//{host}/y?z",
 ]

@@ -166,7 +166,7 @@ def test_web_server_block(stack, block):
             assert response.status == 404 and stack.get("/healthz").json() == {"status": "ok"}
             return
         assert response.status == 200 and response.json()["target"] == "/x", (response, web.body)
-        if block.language == "lighttpd":  # says what it does not know, and goes on
+        if block.language == "lighttpd":  # reports unknown settings, and continues
             unknown = set(re.findall(r"unknown config-key: (\S+)", web.process.log()))
             assert unknown <= {"deflate.mimetypes"}, "mod_deflate is a package of its own, and not needed here"
     finally:

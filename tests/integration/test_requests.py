@@ -101,7 +101,7 @@ def test_access_rules_of_the_web_server_hold(server, make_web, make_app, mount):
                  "privat%65%2fx"):
         r = web.get(f"{mount}/t/{path}")
         assert (r.status in (400, 403), app.count) == (True, 1), path
-    # Those are other names to the web server. The app gets them as they came, or nothing: never as the private one.
+    # These are other names for the web server. The app receives them unchanged or not at all, never as the private path.
     for path in ("x/%252e%252e/private/x", "x/%c0%ae%c0%ae/private/x", "%c0%afprivate/x", "x/%uff0e%uff0e/private/x",
                  "x/..;/private/x", "Private/x", "private%00/x", "x/%e0%80%ae%e0%80%ae/private/x",
                  "private;x/y", "private%3bx", "private\\x", "private%5cx"):

@@ -172,7 +172,7 @@ def test_responder_with_a_socket_unit(make_web, make_app, server, reuse):
             responder = start()
         load.more(300)
         failed = load.end(f"responder with a socket unit, 3 times{', connections kept' if reuse == 'on' else ''}")
-        # Apache looks whether a kept connection is open, and sends: what happens in between nobody can help.
+        # Apache checks that a kept connection is open, then sends; a close between these two steps cannot be avoided.
         assert sum(failed.values()) <= (2 if reuse == "on" else 0), failed
     web.wait_empty()
 

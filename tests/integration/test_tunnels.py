@@ -270,7 +270,7 @@ def test_idle_tunnels_stay_up(make_web, make_app, server):
     raw_client.send(frame(PONG, b"unasked", masked=True))
     assert "tunnel.closed" not in web.broker.log()
     assert web.get("/ours/x").status == web.get("/theirs/x").status == 200
-    # From here on it answers no Ping.
+    # From here on it responds to no Ping.
     wait_until(lambda: "tunnel.closed conn=raw " in web.broker.log(), "given up")
     assert read_frame(raw_client.file)[0] == PING and read_frame(raw_client.file) is None
     assert 50 < time.monotonic() - start < 75

@@ -19,7 +19,7 @@ KEY = base64.b64encode(bytes(16)).decode()
 TEXT, BINARY, CLOSE, PING, PONG, MORE = 1, 2, 8, 9, 10, 0
 
 
-# --- RFC 6455 by hand: what a library would not send ---
+# --- RFC 6455 by hand: frames that a library would not send ---
 
 
 def accept_of(key):
@@ -416,7 +416,7 @@ def test_targets(web, make_app, name, tmp_path):
     threading.Thread(target=caller.frame, args=(BINARY, payload), daemon=True).start()
     assert caller.next() == (BINARY, True, payload)
     caller.close()
-    web.client(f"https://localhost:{app.port}", f"{name}v")  # a certificate that nobody vouches for
+    web.client(f"https://localhost:{app.port}", f"{name}v")  # a certificate without a trusted issuer
     assert WebSocketCaller(web.port, f"/{name}v/").response().error == "target-unreachable; delivered=no"
     app.close()
     web.wait_empty()
@@ -469,7 +469,7 @@ def test_a_silent_one_stays_up(make_web, make_app):
     while (got := caller.next())[0] == PING:
         caller.frame(PONG)
     assert got == (TEXT, True, b"still here")
-    while caller.next() is not None:  # and who does not answer is gone
+    while caller.next() is not None:  # and a caller that does not respond is closed
         pass
     web.wait_empty()
 

@@ -1,4 +1,4 @@
-/* Protocol v1 at the client: what is a request, and what comes back. */
+/* Protocol v1 at the client: which messages are requests, and the responses to them. */
 #include "client/session.h"
 #include "client/v1.h"
 #include "tests/fuzz/fetch_stub.h"
@@ -246,7 +246,7 @@ static void test_unknown_methods(void **state)
 	session_v1.free(session);
 }
 
-/* Who asked waits for an answer. */
+/* The caller waits for a response. */
 static void test_requests_that_cannot_be_made(void **state)
 {
 	void *session = open_session();

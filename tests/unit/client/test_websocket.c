@@ -12,7 +12,7 @@
 
 enum { MOST = 300000 };
 
-static char seen[4096]; /* what came, a line each */
+static char seen[4096]; /* events, a line each */
 
 static void on_message(void *ctx, const uint8_t *data, size_t bytes)
 {

@@ -1,4 +1,4 @@
-/* What is said of a command line that is wrong: never the token that may stand in it. */
+/* Messages about an invalid command line: they never show the token that may be in it. */
 #include "common/cli.h"
 
 #include <setjmp.h>
@@ -56,7 +56,7 @@ static void test_values(void **state)
 		{JWT "://x@y", "...://...@y"},
 		{"ws://h/token=T", "ws://h/token=..."},
 		{"Token=T&x", "Token=...&x"},
-		/* what has the look of one */
+		/* words that look like a token */
 		{JWT, "..."},
 		{"eyJhbGciOiJIUzI1NiJ9", "..."},
 		{"http://h/" JWT "/x", "http://h/.../x"},
@@ -95,7 +95,7 @@ static void test_cut(void **state)
 	assert_string_equal(cli_show(out, sizeof out, "/0123456/" JWT), "/0123456/...");
 }
 
-/* What only begins like a loopback address is none. */
+/* A host that only begins like a loopback address is not one. */
 static void test_gates(void **state)
 {
 	static const char *const good[] = {

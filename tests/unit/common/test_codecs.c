@@ -1,4 +1,4 @@
-/* The wire codecs: what goes in comes out, and no bytes can do harm. */
+/* The wire codecs: decoding returns what was encoded, and no bytes can do harm. */
 #include "common/b64.h"
 #include "common/bytes.h"
 #include "common/frame.h"
@@ -150,7 +150,7 @@ static void base64_in_pieces(void **state)
 			b64_encode_piece(data + first, length - first, pieces + first / 3 * 4);
 			text = b64_encode(data, length, &text_bytes);
 			assert_memory_equal(pieces, text, text_bytes);
-			assert_int_equal(pieces[text_bytes], '!'); /* nothing behind it, no NUL */
+			assert_int_equal(pieces[text_bytes], '!'); /* no NUL follows */
 			assert_true(b64_decode_piece(text, text_bytes, back));
 			assert_memory_equal(back, data, length);
 			free(text);

@@ -22,7 +22,7 @@ static char directory[] = "/tmp/pipegate-httpd-XXXXXX";
 static char path[64];
 static uint64_t later_ms; /* how far the clock of httpd.c has been moved */
 
-/* Stands in for libuv's, which httpd.c asks for the age of connections. */
+/* Replaces libuv's function, from which httpd.c learns the age of connections. */
 uint64_t uv_now(const uv_loop_t *l)
 {
 	(void)l;

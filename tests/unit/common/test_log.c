@@ -25,7 +25,7 @@ static void catch_stderr(void)
 	assert_true(dup2(fileno(caught), STDERR_FILENO) >= 0);
 }
 
-/* Lines with that in them; adds up what they say was suppressed. */
+/* Counts the lines that contain the text; adds the numbers of suppressed lines in them. */
 static int lines_with(const char *text, int *suppressed)
 {
 	char line[4096];

@@ -262,10 +262,10 @@ static void run_flood(int talk)
 		log_output_flush();
 	}
 	tell(talk);  /* has not waited for the reader */
-	await(talk); /* who is reading now */
+	await(talk); /* the test reads now */
 	while (!log_output_flush())
 		usleep(1000);
-	log_info("test.last"); /* behind a line that says how many are missing */
+	log_info("test.last"); /* after a line with the number of missing ones */
 	log_output_flush();
 }
 

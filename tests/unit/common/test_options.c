@@ -138,7 +138,7 @@ static void test_refusals(void **state)
 		if (result != rows[i].result)
 			fail_msg("%s: %d", rows[i].line, result);
 	}
-	/* A flag is judged before a variable: what stands in the environment is no excuse. */
+	/* A flag is checked before a variable, whatever the environment contains. */
 	assert_int_equal(run(&plain, "T_NAME=x --wait 0", &v), EXIT_USAGE);
 }
 

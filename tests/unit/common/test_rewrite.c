@@ -1,4 +1,4 @@
-/* What a tunnel client says of a response, and what the web server gets to see of it. */
+/* The response heads of tunnel clients, and the lines that the web server receives. */
 #include "common/head.h"
 #include "common/http.h"
 #include "common/rewrite.h"
@@ -101,7 +101,7 @@ static void test_names(void **state)
 		expect_line(&below, "302", rewritten[i][0], rewritten[i][1], rewritten[i][2]);
 	expect_line(&bare, "302", "Location", "/login", "Location: /login\r\n");
 	expect_line(&bare, "302", "Set-Cookie", "a=b; Path=/", "Set-Cookie: a=b; Path=/\r\n");
-	/* a CGI gateway would answer from /login itself */
+	/* a CGI gateway would serve /login itself */
 	expect_line(&bare, "200", "Location", "/login", "Location: https://pub.example/login\r\n");
 }
 
@@ -138,7 +138,7 @@ static const struct {
 	 "Location: https://pub.example/abc/\r\n"},
 	{"https://pub.example", "http://app:1", "http://pub.example:8080/x",
 	 "Location: http://pub.example:8080/x\r\n"},
-	/* who sends callers of an http site to https has a reason */
+	/* a redirect from http to https is intended */
 	{"http://pub.example", "http://app:1", "https://pub.example/x",
 	 "Location: https://pub.example/abc/x\r\n"},
 	/* all names of the machine itself */
@@ -183,7 +183,7 @@ static const struct {
 	{"http://pub.example", "app", "ftp://pub.example/x", "Location: ftp://pub.example/x\r\n"},
 };
 
-/* An origin has many spellings: case, a port that goes without saying, no scheme. */
+/* An origin has many spellings: case, a default port, no scheme. */
 static void test_spellings(void **state)
 {
 	(void)state;
@@ -264,7 +264,7 @@ static void test_base(void **state)
 	local = "http://localhost:3000";
 }
 
-/* A 200 whose Location is a path makes CGI gateways answer from that path of the web server. */
+/* A 200 whose Location is a path makes CGI gateways serve that path of the web server. */
 static void test_no_redirect_inside(void **state)
 {
 	static const struct public_name nameless = {"/abc", "", "00ff", false, false};
@@ -324,7 +324,7 @@ static void test_dropped(void **state)
 	}
 }
 
-/* Connection: what it names is between two machines, unless it is for all. */
+/* Fields that Connection names are hop-by-hop, except those that define the message. */
 static void test_named_by_connection(void **state)
 {
 	static const char *const fields[][2] = {

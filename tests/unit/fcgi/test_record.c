@@ -1,4 +1,4 @@
-/* fcgi/record.c: what is a whole request, and the records of an answer. */
+/* fcgi/record.c: which bytes are a whole request, and the records of a response. */
 #include "fcgi/record.h"
 
 #include "common/bytes.h"
