@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-	IDLE_ROUTES_MAX = 65536,
+	IDLE_GROUPS_MAX = 65536,
 	/* For this long after a start, any id may be one whose client will reconnect. */
 	FRESH_MS = 60000,
 	/* Limit on requests queued for unknown ids, summed over all ids; then queue-full. Each
@@ -34,112 +34,112 @@ struct socket {
 
 struct group *group_find(struct hub *h, const char *id, size_t bytes)
 {
-	struct group *r;
+	struct group *g;
 
-	HASH_FIND(hh, h->groups, id, bytes, r);
-	return r;
+	HASH_FIND(hh, h->groups, id, bytes, g);
+	return g;
 }
 
 struct group *group_get(struct hub *h, const char *id, size_t bytes)
 {
-	struct group *r = group_find(h, id, bytes);
+	struct group *g = group_find(h, id, bytes);
 
-	if (r != NULL)
-		return r;
+	if (g != NULL)
+		return g;
 	CHECK(bytes <= CONNECTION_ID_MAX_BYTES);
-	r = xcalloc(1, sizeof *r);
-	r->hub = h;
-	memcpy(r->id, id, bytes);
-	TAILQ_INIT(&r->tunnels);
-	TAILQ_INIT(&r->greeting);
-	TAILQ_INIT(&r->queue);
-	HASH_ADD(hh, h->groups, id, bytes, r);
-	r->idle = true;
-	TAILQ_INSERT_HEAD(&h->idle_groups, r, idle_link);
+	g = xcalloc(1, sizeof *g);
+	g->hub = h;
+	memcpy(g->id, id, bytes);
+	TAILQ_INIT(&g->tunnels);
+	TAILQ_INIT(&g->greeting);
+	TAILQ_INIT(&g->queue);
+	HASH_ADD(hh, h->groups, id, bytes, g);
+	g->idle = true;
+	TAILQ_INSERT_HEAD(&h->idle_groups, g, idle_link);
 	h->idle_group_count++;
-	return r;
+	return g;
 }
 
 /* Keeps the group on the idle list exactly while it is unused. Call it after each change. */
-static void review(struct group *r)
+static void review(struct group *g)
 {
-	struct hub *h = r->hub;
-	bool idle = r->users == 0 && r->sockets == 0;
+	struct hub *h = g->hub;
+	bool idle = g->users == 0 && g->sockets == 0;
 
-	if (idle == r->idle)
+	if (idle == g->idle)
 		return;
-	r->idle = idle;
+	g->idle = idle;
 	if (!idle) {
-		TAILQ_REMOVE(&h->idle_groups, r, idle_link);
+		TAILQ_REMOVE(&h->idle_groups, g, idle_link);
 		h->idle_group_count--;
 		return;
 	}
-	if (r->seen)
-		TAILQ_INSERT_TAIL(&h->idle_groups, r, idle_link);
+	if (g->seen)
+		TAILQ_INSERT_TAIL(&h->idle_groups, g, idle_link);
 	else
-		TAILQ_INSERT_HEAD(&h->idle_groups, r, idle_link);
+		TAILQ_INSERT_HEAD(&h->idle_groups, g, idle_link);
 	h->idle_group_count++;
 }
 
-void group_hold(struct group *r)
+void group_hold(struct group *g)
 {
-	r->users++;
-	review(r);
+	g->users++;
+	review(g);
 }
 
-void group_release(struct group *r)
+void group_release(struct group *g)
 {
-	CHECK(r->users > 0);
-	r->users--;
-	review(r);
+	CHECK(g->users > 0);
+	g->users--;
+	review(g);
 }
 
-void group_touch(struct group *r)
+void group_touch(struct group *g)
 {
-	if (r->queued > 0 && !r->dirty) {
-		TAILQ_INSERT_TAIL(&r->hub->dirty_groups, r, dirty_link);
-		r->dirty = true;
+	if (g->queued > 0 && !g->dirty) {
+		TAILQ_INSERT_TAIL(&g->hub->dirty_groups, g, dirty_link);
+		g->dirty = true;
 	}
 }
 
-static void untouch(struct group *r)
+static void untouch(struct group *g)
 {
-	if (r->dirty)
-		TAILQ_REMOVE(&r->hub->dirty_groups, r, dirty_link);
-	r->dirty = false;
+	if (g->dirty)
+		TAILQ_REMOVE(&g->hub->dirty_groups, g, dirty_link);
+	g->dirty = false;
 }
 
-static void forget(struct group *r)
+static void forget_group(struct group *g)
 {
-	struct hub *h = r->hub;
+	struct hub *h = g->hub;
 
-	CHECK(r->held_bytes == 0 && TAILQ_EMPTY(&r->tunnels) && TAILQ_EMPTY(&r->queue));
-	budget_unmark(r);
-	untouch(r);
-	TAILQ_REMOVE(&h->idle_groups, r, idle_link);
+	CHECK(g->held_bytes == 0 && TAILQ_EMPTY(&g->tunnels) && TAILQ_EMPTY(&g->queue));
+	budget_unmark(g);
+	untouch(g);
+	TAILQ_REMOVE(&h->idle_groups, g, idle_link);
 	h->idle_group_count--;
-	HASH_DEL(h->groups, r);
-	free(r);
+	HASH_DEL(h->groups, g);
+	free(g);
 }
 
 void group_forget_idle(struct hub *h)
 {
-	struct group *r;
+	struct group *g;
 
-	while ((r = TAILQ_FIRST(&h->idle_groups)) != NULL &&
-	       (!r->seen || h->idle_group_count > IDLE_ROUTES_MAX))
-		forget(r);
+	while ((g = TAILQ_FIRST(&h->idle_groups)) != NULL &&
+	       (!g->seen || h->idle_group_count > IDLE_GROUPS_MAX))
+		forget_group(g);
 }
 
 void group_free_all(struct hub *h)
 {
-	struct group *r;
+	struct group *g;
 	struct socket *s, *next;
 
 	HASH_ITER (hh, h->sockets, s, next)
 		group_socket_closed(h, s->corr);
-	while ((r = TAILQ_FIRST(&h->idle_groups)) != NULL)
-		forget(r);
+	while ((g = TAILQ_FIRST(&h->idle_groups)) != NULL)
+		forget_group(g);
 	CHECK(h->groups == NULL);
 }
 
@@ -152,14 +152,14 @@ static size_t load_of(const struct tunnel *t, const struct exchange *x, size_t *
 
 /* Picks the tunnel with the fewest running; among equals, the least recently used. NULL: none has
  * room, or each one refuses such a request, and then *refusal says why. */
-static struct tunnel *pick(struct group *r, const struct exchange *x, enum fail *refusal)
+static struct tunnel *pick(struct group *g, const struct exchange *x, enum fail *refusal)
 {
 	struct tunnel *t, *best = NULL;
 	bool one_could = false;
 	size_t best_load = SIZE_MAX, most, most_sum = 0, leaving = 0;
 
 	*refusal = FAIL_NONE;
-	TAILQ_FOREACH (t, &r->tunnels, siblings) {
+	TAILQ_FOREACH (t, &g->tunnels, siblings) {
 		if (t->state != TUNNEL_OPEN) {
 			leaving += t->websocket_count;
 			continue;
@@ -177,42 +177,42 @@ static struct tunnel *pick(struct group *r, const struct exchange *x, enum fail 
 			best_load = load;
 		}
 	}
-	if (x->websocket && r->sockets - leaving >= most_sum)
+	if (x->websocket && g->sockets - leaving >= most_sum)
 		best = NULL; /* sockets outlive their exchanges */
 	if (one_could)	     /* a WebSocket could wait forever for another one to end */
 		*refusal = x->websocket && best == NULL ? FAIL_QUEUE_FULL : FAIL_NONE;
 	return best;
 }
 
-static void count_socket(struct group *r, const struct exchange *x)
+static void count_socket(struct group *g, const struct exchange *x)
 {
 	struct socket *s;
 
-	HASH_FIND(hh, r->hub->sockets, x->corr, CORR_BYTES, s);
+	HASH_FIND(hh, g->hub->sockets, x->corr, CORR_BYTES, s);
 	if (s != NULL)
 		return;
 	s = xcalloc(1, sizeof *s);
 	memcpy(s->corr, x->corr, CORR_BYTES);
-	s->group = r;
-	HASH_ADD(hh, r->hub->sockets, corr, CORR_BYTES, s);
-	r->sockets++;
-	review(r);
+	s->group = g;
+	HASH_ADD(hh, g->hub->sockets, corr, CORR_BYTES, s);
+	g->sockets++;
+	review(g);
 }
 
-static void give(struct group *r, struct tunnel *t, struct exchange *x)
+static void assign(struct group *g, struct tunnel *t, struct exchange *x)
 {
-	TAILQ_REMOVE(&r->tunnels, t, siblings);
-	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
+	TAILQ_REMOVE(&g->tunnels, t, siblings);
+	TAILQ_INSERT_TAIL(&g->tunnels, t, siblings);
 	if (x->websocket)
-		count_socket(r, x);
+		count_socket(g, x);
 	tunnel_take(t, x);
 }
 
-static bool has_open_tunnel(const struct group *r)
+static bool has_open_tunnel(const struct group *g)
 {
 	const struct tunnel *t;
 
-	TAILQ_FOREACH (t, &r->tunnels, siblings) {
+	TAILQ_FOREACH (t, &g->tunnels, siblings) {
 		if (t->state == TUNNEL_OPEN)
 			return true;
 	}
@@ -228,16 +228,16 @@ static void wait_for_tunnel(struct exchange *x)
 
 static void dequeue(struct exchange *x)
 {
-	struct group *r = x->group;
+	struct group *g = x->group;
 
-	TAILQ_REMOVE(&r->queue, x, place);
+	TAILQ_REMOVE(&g->queue, x, place);
 	x->group = NULL;
 	x->holder = NULL;
-	r->queued--;
-	r->queued_websockets -= x->websocket;
-	r->hub->stats.queued--;
-	r->hub->unseen_queued -= !r->seen;
-	deadline_clear(&r->hub->offline_waits, &x->offline);
+	g->queued--;
+	g->queued_websockets -= x->websocket;
+	g->hub->stats.queued--;
+	g->hub->unseen_queued -= !g->seen;
+	deadline_clear(&g->hub->offline_waits, &x->offline);
 }
 
 /* exchange_holder.release */
@@ -247,35 +247,35 @@ static void leave_queue(struct exchange *x, enum fail f)
 	dequeue(x);
 }
 
-static void enqueue(struct group *r, struct exchange *x, bool at_front)
+static void enqueue(struct group *g, struct exchange *x, bool at_front)
 {
 	static const struct exchange_holder holder = {.release = leave_queue};
 
 	if (at_front)
-		TAILQ_INSERT_HEAD(&r->queue, x, place);
+		TAILQ_INSERT_HEAD(&g->queue, x, place);
 	else
-		TAILQ_INSERT_TAIL(&r->queue, x, place);
+		TAILQ_INSERT_TAIL(&g->queue, x, place);
 	exchange_set_state(x, EXCHANGE_QUEUED);
 	x->holder = &holder;
-	x->group = r;
-	r->queued++;
-	r->queued_websockets += x->websocket;
-	r->hub->stats.queued++;
-	r->hub->unseen_queued += !r->seen;
-	if (!has_open_tunnel(r))
+	x->group = g;
+	g->queued++;
+	g->queued_websockets += x->websocket;
+	g->hub->stats.queued++;
+	g->hub->unseen_queued += !g->seen;
+	if (!has_open_tunnel(g))
 		wait_for_tunnel(x);
 }
 
 /* Once there is a tunnel, callers' WebSockets are assigned or refused; only requests wait. */
-static bool may_serve_more(const struct group *r)
+static bool may_serve_more(const struct group *g)
 {
 	const struct tunnel *t;
 
-	if (budget_is_full(r))
+	if (budget_is_full(g))
 		return false; /* no room for responses; throttle_settle() touches the group later */
-	if (r->queued_websockets > 0)
+	if (g->queued_websockets > 0)
 		return true;
-	TAILQ_FOREACH (t, &r->tunnels, siblings) {
+	TAILQ_FOREACH (t, &g->tunnels, siblings) {
 		if (t->state == TUNNEL_OPEN && t->running_count < t->max_running)
 			return true;
 	}
@@ -285,120 +285,120 @@ static bool may_serve_more(const struct group *r)
 /* Looks past the first in the queue only where there is room that it cannot use, with v1 and v2
  * clients on one id. Then each end of a request there costs a search of the whole queue, which
  * is bounded. */
-static void dispatch(struct group *r)
+static void dispatch(struct group *g)
 {
 	struct exchange *x, *next;
 
-	untouch(r);
-	for (x = TAILQ_FIRST(&r->queue); x != NULL && may_serve_more(r); x = next) {
+	untouch(g);
+	for (x = TAILQ_FIRST(&g->queue); x != NULL && may_serve_more(g); x = next) {
 		enum fail refusal;
-		struct tunnel *t = pick(r, x, &refusal);
+		struct tunnel *t = pick(g, x, &refusal);
 		next = TAILQ_NEXT(x, place); /* x alone can leave the queue here */
 		if (refusal != FAIL_NONE) {
 			exchange_fail(x, refusal);
 		} else if (t != NULL) {
 			dequeue(x);
-			give(r, t, x);
+			assign(g, t, x);
 		}
 	}
 }
 
 void group_settle(struct hub *h)
 {
-	struct group *r;
+	struct group *g;
 
-	while ((r = TAILQ_FIRST(&h->dirty_groups)) != NULL)
-		dispatch(r);
+	while ((g = TAILQ_FIRST(&h->dirty_groups)) != NULL)
+		dispatch(g);
 }
 
 /* Callers' WebSockets of an id, the new one included: exchanges, or sockets that outlive them. */
-static size_t websockets_of(const struct group *r)
+static size_t websockets_of(const struct group *g)
 {
-	return r->websockets > r->sockets + 1 ? r->websockets : r->sockets + 1;
+	return g->websockets > g->sockets + 1 ? g->websockets : g->sockets + 1;
 }
 
-enum fail group_accept(struct group *r, struct exchange *x)
+enum fail group_accept(struct group *g, struct exchange *x)
 {
-	struct hub *h = r->hub;
+	struct hub *h = g->hub;
 	enum fail refusal;
 	bool fresh = h->now_ms - h->started_ms < FRESH_MS;
 
-	if (r->dirty)
-		dispatch(r); /* the queue goes first */
-	if (budget_is_full(r))
+	if (g->dirty)
+		dispatch(g); /* the queue goes first */
+	if (budget_is_full(g))
 		return FAIL_OVERLOADED;
 	if (x->websocket &&
-	    websockets_of(r) > WEBSOCKETS_TUNNELS * (size_t)h->config->max_websockets)
+	    websockets_of(g) > WEBSOCKETS_TUNNELS * (size_t)h->config->max_websockets)
 		return FAIL_QUEUE_FULL;
-	struct tunnel *t = pick(r, x, &refusal);
+	struct tunnel *t = pick(g, x, &refusal);
 	if (t != NULL) {
-		give(r, t, x);
+		assign(g, t, x);
 		return FAIL_NONE;
 	}
 	if (refusal != FAIL_NONE)
 		return refusal;
-	if (!has_open_tunnel(r)) {
-		if (!r->seen && !fresh)
+	if (!has_open_tunnel(g)) {
+		if (!g->seen && !fresh)
 			return FAIL_TUNNEL_UNKNOWN;
 		if (h->config->offline_wait_ms == 0)
 			return FAIL_TUNNEL_OFFLINE;
 		/* Not tunnel-unknown: this broker has not been up long enough to know. */
-		if (!r->seen && h->unseen_queued >= UNSEEN_QUEUED_MAX)
+		if (!g->seen && h->unseen_queued >= UNSEEN_QUEUED_MAX)
 			return FAIL_QUEUE_FULL;
 	}
-	if (r->queued >= (size_t)h->config->max_queue_depth)
+	if (g->queued >= (size_t)h->config->max_queue_depth)
 		return FAIL_QUEUE_FULL;
-	enqueue(r, x, false);
+	enqueue(g, x, false);
 	return FAIL_NONE;
 }
 
 /* Its queue does not count for the limit of unknown ids any more. */
-static void mark_seen(struct group *r)
+static void mark_seen(struct group *g)
 {
-	if (!r->seen)
-		r->hub->unseen_queued -= r->queued;
-	r->seen = true;
+	if (!g->seen)
+		g->hub->unseen_queued -= g->queued;
+	g->seen = true;
 }
 
-void group_expect_tunnel(struct group *r)
+void group_expect_tunnel(struct group *g)
 {
-	struct hub *h = r->hub;
+	struct hub *h = g->hub;
 
-	mark_seen(r);
-	if (r->idle) { /* the head is for ids never seen, which are forgotten first */
-		TAILQ_REMOVE(&h->idle_groups, r, idle_link);
-		TAILQ_INSERT_TAIL(&h->idle_groups, r, idle_link);
+	mark_seen(g);
+	if (g->idle) { /* the head is for ids never seen, which are forgotten first */
+		TAILQ_REMOVE(&h->idle_groups, g, idle_link);
+		TAILQ_INSERT_TAIL(&h->idle_groups, g, idle_link);
 	}
 }
 
-void group_review_presence(struct group *r)
+void group_review_presence(struct group *g)
 {
-	struct presence_observer *o = r->hub->observer;
-	bool online = has_open_tunnel(r);
+	struct presence_observer *o = g->hub->observer;
+	bool online = has_open_tunnel(g);
 	struct exchange *x;
 
-	if (online == r->online)
+	if (online == g->online)
 		return;
-	r->online = online;
+	g->online = online;
 	if (online)
-		mark_seen(r);
-	TAILQ_FOREACH (x, &r->queue, place) {
+		mark_seen(g);
+	TAILQ_FOREACH (x, &g->queue, place) {
 		if (online)
-			deadline_clear(&r->hub->offline_waits, &x->offline);
+			deadline_clear(&g->hub->offline_waits, &x->offline);
 		else if (x->offline.at_ms == 0)
 			wait_for_tunnel(x);
 	}
 	if (o != NULL && online)
-		o->online(o, r->id);
+		o->online(o, g->id);
 	else if (o != NULL)
-		o->offline(o, r->id);
+		o->offline(o, g->id);
 }
 
-void group_return(struct group *r, struct exchange *x)
+void group_return(struct group *g, struct exchange *x)
 {
-	group_socket_closed(r->hub, x->corr);
-	enqueue(r, x, true);
-	group_touch(r);
+	group_socket_closed(g->hub, x->corr);
+	enqueue(g, x, true);
+	group_touch(g);
 }
 
 void group_socket_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes)

@@ -41,20 +41,20 @@ struct group *group_get(struct hub *h, const char *id, size_t bytes); /* made if
 
 /* Assigns a new exchange to a tunnel or queues it. A failure says why not, and nothing has
  * changed. */
-enum fail group_accept(struct group *r, struct exchange *x) MUST_CHECK;
+enum fail group_accept(struct group *g, struct exchange *x) MUST_CHECK;
 /* A tunnel with a valid token is about to open: requests may wait for it. */
-void group_expect_tunnel(struct group *r);
+void group_expect_tunnel(struct group *g);
 /* Marks the group: waiting exchanges may find room. */
-void group_touch(struct group *r);
+void group_touch(struct group *g);
 void group_settle(struct hub *h); /* dispatches the marked groups */
-void group_hold(struct group *r); /* an exchange or tunnel uses it */
-void group_release(struct group *r);
+void group_hold(struct group *g); /* an exchange or tunnel uses it */
+void group_release(struct group *g);
 void group_free_all(struct hub *h);
 /* A tunnel opened, or accepts nothing new: tells the presence observer. Queued requests have a
  * deadline only while no tunnel is open. */
-void group_review_presence(struct group *r);
+void group_review_presence(struct group *g);
 /* Puts an exchange that a tunnel returned at the front of the queue. */
-void group_return(struct group *r, struct exchange *x);
+void group_return(struct group *g, struct exchange *x);
 
 /* group_tunnel.c */
 struct tunnel *group_tunnel_open(struct hub *h, const struct tunnel_start *start);

@@ -12,25 +12,25 @@ static void refuse_one_more(struct tunnel *t)
 
 /* Above the limit, closes the oldest tunnel that has not greeted: an honest client greets at
  * once. */
-static void enter_greeting(struct group *r, struct tunnel *t)
+static void enter_greeting(struct group *g, struct tunnel *t)
 {
-	TAILQ_INSERT_TAIL(&r->greeting, t, siblings);
-	if (++r->greeting_count > (size_t)r->hub->config->max_tunnels)
-		refuse_one_more(TAILQ_FIRST(&r->greeting));
+	TAILQ_INSERT_TAIL(&g->greeting, t, siblings);
+	if (++g->greeting_count > (size_t)g->hub->config->max_tunnels)
+		refuse_one_more(TAILQ_FIRST(&g->greeting));
 }
 
-static void leave_greeting(struct group *r, struct tunnel *t)
+static void leave_greeting(struct group *g, struct tunnel *t)
 {
-	TAILQ_REMOVE(&r->greeting, t, siblings);
-	r->greeting_count--;
+	TAILQ_REMOVE(&g->greeting, t, siblings);
+	g->greeting_count--;
 }
 
 /* The earlier tunnel of the same client process, which this one replaces. */
-static struct tunnel *find_own_earlier(const struct group *r, const struct tunnel *t)
+static struct tunnel *find_own_earlier(const struct group *g, const struct tunnel *t)
 {
 	struct tunnel *other;
 
-	TAILQ_FOREACH (other, &r->tunnels, siblings) {
+	TAILQ_FOREACH (other, &g->tunnels, siblings) {
 		if (*t->instance != '\0' && strcmp(other->instance, t->instance) == 0)
 			return other;
 	}
@@ -39,12 +39,12 @@ static struct tunnel *find_own_earlier(const struct group *r, const struct tunne
 
 static bool on_admit(struct tunnel *t)
 {
-	struct group *r = t->home;
+	struct group *g = t->home;
 	struct tunnel *earlier;
 
-	while ((earlier = find_own_earlier(r, t)) != NULL)
+	while ((earlier = find_own_earlier(g, t)) != NULL)
 		tunnel_kill(earlier, 1000, "replaced");
-	if (r->tunnel_count < (size_t)r->hub->config->max_tunnels)
+	if (g->tunnel_count < (size_t)g->hub->config->max_tunnels)
 		return true;
 	refuse_one_more(t);
 	return false;
@@ -52,14 +52,14 @@ static bool on_admit(struct tunnel *t)
 
 static void on_opened(struct tunnel *t)
 {
-	struct group *r = t->home;
+	struct group *g = t->home;
 
-	leave_greeting(r, t);
-	t->group = r;
-	TAILQ_INSERT_TAIL(&r->tunnels, t, siblings);
-	r->tunnel_count++;
-	group_review_presence(r);
-	group_touch(r);
+	leave_greeting(g, t);
+	t->group = g;
+	TAILQ_INSERT_TAIL(&g->tunnels, t, siblings);
+	g->tunnel_count++;
+	group_review_presence(g);
+	group_touch(g);
 }
 
 static void on_leaving(struct tunnel *t)
@@ -77,20 +77,20 @@ static void on_room(struct tunnel *t)
  * above the limit, it is cut. */
 static bool on_dead(struct tunnel *t)
 {
-	struct group *r = t->home;
+	struct group *g = t->home;
 
 	if (t->group == NULL) {
-		leave_greeting(r, t);
+		leave_greeting(g, t);
 	} else {
-		TAILQ_REMOVE(&r->tunnels, t, siblings);
-		r->tunnel_count--;
+		TAILQ_REMOVE(&g->tunnels, t, siblings);
+		g->tunnel_count--;
 		t->group = NULL;
-		group_review_presence(r);
-		group_touch(r); /* the others may refuse a queued request */
+		group_review_presence(g);
+		group_touch(g); /* the others may refuse a queued request */
 	}
 	if (t->socket == NULL)
 		return false;
-	return ++r->closing_count > (size_t)r->hub->config->max_tunnels;
+	return ++g->closing_count > (size_t)g->hub->config->max_tunnels;
 }
 
 static void on_returned(struct tunnel *t, struct exchange *x)
@@ -114,20 +114,20 @@ struct tunnel *group_tunnel_open(struct hub *h, const struct tunnel_start *start
 		.returned = on_returned,
 		.closed = on_closed,
 	};
-	struct group *r = group_get(h, start->id, strlen(start->id));
-	struct tunnel *t = tunnel_new(h, start, r, &events);
+	struct group *g = group_get(h, start->id, strlen(start->id));
+	struct tunnel *t = tunnel_new(h, start, g, &events);
 
-	group_hold(r);
-	group_expect_tunnel(r);
-	enter_greeting(r, t);
+	group_hold(g);
+	group_expect_tunnel(g);
+	enter_greeting(g, t);
 	tunnel_start(t);
 	return t;
 }
 
 void group_tunnel_free(struct tunnel *t)
 {
-	struct group *r = t->home;
+	struct group *g = t->home;
 
 	tunnel_free(t);
-	group_release(r);
+	group_release(g);
 }
