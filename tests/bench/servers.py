@@ -88,6 +88,10 @@ def which(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or name
 
 
+# What conf/lighttpd/pipegate.conf advises for the whole server and no version before it did.
+ADVISED = "server.chunkqueue-chunk-sz = 65536\n"
+
+
 def lighttpd_settings(targets):
     text = "server.max-fds = 16384\nserver.max-connections = 8000\n"
     for prefix, port in targets.items():
@@ -168,6 +172,8 @@ class Ground:
 
     def stack(self, server, targets=None, house=harness, **more):
         settings = SETTINGS[server](targets or {})
+        if server == "lighttpd" and house is harness:
+            settings = ADVISED + settings
         stack = house.Stack(self.make_directory(), server, settings, MOUNT, PIPEGATE_MAX_BODY_BYTES=0, **more)
         self.stacks.append(stack)
         return stack
