@@ -119,7 +119,8 @@ static void on_turn(uv_prepare_t *prepare)
 	else
 		uv_idle_stop(&b->again);
 	hasten_tick(b);
-	(void)log_output_flush(); /* the next tick writes what a slow reader has no room for now */
+	/* If the reader is slow, the next tick writes the rest. */
+	(void)log_output_flush();
 }
 
 /* --- the stop --- */
