@@ -55,6 +55,8 @@ const struct setting config_broker_settings[] = {
 	 AT(max_tunnels), .help = "tunnels of one connection id"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BUFFER_BYTES_PER_ID", .standard = "67108864", 1 << 20,
 	 INT64_C(1) << 40, AT(max_buffer_bytes_per_id), .help = "bytes held for one connection id"},
+	{SETTING_NUMBER, .variable = "PIPEGATE_BUFFER_BYTES", .standard = "67108864", 0, INT64_C(1) << 40,
+	 AT(buffer_bytes), .help = "by how much all receive windows together may grow; 0: not at all"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_V1_MESSAGE_BYTES", .standard = "1048576", 1024, 64 << 20,
 	 AT(v1_message_bytes), .help = "largest message to a client of protocol v1"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_RESPONSE_TIMEOUT", .standard = "300", 1, YEAR_SECONDS, 1000,

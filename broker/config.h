@@ -32,6 +32,7 @@ struct config {
 	int64_t max_websockets; /* on one tunnel */
 	int64_t max_tunnels;	/* of one connection id */
 	int64_t max_buffer_bytes_per_id;
+	int64_t buffer_bytes; /* out of which receive windows grow */
 	int64_t v1_message_bytes;
 	int64_t response_timeout_ms;
 	int64_t idle_timeout_ms;

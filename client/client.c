@@ -19,6 +19,7 @@ struct client {
 	uv_prepare_t turn;    /* runs before each wait of the loop */
 	uv_timer_t log_retry; /* the reader of the log is slow */
 	struct fetch_engine *engine;
+	struct window_budget windows;
 	struct link *link;
 	bool told_to_stop;
 	int exit_code;
@@ -99,7 +100,8 @@ int client_run(const struct settings *settings)
 	CHECK(uv_loop_init(&c.loop) == 0);
 	start_turns(&c);
 	c.engine = fetch_engine_new(&c.loop, &settings->target);
-	c.link = link_new(&c.loop, &settings->server, c.engine, on_over, &c);
+	c.windows.total_bytes = settings->buffer_bytes;
+	c.link = link_new(&c.loop, &settings->server, c.engine, &c.windows, on_over, &c);
 	watch_signal(&c, &c.term, on_signal, SIGTERM);
 	watch_signal(&c, &c.interrupt, on_signal, SIGINT);
 	watch_signal(&c, &c.dump, on_dump_signal, SIGUSR1);

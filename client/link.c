@@ -31,6 +31,7 @@ struct link {
 	uv_loop_t *loop;
 	const struct tunnel_server *server;
 	struct fetch_engine *engine;
+	struct window_budget *windows;
 	void (*on_over)(void *ctx, int exit_code);
 	void *ctx;
 
@@ -164,6 +165,11 @@ static void session_wants_close(void *ctx, int code, const char *reason)
 	start_closing(ctx, code, reason);
 }
 
+static int64_t session_now_ms(void *ctx)
+{
+	return now_ms(ctx);
+}
+
 /* --- writing --- */
 
 static void on_next_turn(uv_idle_t *idle)
@@ -236,7 +242,9 @@ static void open_session(struct link *l)
 	struct session_socket socket = {.ctx = l,
 					.close = session_wants_close,
 					.instance = l->instance,
-					.connection_id = l->server->connection_id};
+					.connection_id = l->server->connection_id,
+					.now_ms = session_now_ms,
+					.windows = l->windows};
 	bool v2 = link_handshake_is_v2(l->handshake);
 
 	link_handshake_destroy(&l->handshake);
@@ -451,14 +459,15 @@ static void name_instance(struct link *l)
 }
 
 struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
-		      struct fetch_engine *engine, void (*on_over)(void *ctx, int exit_code),
-		      void *ctx)
+		      struct fetch_engine *engine, struct window_budget *windows,
+		      void (*on_over)(void *ctx, int exit_code), void *ctx)
 {
 	struct link *l = xcalloc(1, sizeof *l);
 
 	l->loop = loop;
 	l->server = server;
 	l->engine = engine;
+	l->windows = windows;
 	l->on_over = on_over;
 	l->ctx = ctx;
 	l->in = xmalloc(READ_BYTES);

@@ -6,6 +6,7 @@
 
 #include "client/fetch.h"
 #include "client/settings.h"
+#include "common/window_budget.h"
 
 #include <uv.h>
 
@@ -14,8 +15,8 @@ struct link;
 /* Starts connecting in the next turn of the loop. `on_over` is called once: with EXIT_REFUSED after
  * the server refused the token, with 0 after link_stop(). */
 struct link *link_new(uv_loop_t *loop, const struct tunnel_server *server,
-		      struct fetch_engine *engine, void (*on_over)(void *ctx, int exit_code),
-		      void *ctx);
+		      struct fetch_engine *engine, struct window_budget *windows,
+		      void (*on_over)(void *ctx, int exit_code), void *ctx);
 
 /* Accepts no new request and ends when the running ones have ended, or after `most_ms`; 0: at
  * once. */

@@ -4,6 +4,7 @@
 #define PIPEGATE_SESSION_H
 
 #include "client/fetch.h"
+#include "common/window_budget.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +19,9 @@ struct session_socket {
 	/* 32 hex digits that identify the tunnel, so that the server replaces an earlier connection
 	 * of it that died unnoticed. */
 	const char *instance;
-	const char *connection_id; /* for the log; NULL: unknown */
+	const char *connection_id;     /* for the log; NULL: unknown */
+	int64_t (*now_ms)(void *ctx);  /* monotonic */
+	struct window_budget *windows; /* out of which receive windows grow */
 };
 
 struct session_kind {

@@ -35,6 +35,9 @@ const struct setting settings_table[] = {
 	 .help = "trust these certificates for an https:// app"},
 	{SETTING_SWITCH, .flag = "target-insecure", AT(target_insecure),
 	 .help = "do not check the certificate of an https:// app"},
+	{SETTING_NUMBER, .flag = "buffer-bytes", .argument = "N", .variable = "PIPEGATE_BUFFER_BYTES", .standard = "67108864",
+	 0, INT64_C(1) << 40, AT(buffer_bytes),
+	 .help = "by how much the receive windows of all request bodies together may grow; 0: not at all"},
 	{SETTING_RAW, .variable = "PIPEGATE_TOKEN", AT(token), .help = "the token, unless --token-file is given"},
 	SETTINGS_LOG,
 	{.type = SETTING_END},
@@ -365,6 +368,7 @@ int settings_read(struct settings *s, const struct arguments *a)
 	}
 	s->target.ca_file = a->target_ca_file;
 	s->target.insecure = a->target_insecure;
+	s->buffer_bytes = a->buffer_bytes;
 	int result = read_server(&s->server, a->server);
 	s->server.ca_file = a->ca_file;
 	s->server.insecure = a->insecure;

@@ -51,6 +51,7 @@ struct tunnel_server {
 struct settings {
 	struct target target;
 	struct tunnel_server server;
+	int64_t buffer_bytes; /* out of which receive windows grow */
 };
 
 /* The command line and environment; NULL where nothing was given. */
@@ -58,6 +59,7 @@ struct arguments {
 	const char *target, *server, *token, *token_file, *host_header, *ca_file, *target_ca_file,
 		*keep_alive;
 	bool insecure, target_insecure;
+	int64_t buffer_bytes;
 };
 
 /* The flags, variables and operands of struct arguments. */

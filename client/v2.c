@@ -64,10 +64,31 @@ static void put_stream_frame(void *ctx, uint8_t type, uint32_t stream, const voi
 	put_frame(ctx, type, stream, payload, bytes);
 }
 
+static int64_t stream_now_ms(void *ctx)
+{
+	const struct v2 *v = ctx;
+
+	return v->socket.now_ms(v->socket.ctx);
+}
+
+/* Writes the PONG that is due, ahead of the frames of streams. Never ahead of control frames: our
+ * HELLO may be among them. */
+static size_t put_pong(struct v2 *v, uint8_t *out)
+{
+	if (buf_bytes(&v->control) > 0 || !rtt_take_pong(&v->streams.rtt, out + FRAME_HEADER_BYTES))
+		return 0;
+	frame_put_header(out, FRAME_PONG, 0, 0, FRAME_PING_BYTES);
+	log_frame(v, "frame.out",
+		  &(struct frame){.type = FRAME_PONG, .payload_bytes = FRAME_PING_BYTES});
+	return FRAME_HEADER_BYTES + FRAME_PING_BYTES;
+}
+
 static size_t pull(void *session, uint8_t *out, bool *first, bool *final)
 {
 	struct v2 *v = session;
 	size_t used = frame_move(&v->control, out, V2_STREAM_MESSAGE_BYTES);
+
+	used += put_pong(v, out + used);
 
 	*first = *final = true;
 	return v2_stream_pull(&v->streams, out, used);
@@ -184,6 +205,8 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 			on_open(v, &f);
 		else if (f.type == FRAME_GOAWAY)
 			v->goodbye_heard = true;
+		else if (f.type == FRAME_PING || f.type == FRAME_PONG)
+			rtt_on_frame(&v->streams.rtt, stream_now_ms(v), &f);
 		else
 			on_stream_frame(v, &f);
 		data += used;
@@ -204,8 +227,10 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 		.engine = engine,
 		.connection_id = socket->connection_id,
 		.put_frame = put_stream_frame,
+		.now_ms = stream_now_ms,
 		.ctx = v,
 		.peer_window_bytes = FRAME_WINDOW_BYTES,
+		.windows = socket->windows,
 	};
 	v2_stream_init_all(&v->streams);
 	head_add(&hello, "version", "2");
@@ -217,6 +242,7 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 	head_add(&hello, "agent", "pipegate-client/" PIPEGATE_VERSION);
 	put_frame(v, FRAME_HELLO, 0, hello.data, hello.bytes);
 	head_fini(&hello);
+	v2_stream_ping(&v->streams, RTT_START);
 	return v;
 }
 

@@ -15,7 +15,8 @@
 
 enum {
 	DOWN_BUFFER_BYTES = 64 * 1024, /* of a response, here, on its way to the broker */
-	/* Limit on the request bodies of all streams: four times what 256 may hold. */
+	/* Limit on the request bodies of all streams, beside the budget of the windows: what 1,024
+	 * windows hold that have not grown. */
 	UP_MAX_BYTES = 256 * 1024 * 1024,
 };
 
@@ -35,6 +36,7 @@ struct v2_stream {
 	struct buf down; /* response body, not yet sent to the broker */
 	bool down_end;
 	struct flow flow;
+	int64_t window_charge_bytes; /* what all->windows is charged for it */
 
 	bool failed;
 	enum fail fail;
@@ -94,6 +96,7 @@ void v2_stream_free(struct v2_stream *s, enum fail why)
 		TAILQ_REMOVE(&all->resuming, s, resume_link);
 	HASH_DEL(all->hash, s);
 	all->up_bytes -= buf_bytes(&s->up);
+	window_budget_charge(all->windows, &all->window_share, &s->window_charge_bytes, 0);
 	buf_fini(&s->up);
 	buf_fini(&s->down);
 	head_fini(&s->head);
@@ -141,16 +144,49 @@ static bool on_data(void *ctx, const void *data, size_t bytes)
 	return !s->data_waits;
 }
 
-static void grant(struct v2_stream *s)
+void v2_stream_ping(struct v2_streams *all, enum rtt_occasion occasion)
 {
-	uint32_t bytes =
-		s->up_end ? 0 : flow_grant(&s->flow, FRAME_WINDOW_BYTES, buf_bytes(&s->up));
+	uint8_t payload[FRAME_PING_BYTES];
+
+	if (rtt_ping(&all->rtt, all->now_ms(all->ctx), occasion, payload))
+		all->put_frame(all->ctx, FRAME_PING, 0, payload, sizeof payload);
+}
+
+static void grow_window(struct v2_stream *s)
+{
+	struct v2_streams *all = s->all;
+
+	if (!window_budget_admits(all->windows, &all->window_share, INT64_MAX,
+				  flow_growth_bytes(&s->flow)))
+		return;
+	flow_grow(&s->flow);
+	log_debug("window.grown stream=%u corr=%s window_bytes=%lld rtt_ms=%lld", s->id,
+		  s->log.corr, (long long)s->flow.window_bytes, (long long)all->rtt.least_ms);
+}
+
+/* A part of the request body went to the app: the broker may send more of it. */
+static void on_consumed(struct v2_stream *s, size_t bytes)
+{
+	struct v2_streams *all = s->all;
+	size_t held_bytes = buf_bytes(&s->up);
 	uint8_t payload[4];
 
-	if (bytes == 0)
+	uint32_t grant_bytes = 0;
+
+	if (s->up_end)
+		flow_end(&s->flow);
+	else if (flow_consumed(&s->flow, bytes, held_bytes, all->now_ms(all->ctx),
+			       all->rtt.least_ms))
+		grow_window(s);
+	if (!s->up_end)
+		grant_bytes = flow_grant(&s->flow, INT64_MAX, held_bytes);
+	window_budget_charge(all->windows, &all->window_share, &s->window_charge_bytes,
+			     flow_extra_bytes(&s->flow, held_bytes));
+	if (grant_bytes == 0)
 		return;
-	put_be32(payload, bytes);
-	s->all->put_frame(s->all->ctx, FRAME_WINDOW, s->id, payload, sizeof payload);
+	put_be32(payload, grant_bytes);
+	all->put_frame(all->ctx, FRAME_WINDOW, s->id, payload, sizeof payload);
+	v2_stream_ping(all, RTT_BULK);
 }
 
 static ssize_t on_body(void *ctx, void *out, size_t bytes)
@@ -170,8 +206,7 @@ static ssize_t on_body(void *ctx, void *out, size_t bytes)
 	memcpy(out, buf_first(&s->up), bytes);
 	buf_consume(&s->up, bytes);
 	s->all->up_bytes -= bytes;
-	flow_consumed(&s->flow, bytes);
-	grant(s);
+	on_consumed(s, bytes);
 	return (ssize_t)bytes;
 }
 
@@ -327,7 +362,8 @@ static bool keep_up(struct v2_stream *s, const uint8_t *data, size_t bytes)
 
 	if (s->down_end) /* the app has answered, or has failed: nobody reads it */
 		return false;
-	if (all->up_bytes + bytes <= UP_MAX_BYTES && buf_try_append(&s->up, data, bytes)) {
+	size_t most_bytes = UP_MAX_BYTES + (size_t)all->windows->total_bytes;
+	if (all->up_bytes + bytes <= most_bytes && buf_try_append(&s->up, data, bytes)) {
 		all->up_bytes += bytes;
 		return true;
 	}
@@ -361,6 +397,8 @@ void v2_stream_open(struct v2_streams *all, const struct frame *f, const uint8_t
 	flow_init(&s->flow, all->peer_window_bytes, FRAME_WINDOW_BYTES);
 	HASH_ADD(hh, all->hash, id, sizeof s->id, s);
 	request_log_begin(&s->log, all->connection_id, head, head_bytes, NULL);
+	if (!(f->flags & FRAME_END))
+		v2_stream_ping(all, RTT_START);
 	v2_stream_on_data(s, f, body, body_bytes);
 	if (s->failed)
 		return;

@@ -11,6 +11,8 @@
 #include "common/check.h"
 #include "common/flow.h"
 #include "common/frame.h"
+#include "common/rtt.h"
+#include "common/window_budget.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,8 +30,12 @@ struct v2_streams {
 	/* Sends a frame ahead of those of streams. */
 	void (*put_frame)(void *ctx, uint8_t type, uint32_t stream, const void *payload,
 			  size_t bytes);
+	int64_t (*now_ms)(void *ctx);
 	void *ctx;
 	int64_t peer_window_bytes;
+	struct window_budget *windows;
+	struct window_share window_share; /* of this tunnel */
+	struct rtt rtt;			  /* may be used by the owner */
 
 	struct v2_stream *hash;
 	struct v2_stream_list ready, resuming;
@@ -52,6 +58,9 @@ void v2_stream_on_window(struct v2_stream *s, const struct frame *f);
 
 /* The broker broke the rules of one stream: RESET goes to it; the tunnel lives. */
 void v2_stream_on_misuse(struct v2_stream *s, const char *why);
+
+/* Measures the round trip, if it is time to. */
+void v2_stream_ping(struct v2_streams *all, enum rtt_occasion occasion);
 
 /* Ends the stream without a frame. `why`: for the log, of one that has not failed by itself. */
 void v2_stream_free(struct v2_stream *s, enum fail why);

@@ -89,10 +89,10 @@ const char *frame_type_name(uint8_t type)
 	static const char *const names[] = {
 		[FRAME_HELLO] = "HELLO",   [FRAME_OPEN] = "OPEN",     [FRAME_HEAD] = "HEAD",
 		[FRAME_DATA] = "DATA",	   [FRAME_WINDOW] = "WINDOW", [FRAME_RESET] = "RESET",
-		[FRAME_GOAWAY] = "GOAWAY",
+		[FRAME_GOAWAY] = "GOAWAY", [FRAME_PING] = "PING",     [FRAME_PONG] = "PONG",
 	};
 
-	return type >= FRAME_HELLO && type <= FRAME_GOAWAY ? names[type] : "UNKNOWN";
+	return type >= FRAME_HELLO && type <= FRAME_PONG ? names[type] : "UNKNOWN";
 }
 
 bool frame_split_head(const struct frame *f, const uint8_t **head, size_t *head_bytes,

@@ -21,6 +21,7 @@ enum {
 	FRAME_MAX_PAYLOAD_BYTES = 128 * 1024, /* a receiver closes the tunnel (1009) over this */
 	FRAME_MAX_MESSAGE_BYTES = 256 * 1024, /* likewise, for the whole WebSocket message */
 	FRAME_WINDOW_BYTES = 256 * 1024,      /* initial window per stream and direction */
+	FRAME_PING_BYTES = 8,
 };
 
 enum frame_type {
@@ -31,6 +32,8 @@ enum frame_type {
 	FRAME_WINDOW = 5, /* u32: the sender of this frame takes so many more body bytes */
 	FRAME_RESET = 6,  /* u8 enum fail, u8 delivered (0 no, 1 maybe), log text */
 	FRAME_GOAWAY = 7, /* stream 0: "open nothing new; I close when what runs has ended" */
+	FRAME_PING = 8,	  /* stream 0: FRAME_PING_BYTES, to be echoed (rtt.h) */
+	FRAME_PONG = 9,	  /* stream 0: the echo */
 };
 
 enum frame_flags {

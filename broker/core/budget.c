@@ -11,6 +11,9 @@ enum {
 	 * its sockets are not read until the next turn. A message costs 1, and 1 per 4 KiB. */
 	TURN_COST = 256,
 	COST_BYTES = 4096,
+	/* Windows that have grown may have a quarter of what an id may hold. Then many slow callers
+	 * do not fill its budget, although each holds a whole window. */
+	WINDOW_SHARE = 4,
 };
 
 static size_t limit_bytes(const struct hub *h)
@@ -132,4 +135,22 @@ void budget_new_tunnel(struct tunnel *t)
 {
 	if (t->home->full)
 		mark(t->home);
+}
+
+/* --- receive windows --- */
+
+bool budget_admits_window(const struct exchange *x)
+{
+	return window_budget_admits(&x->hub->windows, &x->home->windows,
+				    (int64_t)limit_bytes(x->hub) / WINDOW_SHARE,
+				    flow_growth_bytes(&x->v2.flow));
+}
+
+void budget_charge_window(struct exchange *x)
+{
+	if (!flow_is_used(&x->v2.flow)) /* v1, or not assigned yet */
+		return;
+	window_budget_charge(&x->hub->windows, &x->home->windows, &x->window_charge_bytes,
+			     flow_extra_bytes(&x->v2.flow, buf_bytes(&x->down)));
+	x->hub->stats.window_bytes = (uint64_t)x->hub->windows.used_bytes;
 }

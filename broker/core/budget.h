@@ -1,5 +1,6 @@
-/* broker/core/budget.h - PIPEGATE_MAX_BUFFER_BYTES_PER_ID: bytes held for one connection id.
- * Private to broker/core/. */
+/* broker/core/budget.h - PIPEGATE_MAX_BUFFER_BYTES_PER_ID: bytes held for one connection id; and
+ * PIPEGATE_BUFFER_BYTES: what receive windows have beyond their first size. Private to
+ * broker/core/. */
 #ifndef PIPEGATE_BUDGET_H
 #define PIPEGATE_BUDGET_H
 
@@ -22,6 +23,11 @@ void budget_charge(struct group *r, size_t *charged, size_t bytes);
 /* `bytes` of a message from the client are held; `unfinished`: the message is incomplete. */
 void budget_message(struct tunnel *t, size_t bytes, bool unfinished);
 void budget_new_tunnel(struct tunnel *t);
+
+/* PIPEGATE_BUFFER_BYTES: true if the receive window of this exchange may grow. Then what the budget
+ * is charged for the window, after it, `down` or the stream have changed. */
+bool budget_admits_window(const struct exchange *x);
+void budget_charge_window(struct exchange *x);
 
 /* What a message or a piece of one costs the loop: all tunnels of an id share so much in each
  * turn. True: it is spent, and the tunnel is not to be read before the next turn. */

@@ -15,6 +15,7 @@ struct socket;	/* group.c */
 struct hub {
 	const struct config *config;
 	struct stats stats;
+	struct window_budget windows; /* PIPEGATE_BUFFER_BYTES */
 	uint64_t boot;
 	int64_t now_ms; /* hub_set_now() */
 	int64_t started_ms;

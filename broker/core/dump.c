@@ -8,11 +8,13 @@
 static void dump_tunnel(const struct tunnel *t)
 {
 	log_info("dump.tunnel conn=%s tunnel=%llu protocol=%s state=%s age_ms=%lld running=%zu "
-		 "websockets=%zu queued_of_id=%zu held_bytes=%zu held_bytes_of_id=%zu paused=%d",
+		 "websockets=%zu queued_of_id=%zu held_bytes=%zu held_bytes_of_id=%zu paused=%d "
+		 "rtt_ms=%lld",
 		 t->id, (unsigned long long)t->number, t->protocol->name,
 		 tunnel_state_name(t->state), (long long)(t->hub->now_ms - t->since_ms),
 		 t->running_count, t->websocket_count, t->home->queued,
-		 t->out_charge + t->message_bytes, t->home->held_bytes, t->paused);
+		 t->out_charge + t->message_bytes, t->home->held_bytes, t->paused,
+		 (long long)t->v2.rtt.least_ms);
 }
 
 static void dump_exchange(const struct exchange *x)
@@ -21,10 +23,11 @@ static void dump_exchange(const struct exchange *x)
 
 	id_to_hex(x->corr, CORR_BYTES, corr_hex);
 	log_info("dump.exchange conn=%s corr=%s state=%s age_ms=%lld tunnel=%llu websocket=%d "
-		 "up_bytes=%lld down_bytes=%lld held_bytes=%zu",
+		 "up_bytes=%lld down_bytes=%lld held_bytes=%zu window_bytes=%lld",
 		 x->home->id, corr_hex, exchange_state_name(x->state),
 		 (long long)(x->hub->now_ms - x->opened_ms), (unsigned long long)x->log.tunnel,
-		 x->websocket, (long long)x->up_bytes, (long long)x->log.down_bytes, x->held_bytes);
+		 x->websocket, (long long)x->up_bytes, (long long)x->log.down_bytes, x->held_bytes,
+		 (long long)x->v2.flow.window_bytes);
 }
 
 void dump_hub(const struct hub *h)

@@ -105,6 +105,7 @@ void exchange_recount(struct exchange *x)
 	budget_charge(x->home, &x->held_bytes,
 		      x->head.end + x->up.end + x->granted_bytes + x->answer_head.end +
 			      x->down.end);
+	budget_charge_window(x);
 }
 
 void exchange_free(struct exchange *x)

@@ -86,6 +86,7 @@ struct exchange {
 	const struct exchange_holder *holder;
 	struct group *home;	     /* its connection id */
 	size_t held_bytes;	     /* what `home` is charged for it */
+	int64_t window_charge_bytes; /* what hub->windows is charged for its receive window */
 	size_t unsent_bytes;	     /* of the response, held by the responder: hub_note_unsent() */
 	struct group *group;	     /* while queued */
 	struct tunnel *tunnel;	     /* NULL: on none */

@@ -114,6 +114,7 @@ static void forget_group(struct group *g)
 	struct hub *h = g->hub;
 
 	CHECK(g->held_bytes == 0 && TAILQ_EMPTY(&g->tunnels) && TAILQ_EMPTY(&g->queue));
+	CHECK(g->windows.used_bytes == 0);
 	budget_unmark(g);
 	untouch(g);
 	TAILQ_REMOVE(&h->idle_groups, g, idle_link);

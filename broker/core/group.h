@@ -4,6 +4,7 @@
 #define PIPEGATE_GROUP_H
 
 #include "broker/core/protocol.h"
+#include "common/window_budget.h"
 
 struct group {
 	UT_hash_handle hh;
@@ -32,6 +33,7 @@ struct group {
 	size_t turn_cost; /* see budget_spend() */
 	bool full;
 	struct tunnel *reader; /* read although the budget is full */
+	struct window_share windows;
 	TAILQ_ENTRY(group) marked_link;
 	bool marked;
 };

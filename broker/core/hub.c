@@ -24,6 +24,7 @@ struct hub *hub_new(const struct config *config, int64_t now_ms)
 	struct hub *h = xcalloc(1, sizeof *h);
 
 	h->config = config;
+	h->windows.total_bytes = config->buffer_bytes;
 	h->boot = id_random_u64();
 	h->now_ms = h->started_ms = now_ms;
 	TAILQ_INIT(&h->idle_groups);

@@ -10,6 +10,7 @@
 
 #include "broker/core/exchange.h"
 #include "broker/core/tunnel.h"
+#include "common/rtt.h"
 
 #define TUNNEL_STATES(X) X(GREETING) X(OPEN) X(LEAVING) X(DEAD)
 
@@ -119,6 +120,7 @@ struct tunnel {
 		struct exchange *streams; /* by exchange->v2.stream */
 		uint32_t last_stream;
 		int64_t peer_window_bytes;
+		struct rtt rtt;
 	} v2;
 };
 

@@ -25,6 +25,8 @@
 	  "Tunnels refused because of their token or address.")                                    \
 	X(held_bytes, "pipegate_buffer_bytes", "gauge",                                            \
 	  "Bytes held for requests, responses and tunnels of all connection ids.")                 \
+	X(window_bytes, "pipegate_window_bytes", "gauge",                                          \
+	  "Bytes that receive windows have beyond their first 256 KiB.")                           \
 	X(full_ids, "pipegate_ids_over_budget", "gauge",                                           \
 	  "Connection ids whose tunnels are not read because they hold too many bytes.")           \
 	X(over_limit_total, "pipegate_tunnels_over_limit_total", "counter",                        \

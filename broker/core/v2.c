@@ -54,6 +54,15 @@ static void put_frame(struct tunnel *t, uint8_t type, uint32_t stream, const voi
 	tunnel_touch(t);
 }
 
+/* Measures the round trip, if it is time to. */
+static void ping(struct tunnel *t, enum rtt_occasion occasion)
+{
+	uint8_t payload[FRAME_PING_BYTES];
+
+	if (rtt_ping(&t->v2.rtt, t->hub->now_ms, occasion, payload))
+		put_frame(t, FRAME_PING, 0, payload, sizeof payload);
+}
+
 static void start(struct tunnel *t)
 {
 	struct head hello = {0};
@@ -68,6 +77,7 @@ static void start(struct tunnel *t)
 	head_add(&hello, "agent", "pipegate-broker/" PIPEGATE_VERSION);
 	put_frame(t, FRAME_HELLO, 0, hello.data, hello.bytes);
 	head_fini(&hello);
+	ping(t, RTT_START);
 }
 
 static void goodbye(struct tunnel *t)
@@ -105,6 +115,7 @@ static void begin_stream(struct tunnel *t, struct exchange *x)
 	x->v2.stream = t->v2.last_stream;
 	flow_init(&x->v2.flow, t->v2.peer_window_bytes, FRAME_WINDOW_BYTES);
 	HASH_ADD(v2.hh, t->v2.streams, v2.stream, sizeof x->v2.stream, x);
+	ping(t, RTT_START);
 }
 
 static void more(struct tunnel *t, struct exchange *x)
@@ -170,11 +181,24 @@ static size_t stream_frame_max_bytes(const struct exchange *x)
 	return FRAME_HEADER_BYTES + (x->sent ? 0 : 4 + buf_bytes(&x->head)) + FRAME_DATA_BYTES;
 }
 
+/* Writes the PONG that is due, ahead of the frames of streams. Never ahead of control frames: our
+ * HELLO may be among them. */
+static size_t put_pong(struct tunnel *t, uint8_t *out)
+{
+	if (buf_bytes(&t->out) > 0 || !rtt_take_pong(&t->v2.rtt, out + FRAME_HEADER_BYTES))
+		return 0;
+	frame_put_header(out, FRAME_PONG, 0, 0, FRAME_PING_BYTES);
+	log_frame(t, "frame.out", NULL,
+		  &(struct frame){.type = FRAME_PONG, .payload_bytes = FRAME_PING_BYTES});
+	return FRAME_HEADER_BYTES + FRAME_PING_BYTES;
+}
+
 static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
 	size_t used = frame_move(&t->out, out, MESSAGE_BYTES);
 	struct exchange *x;
 
+	used += put_pong(t, out + used);
 	*first = *final = true;
 	while (used < MESSAGE_BYTES && (x = TAILQ_FIRST(&t->ready)) != NULL) {
 		if (used + stream_frame_max_bytes(x) > TUNNEL_PULL_BYTES)
@@ -187,18 +211,36 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 	return used;
 }
 
+static void log_window(const struct exchange *x)
+{
+	char corr_hex[2 * CORR_BYTES + 1];
+
+	if (!log_verbose)
+		return;
+	id_to_hex(x->corr, CORR_BYTES, corr_hex);
+	log_debug("window.grown conn=%s corr=%s window_bytes=%lld rtt_ms=%lld", x->home->id,
+		  corr_hex, (long long)x->v2.flow.window_bytes,
+		  (long long)x->tunnel->v2.rtt.least_ms);
+}
+
 static void consumed(struct tunnel *t, struct exchange *x, size_t bytes)
 {
-	int64_t window_bytes = budget_is_tight(x->home) ? TIGHT_WINDOW_BYTES : FRAME_WINDOW_BYTES;
+	bool tight = budget_is_tight(x->home);
+	size_t held_bytes = buf_bytes(&x->down);
 	uint8_t payload[4];
 	uint32_t grant_bytes;
 
-	flow_consumed(&x->v2.flow, bytes);
-	grant_bytes = flow_grant(&x->v2.flow, window_bytes, buf_bytes(&x->down));
+	if (flow_consumed(&x->v2.flow, bytes, held_bytes, t->hub->now_ms, t->v2.rtt.least_ms) &&
+	    !tight && budget_admits_window(x)) {
+		flow_grow(&x->v2.flow);
+		log_window(x);
+	}
+	grant_bytes = flow_grant(&x->v2.flow, tight ? TIGHT_WINDOW_BYTES : INT64_MAX, held_bytes);
 	if (grant_bytes == 0)
 		return;
 	put_be32(payload, grant_bytes);
 	put_frame(t, FRAME_WINDOW, x->v2.stream, payload, sizeof payload);
+	ping(t, RTT_BULK);
 }
 
 static void cancel(struct tunnel *t, struct exchange *x, enum fail f)
@@ -214,6 +256,8 @@ static void detach(struct tunnel *t, struct exchange *x)
 	if (x->v2.stream != 0)
 		HASH_DELETE(v2.hh, t->v2.streams, x);
 	x->v2.stream = 0;
+	flow_end(&x->v2.flow);
+	exchange_recount(x);
 }
 
 /* --- the way up --- */
@@ -353,6 +397,13 @@ static void on_goaway(struct tunnel *t)
 	goodbye(t);
 }
 
+static void on_ping_or_pong(struct tunnel *t, const struct frame *f)
+{
+	rtt_on_frame(&t->v2.rtt, t->hub->now_ms, f);
+	if (t->v2.rtt.pong_due)
+		tunnel_touch(t);
+}
+
 static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 {
 	struct frame f;
@@ -371,6 +422,8 @@ static void receive(struct tunnel *t, const uint8_t *data, size_t bytes)
 			on_hello(t, &f);
 		else if (f.type == FRAME_GOAWAY)
 			on_goaway(t);
+		else if (f.type == FRAME_PING || f.type == FRAME_PONG)
+			on_ping_or_pong(t, &f);
 		else
 			on_stream_frame(t, &f);
 		data += used;

@@ -8,6 +8,13 @@
 #include "tests/fuzz/fetch_stub.h"
 
 static int closed_code;
+static int64_t now_ms;
+
+static int64_t clock_of_test(void *ctx)
+{
+	(void)ctx;
+	return now_ms;
+}
 
 /* What is wrong about one stream costs that stream. */
 static bool is_of_the_tunnel(const char *reason)
@@ -135,13 +142,17 @@ static void message_step(void *session, struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	const struct session_socket socket = {.close = on_close, .instance = "i"};
+	struct window_budget windows = {.total_bytes = 2 << 20};
+	const struct session_socket socket = {
+		.close = on_close, .instance = "i", .now_ms = clock_of_test, .windows = &windows};
 	struct input in = {data, bytes};
 
 	closed_code = 0;
+	now_ms = 1000;
 	void *session = session_v2.open(NULL, &socket);
 	while (in.left > 0 && closed_code == 0) {
 		uint8_t step = input_byte(&in);
+		now_ms += step & 15;
 		switch (step >> 4) {
 		case 0:
 			message_step(session, &in);
@@ -176,7 +187,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	session_v2.resume(session);
 	pull(session);
+	CHECK(windows.used_bytes >= 0 && windows.used_bytes <= windows.total_bytes);
 	session_v2.free(session);
-	CHECK(stub_fetch_count == 0);
+	CHECK(stub_fetch_count == 0 && windows.used_bytes == 0);
 	return 0;
 }

@@ -133,6 +133,7 @@ static inline void world_init(struct world *w)
 				       .max_tunnels = 3,
 				       .max_websockets = 1,
 				       .max_buffer_bytes_per_id = 4 << 20,
+				       .buffer_bytes = 2 << 20,
 				       .v1_message_bytes = 4096,
 				       .response_timeout_ms = 20000,
 				       .idle_timeout_ms = 15000,
@@ -196,11 +197,24 @@ static inline void world_check_state(const struct exchange *x)
 	CHECK(!x->unserved || (x->state == EXCHANGE_FAILED && !x->head_came));
 }
 
+/* What is held for a window, or may still arrive, is what the budget is charged for. */
+static inline void world_check_window(const struct exchange *x)
+{
+	int64_t held = (int64_t)buf_bytes(&x->down), most = FRAME_WINDOW_BYTES;
+
+	CHECK(x->window_charge_bytes >= 0);
+	if (x->v2.stream == 0)
+		return;
+	most += x->window_charge_bytes;
+	CHECK(x->v2.flow.window_bytes <= most && x->v2.flow.receive_bytes + held <= most);
+}
+
 static inline void world_count(struct world *w)
 {
 	const struct hub *h = w->hub;
 	const struct exchange *x;
 	const struct group *r;
+	int64_t window_bytes = 0, shares = 0;
 	size_t running = 0, tunnels = 0, open = 0, queued = 0, unseen = 0, held = 0, full = 0,
 	       sockets = 0;
 
@@ -216,6 +230,8 @@ static inline void world_count(struct world *w)
 		CHECK(x->held_bytes == x->head.end + x->up.end + x->granted_bytes +
 					       x->answer_head.end + x->down.end);
 		held += x->held_bytes;
+		world_check_window(x);
+		window_bytes += x->window_charge_bytes;
 	}
 	for (size_t i = 0; i < WORLD_SOCKETS; i++) {
 		const struct tunnel *t = w->sockets[i].tunnel;
@@ -233,9 +249,12 @@ static inline void world_count(struct world *w)
 		CHECK(!r->dirty);
 		CHECK(r->online == (world_online(w, r->id) != NULL));
 		sockets += r->sockets;
+		shares += r->windows.used_bytes;
 		CHECK(r->tunnel_count <= (size_t)h->config->max_tunnels &&
 		      r->greeting_count <= (size_t)h->config->max_tunnels);
 	}
+	CHECK(h->windows.used_bytes == window_bytes && shares == window_bytes);
+	CHECK(window_bytes <= h->windows.total_bytes);
 	CHECK(h->stats.held_bytes == held && h->stats.full_ids == full);
 	CHECK(h->stats.open == open && h->stats.queued == queued && h->stats.running == running);
 	CHECK(TAILQ_EMPTY(&h->dirty_groups) && TAILQ_EMPTY(&h->dirty) &&

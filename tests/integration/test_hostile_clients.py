@@ -10,7 +10,7 @@ from harness import PATIENCE_S, SANITIZED, Caller, V1Client, token, wait_until
 from test_hostile import GOOD_HEAD, HELLO, bad_client, fields, v2
 from test_websockets import BINARY, CLOSE, PING, PONG, TEXT, frame, read_frame
 
-HELLO_, OPEN, HEAD, DATA, WINDOW, RESET, GOAWAY = range(1, 8)
+HELLO_, OPEN, HEAD, DATA, WINDOW, RESET, GOAWAY, PING_, PONG_ = range(1, 10)
 END = 1
 FORGED = ["Status", "X-Sendfile", "X-Sendfile2", "X-Accel-Redirect", "X-Accel-Buffering", "X-LIGHTTPD-send-file",
           "X-LIGHTTPD-send-tempfile", "X-Pipegate-Error", "x-pipegate-anything"]
@@ -100,6 +100,10 @@ V2_ANSWERS = {
     "HELLO again": ((200, True, None), [HELLO + HELLO + RIGHT]),
     "frames of a later version": ((200, True, None), [v2(99, 1, b"x" * 100, 255) + v2(0, 1, b"") + v2(255, 0, b"") + RIGHT]),
     "100,000 windows for nobody": ((200, True, None), [v2(WINDOW, 5, b"\0\0\0\1") * 10000] * 10 + [RIGHT]),
+    "100,000 pings": ((200, True, None), [v2(PING_, 0, b"12345678") * 10000] * 10 + [RIGHT]),
+    "100,000 pongs for no ping": ((200, True, None), [v2(PONG_, 0, b"12345678") * 10000] * 10 + [RIGHT]),
+    "pings and pongs of a wrong size": ((200, True, None), [b"".join(v2(t, 0, bytes(n)) for t in (PING_, PONG_) for n in (0, 7, 9, 10000)) + RIGHT]),
+    "pings and pongs on streams": ((200, True, None), [v2(PING_, 1, bytes(8)) + v2(PONG_, 1, bytes(8)) + v2(PING_, 77, bytes(8)) + RIGHT]),
     "10,000 goodbyes": ((200, True, None), [v2(GOAWAY, 0, b"") * 10000, RIGHT]),
     "a window that overflows": (BAD, [v2(WINDOW, 1, b"\x7f\xff\xff\xff") * 2]),
     "a window of 2^32-1": (BAD, [v2(WINDOW, 1, b"\xff\xff\xff\xff")]),

@@ -23,6 +23,7 @@ struct tunnel {
 
 static uv_loop_t loop;
 static struct tunnel tunnels[COUNT];
+static struct window_budget windows = {.total_bytes = 64 * 1024 * 1024}; /* of the process */
 
 static void on_over(void *ctx, int exit_code)
 {
@@ -48,7 +49,7 @@ static void start(struct tunnel *t, const char *target, const char *server)
 	if (settings_read(&t->settings, &a) != 0)
 		exit(EXIT_USAGE);
 	t->engine = fetch_engine_new(&loop, &t->settings.target);
-	t->link = link_new(&loop, &t->settings.server, t->engine, on_over, t);
+	t->link = link_new(&loop, &t->settings.server, t->engine, &windows, on_over, t);
 }
 
 static void finish(struct tunnel *t)

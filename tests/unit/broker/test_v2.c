@@ -429,6 +429,124 @@ static void test_same_instance_replaces(void **state)
 	expect_failure(0, FAIL_TUNNEL_LOST, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 }
 
+/* The peer answers the PING that came behind the HELLO after `ms`. */
+static void answer_ping(int64_t ms)
+{
+	const struct rtt *r = &w.sockets[0].tunnel->v2.rtt;
+	uint8_t payload[FRAME_PING_BYTES] = {0};
+
+	assert_true(r->outstanding);
+	put_be32(payload + 4, (uint32_t)r->number);
+	hub_set_now(w.hub, w.hub->now_ms + ms);
+	world_receive_frame(&w, 0, FRAME_PONG, 0, 0, payload, sizeof payload);
+	assert_int_equal(r->least_ms, ms);
+}
+
+/* DATA as far as the window goes, each half of it a round trip after the one before. */
+static void fill_windows(size_t peer, uint32_t stream, int count)
+{
+	static uint8_t data[128 * 1024];
+	const struct exchange *x = exchange_find(w.hub, w.peers[peer].last.corr);
+
+	for (int i = 0; i < count; i++) {
+		while (x->v2.flow.receive_bytes > 0) {
+			size_t bytes = (size_t)x->v2.flow.receive_bytes;
+			bytes = bytes < sizeof data ? bytes : sizeof data;
+			world_receive_frame(&w, 0, FRAME_DATA, 0, stream, data, bytes);
+		}
+		hub_set_now(w.hub, w.hub->now_ms + 50);
+		do {
+			world_step(&w, peer, GATE_STEP, 0, 10000, 0);
+			world_settle(&w);
+		} while (!w.peers[peer].waiting);
+	}
+}
+
+static void test_windows_grow(void **state)
+{
+	(void)state;
+	w.config.max_buffer_bytes_per_id = 64 << 20;
+	w.hub->windows.total_bytes = 8 << 20;
+	answer_ping(50);
+	open(0);
+	world_answer(&w, 0, 0, 1, "", 0);
+	world_settle(&w);
+	const struct exchange *x = exchange_find(w.hub, w.peers[0].last.corr);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_settle(&w);
+	fill_windows(0, 1, 10);
+	assert_int_equal(x->v2.flow.window_bytes,
+			 4 << 20); /* half of the budget, for the only id */
+	assert_int_equal(w.hub->stats.window_bytes, (4 << 20) - FRAME_WINDOW_BYTES);
+	assert_int_equal(w.sockets[0].tunnel->state, TUNNEL_OPEN);
+}
+
+static void test_windows_do_not_grow_without_a_round_trip(void **state)
+{
+	(void)state;
+	w.config.max_buffer_bytes_per_id = 64 << 20;
+	open(0);
+	world_answer(&w, 0, 0, 1, "", 0);
+	world_settle(&w);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_settle(&w);
+	fill_windows(0, 1, 10);
+	assert_true(w.hub->windows.used_bytes == 0);
+}
+
+/* What is held of a response that has ended still counts. */
+static void test_a_window_counts_until_it_is_read(void **state)
+{
+	(void)state;
+	w.config.max_buffer_bytes_per_id = 64 << 20;
+	w.hub->windows.total_bytes = 8 << 20;
+	answer_ping(50);
+	open(0);
+	world_answer(&w, 0, 0, 1, "", 0);
+	world_settle(&w);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_settle(&w);
+	fill_windows(0, 1, 3);
+	const struct exchange *x = exchange_find(w.hub, w.peers[0].last.corr);
+	size_t window = (size_t)x->v2.flow.window_bytes;
+	assert_true(window >= 4 * FRAME_WINDOW_BYTES);
+	uint8_t *data = xcalloc(1, 64 * 1024);
+	while (x->v2.flow.receive_bytes > 0)
+		world_receive_frame(&w, 0, FRAME_DATA, 0, 1, data,
+				    (size_t)x->v2.flow.receive_bytes < 64 * 1024
+					    ? (size_t)x->v2.flow.receive_bytes
+					    : 64 * 1024);
+	free(data);
+	world_receive_frame(&w, 0, FRAME_DATA, FRAME_END, 1, "", 0);
+	world_settle(&w);
+	assert_true(w.hub->windows.used_bytes == (int64_t)buf_bytes(&x->down) - FRAME_WINDOW_BYTES);
+	while (buf_bytes(&x->down) > FRAME_WINDOW_BYTES) {
+		world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+		world_settle(&w);
+	}
+	assert_true(w.hub->windows.used_bytes == 0);
+}
+
+static void test_pings_are_answered(void **state)
+{
+	static uint8_t many[5000 * (FRAME_HEADER_BYTES + FRAME_PING_BYTES)];
+	size_t one = FRAME_HEADER_BYTES + FRAME_PING_BYTES;
+
+	(void)state;
+	for (size_t at = 0; at < sizeof many; at += one)
+		frame_put_header(many + at, FRAME_PING, 0, 0, FRAME_PING_BYTES);
+	world_receive(&w, 0, many, sizeof many);
+	world_settle(&w);
+	assert_int_equal(sent_frames(FRAME_PONG), 1);
+	world_receive_frame(&w, 0, FRAME_PING, 0, 0, "1234567", 7);
+	world_receive_frame(&w, 0, FRAME_PING, 0, 1, "12345678", 8);
+	world_receive_frame(&w, 0, FRAME_PONG, 0, 0, "12345678", 8);
+	world_settle(&w);
+	assert_int_equal(sent_frames(FRAME_PONG), 0);
+	assert_int_equal(w.sockets[0].tunnel->v2.rtt.least_ms, 0);
+	assert_int_equal(w.sockets[0].tunnel->state, TUNNEL_OPEN);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -442,6 +560,10 @@ int main(void)
 		TEST(test_fairness),
 		TEST(test_download_grants_what_was_taken),
 		TEST(test_window_overdrawn),
+		TEST(test_windows_grow),
+		TEST(test_windows_do_not_grow_without_a_round_trip),
+		TEST(test_a_window_counts_until_it_is_read),
+		TEST(test_pings_are_answered),
 		TEST(test_a_client_that_reads_nothing),
 		TEST(test_impossible_frames),
 		TEST(test_frames_that_are_skipped),

@@ -12,6 +12,14 @@
 
 static void *session;
 static int closed_code;
+static struct window_budget windows;
+static int64_t now_ms;
+
+static int64_t clock_of_test(void *ctx)
+{
+	(void)ctx;
+	return now_ms;
+}
 
 static void on_close(void *ctx, int code, const char *reason)
 {
@@ -98,10 +106,13 @@ static struct sent sent(uint8_t type)
 /* A session that has been greeted, for a broker whose window is the smallest. */
 static int set_up(void **state)
 {
-	static const struct session_socket socket = {.close = on_close, .instance = "i"};
+	static const struct session_socket socket = {
+		.close = on_close, .instance = "i", .now_ms = clock_of_test, .windows = &windows};
 
 	(void)state;
 	closed_code = 0;
+	now_ms = 1000;
+	windows = (struct window_budget){.total_bytes = 64 << 20};
 	session = session_v2.open(NULL, &socket);
 	receive_hello("2", "65536");
 	return 0;
@@ -119,6 +130,7 @@ static int tear_down(void **state)
 	(void)state;
 	session_v2.free(session);
 	assert_int_equal(stub_fetch_count, 0);
+	assert_true(windows.used_bytes == 0);
 	return 0;
 }
 
@@ -147,7 +159,8 @@ static void expect_misuse(uint32_t stream)
 
 static void test_greeting(void **state)
 {
-	static const struct session_socket socket = {.close = on_close, .instance = "i"};
+	static const struct session_socket socket = {
+		.close = on_close, .instance = "i", .now_ms = clock_of_test, .windows = &windows};
 	static const uint8_t rows[][13] = {
 		{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}, /* HELLO that is no head */
 		{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},	 /* HELLO without a version */
@@ -181,6 +194,7 @@ static void test_request_bodies_have_one_budget(void **state)
 	static const uint8_t piece[120000];
 
 	(void)state;
+	windows.total_bytes = 0;
 	for (uint32_t id = 1; id <= 1118; id++) {
 		receive_open(id, 0, sizeof piece, NULL);
 		receive(FRAME_DATA, 0, id, piece, sizeof piece);
@@ -436,6 +450,92 @@ static void test_reads_nothing(void **state)
 	assert_int_equal(closed_code, 1008);
 }
 
+/* The broker answers the PING that came behind the HELLO after `ms`. */
+static void answer_ping(int64_t ms)
+{
+	struct sent s = sent(FRAME_PING);
+
+	assert_int_equal(s.frames, 1);
+	now_ms += ms;
+	receive(FRAME_PONG, 0, 0, s.payload, FRAME_PING_BYTES);
+}
+
+/* An upload whose app keeps up, half a window for each half of a round trip. Returns the last
+ * lot that was granted. */
+static uint32_t upload(int64_t rtt_ms, int halves)
+{
+	static uint8_t piece[65536];
+	int64_t window = FRAME_WINDOW_BYTES;
+	uint32_t last = 0;
+
+	for (int i = 0; i < halves; i++) {
+		now_ms += rtt_ms / 2;
+		for (int64_t left = window / 2; left > 0; left -= (int64_t)sizeof piece) {
+			receive(FRAME_DATA, 0, 1, piece, sizeof piece);
+			assert_int_equal(stub_read_body(stub_fetch(0), sizeof piece), sizeof piece);
+			assert_int_equal(closed_code, 0);
+		}
+		struct sent s = sent(FRAME_WINDOW);
+		last = s.frames > 0 ? get_be32(s.payload) : last;
+		window = FRAME_WINDOW_BYTES + windows.used_bytes;
+	}
+	return last;
+}
+
+static void test_windows_grow(void **state)
+{
+	(void)state;
+	answer_ping(50);
+	receive_open(1, 0, 0, NULL);
+	assert_int_equal(upload(50, 30), 4 << 20); /* a quarter of the largest window */
+	assert_true(windows.used_bytes == (16 << 20) - FRAME_WINDOW_BYTES);
+	receive(FRAME_DATA, FRAME_END, 1, "", 0);
+	receive_open(3, 0, 0, NULL);
+	receive(FRAME_RESET, 0, 1, "\14\1", 2);
+	assert_true(windows.used_bytes == 0);
+}
+
+static void test_windows_that_must_not_grow(void **state)
+{
+	(void)state;
+	windows.total_bytes = 0;
+	answer_ping(50);
+	receive_open(1, 0, 0, NULL);
+	assert_int_equal(upload(50, 30), FRAME_WINDOW_BYTES / 4);
+	windows.total_bytes = 64 << 20;
+	assert_int_equal(upload(500, 30), FRAME_WINDOW_BYTES / 4); /* the path is slow */
+	assert_true(windows.used_bytes == 0);
+}
+
+static void test_pings_are_answered(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5000; i++)
+		receive(FRAME_PING, 0, 0, "12345678", 8);
+	receive(FRAME_PING, 0, 0, "abcdefgh", 8);
+	receive(FRAME_PING, 0, 0, "1234567", 7);
+	receive(FRAME_PONG, 0, 0, "12345678", 8);
+	struct sent s = sent(FRAME_PONG);
+	assert_int_equal(s.frames, 1);
+	assert_memory_equal(s.payload, "abcdefgh", 8);
+	assert_int_equal(sent(FRAME_PONG).frames, 0);
+	assert_int_equal(closed_code, 0);
+}
+
+/* A server's HELLO and PING may come before ours has been sent. */
+static void test_hello_goes_before_pong(void **state)
+{
+	static uint8_t out[SESSION_PULL_BYTES];
+	bool first, final;
+
+	(void)state;
+	receive(FRAME_PING, 0, 0, "12345678", 8);
+	size_t bytes = session_v2.pull(session, out, &first, &final);
+	assert_true(bytes > 2 * (FRAME_HEADER_BYTES + FRAME_PING_BYTES));
+	assert_int_equal(out[0], FRAME_HELLO);
+	assert_int_equal(out[bytes - FRAME_HEADER_BYTES - FRAME_PING_BYTES], FRAME_PONG);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_greeted, tear_down)
 
 int main(void)
@@ -448,6 +548,10 @@ int main(void)
 		TEST(test_upload_grants_what_was_read),
 		TEST(test_end_of_an_upload),
 		TEST(test_window_out_of_range),
+		cmocka_unit_test_setup_teardown(test_windows_grow, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_windows_that_must_not_grow, set_up, tear_down),
+		TEST(test_pings_are_answered),
+		cmocka_unit_test_setup_teardown(test_hello_goes_before_pong, set_up, tear_down),
 		TEST(test_short_window),
 		TEST(test_misuse_behind_the_answer),
 		TEST(test_impossible_opens),
