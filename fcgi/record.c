@@ -14,7 +14,9 @@ enum {
 	STDIN = 5,
 	STDOUT = 6,
 	END_BODY_BYTES = 8,
-	CONTENT_MAX_BYTES = UINT16_MAX,
+	/* With its header a record is 64 KiB. lighttpd keeps output in chunks of that size, and
+	 * writes what does not fit into them to temporary files. */
+	CONTENT_MAX_BYTES = 64 * 1024 - RECORD_HEADER_BYTES,
 	MANAGEMENT_ID = 0, /* instead of a request id */
 };
 
