@@ -5,16 +5,14 @@
 #include "broker/gate.h"
 #include "broker/ws.h"
 #include "common/endpoint.h"
+#include "common/heap.h"
 #include "common/httpd.h"
 #include "common/log.h"
 
 #include <jansson.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
-
-enum { MMAP_FROM_BYTES = 256 * 1024 };
 
 static void print_version(void)
 {
@@ -54,11 +52,7 @@ int main(int argc, char **argv)
 {
 	struct config config;
 
-	/* Message buffers should return to the kernel when they are freed, and grow without a copy.
-	 * By default glibc raises this threshold after the first free() and puts them on the heap,
-	 * where small blocks above them keep their memory. */
-	mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
-
+	heap_init();
 	int result = config_read(&config, &program, argc, argv);
 	if (result >= 0)
 		return result;

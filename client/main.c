@@ -4,6 +4,7 @@
 #include "client/settings.h"
 #include "client/v1.h"
 #include "common/cli.h"
+#include "common/heap.h"
 #include "common/log.h"
 
 #include <stdio.h>
@@ -48,6 +49,7 @@ int main(int argc, char **argv)
 	struct arguments arguments = {0};
 	struct settings settings;
 
+	heap_init();
 	int result = options_read(&program, argc, argv, &arguments);
 	if (result >= 0)
 		return result;

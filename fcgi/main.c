@@ -1,6 +1,7 @@
 /* fcgi/main.c - pipegate-fcgi: options, the listening socket, signals; then the server. */
 #include "common/cli.h"
 #include "common/endpoint.h"
+#include "common/heap.h"
 #include "common/log.h"
 #include "common/log_output.h"
 #include "common/notify.h"
@@ -207,6 +208,7 @@ int main(int argc, char **argv)
 	char why[160];
 	int listen_fd = -1;
 
+	heap_init();
 	int result = options_read(&program, argc, argv, &s);
 	if (result >= 0)
 		return result;
