@@ -229,7 +229,7 @@ static void *open_session(struct fetch_engine *engine, const struct session_sock
 		.put_frame = put_stream_frame,
 		.now_ms = stream_now_ms,
 		.ctx = v,
-		.peer_window_bytes = FRAME_WINDOW_BYTES,
+		.peer_window_bytes = FRAME_LEAST_WINDOW_BYTES,
 		.windows = socket->windows,
 	};
 	v2_stream_init_all(&v->streams);

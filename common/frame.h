@@ -21,6 +21,7 @@ enum {
 	FRAME_MAX_PAYLOAD_BYTES = 128 * 1024, /* a receiver closes the tunnel (1009) over this */
 	FRAME_MAX_MESSAGE_BYTES = 256 * 1024, /* likewise, for the whole WebSocket message */
 	FRAME_WINDOW_BYTES = 256 * 1024,      /* initial window per stream and direction */
+	FRAME_LEAST_WINDOW_BYTES = 64 * 1024, /* that of a peer whose HELLO names none; the least */
 	FRAME_PING_BYTES = 8,
 };
 
