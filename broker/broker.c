@@ -66,6 +66,7 @@ struct broker {
 	uv_idle_t again; /* active: the next turn must not wait */
 	uv_timer_t tick;
 	uint64_t tick_due_ms;
+	uv_timer_t settle;    /* when the hub has to settle, whether there is input or not */
 	int ticks_to_skip;    /* after a stall */
 	bool check_deadlines; /* after the next poll */
 	uv_signal_t term, interrupt, dump;
@@ -104,6 +105,22 @@ static void hasten_tick(struct broker *b)
 		start_tick(b, BUSY_TICK_MS);
 }
 
+/* on_turn() settles the hub. */
+static void on_settle_due(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+static void start_settle_timer(struct broker *b)
+{
+	int64_t wait_ms = hub_settle_due_ms(b->hub) - now_ms(b);
+
+	if (hub_settle_due_ms(b->hub) == 0)
+		uv_timer_stop(&b->settle);
+	else
+		uv_timer_start(&b->settle, on_settle_due, wait_ms > 0 ? (uint64_t)wait_ms : 0, 0);
+}
+
 static void on_turn(uv_prepare_t *prepare)
 {
 	struct broker *b = prepare->data;
@@ -118,6 +135,7 @@ static void on_turn(uv_prepare_t *prepare)
 		uv_idle_start(&b->again, on_again);
 	else
 		uv_idle_stop(&b->again);
+	start_settle_timer(b);
 	hasten_tick(b);
 	/* If the reader is slow, the next tick writes the rest. */
 	(void)log_output_flush();
@@ -267,6 +285,7 @@ static void start_watching(struct broker *b)
 	uv_check_init(&b->loop, &b->polled);
 	uv_idle_init(&b->loop, &b->again);
 	uv_timer_init(&b->loop, &b->tick);
+	uv_timer_init(&b->loop, &b->settle);
 	b->turn.data = b->polled.data = b->tick.data = b;
 	uv_prepare_start(&b->turn, on_turn);
 	uv_check_start(&b->polled, on_polled);
@@ -282,6 +301,7 @@ static void stop_watching(struct broker *b)
 	uv_close((uv_handle_t *)&b->polled, NULL);
 	uv_close((uv_handle_t *)&b->again, NULL);
 	uv_close((uv_handle_t *)&b->tick, NULL);
+	uv_close((uv_handle_t *)&b->settle, NULL);
 	uv_close((uv_handle_t *)&b->term, NULL);
 	uv_close((uv_handle_t *)&b->interrupt, NULL);
 	uv_close((uv_handle_t *)&b->dump, NULL);

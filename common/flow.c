@@ -5,8 +5,11 @@
 #include "common/frame.h"
 
 enum {
-	/* Below this round trip, the first window allows 128 MiB/s and more. */
+	/* A shorter round trip counts as this one, and is too short for large windows: on a near
+	 * path a sender waits for the turns of the programs, and twice the first window is enough
+	 * for them. */
 	RTT_LEAST_MS = 2,
+	NEAR_WINDOWS_MAX = 2,
 	/* A window that was used little over so many round trips halves. */
 	SHRINK_ROUND_TRIPS = 4,
 };
@@ -57,11 +60,21 @@ static void start_round(struct flow *f, int64_t now_ms)
 	f->round_bytes = 0;
 }
 
+static int64_t largest_window_bytes(const struct flow *f, int64_t rtt_ms)
+{
+	if (rtt_ms == 0)
+		return 0; /* not known: it does not grow */
+	return rtt_ms < RTT_LEAST_MS ? NEAR_WINDOWS_MAX * f->least_bytes : FLOW_WINDOW_MAX_BYTES;
+}
+
 bool flow_consumed(struct flow *f, size_t bytes, size_t held_bytes, int64_t now_ms, int64_t rtt_ms)
 {
 	int64_t took_ms = now_ms - f->round_ms;
+	int64_t largest_bytes = largest_window_bytes(f, rtt_ms);
 	bool grow = false;
 
+	if (rtt_ms > 0 && rtt_ms < RTT_LEAST_MS)
+		rtt_ms = RTT_LEAST_MS;
 	if (f->round_ms == 0)
 		start_round(f, now_ms);
 	else if (rtt_ms > 0 && took_ms >= SHRINK_ROUND_TRIPS * rtt_ms &&
@@ -72,9 +85,9 @@ bool flow_consumed(struct flow *f, size_t bytes, size_t held_bytes, int64_t now_
 	}
 	f->round_bytes += (int64_t)bytes;
 	if (f->round_bytes >= f->window_bytes) {
-		grow = rtt_ms >= RTT_LEAST_MS && 2 * (now_ms - f->round_ms) <= 3 * rtt_ms &&
-		       (int64_t)held_bytes <= f->window_bytes / 2 &&
-		       f->window_bytes <= FLOW_WINDOW_MAX_BYTES / 2;
+		grow = 2 * f->window_bytes <= largest_bytes &&
+		       2 * (now_ms - f->round_ms) <= 3 * rtt_ms &&
+		       (int64_t)held_bytes <= f->window_bytes / 2;
 		start_round(f, now_ms);
 	}
 	return grow;

@@ -17,7 +17,7 @@
 enum {
 	GATE_VERSION = 1,
 	GATE_CONTROL_BYTES = 64,
-	GATE_PIECE_BYTES = 128 * 1024,	     /* largest body piece in one message */
+	GATE_PIECE_BYTES = 256 * 1024,	     /* largest body piece in one message */
 	GATE_MAX_MESSAGE_BYTES = 512 * 1024, /* control + id + head + piece, with room */
 	CORR_BYTES = 16,		     /* correlation id; 32 hex digits as text */
 	CONNECTION_ID_MAX_BYTES = 64,

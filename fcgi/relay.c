@@ -26,6 +26,12 @@ enum {
 	SLICE_MS = 50,	     /* the first wait for a slow caller; doubles up to */
 	SLICE_MAX_MS = 500,
 	GATHER_MS = 100, /* for a body that fits into the first message */
+	/* After a piece of BULK_BYTES or more, the next one waits until there are
+	 * BULK_GATHER_BYTES, but no longer than BULK_GATHER_MS: a message costs the broker and
+	 * this program a wake-up each. */
+	BULK_BYTES = 16 * 1024,
+	BULK_GATHER_BYTES = 128 * 1024,
+	BULK_GATHER_MS = 2,
 };
 
 struct relay {
@@ -39,6 +45,7 @@ struct relay {
 	int64_t up_bytes;	 /* read from the caller */
 	uint32_t credit_bytes;	 /* bytes that the broker accepts beyond `up_bytes` */
 	int slice_ms;
+	bool sent_bulk;	     /* the last piece was a large one: the next is gathered */
 	bool holds_quota;    /* has a slot of its connection id's quota */
 	bool up_done;	     /* the last piece was sent */
 	bool headed;	     /* the response head was sent: no response of our own any more */
@@ -253,15 +260,26 @@ static void open_exchange(struct relay *x, bool may_block)
 		m->flags |= GATE_BODY_END;
 }
 
+/* How long to wait for more of a piece of which `used` bytes have been here since `since_ms`. */
+static int gather_ms(const struct relay *x, size_t used, int64_t since_ms)
+{
+	int64_t left_ms = since_ms + BULK_GATHER_MS - clock_now_ms();
+
+	return x->sent_bulk && used < BULK_GATHER_BYTES && left_ms > 0 ? (int)left_ms : 0;
+}
+
 /* Reads what has arrived, at most `most` bytes: a record of the web server holds about 8 KiB. Sets
  * *end if that was the last piece. */
 static ssize_t read_available(struct relay *x, size_t most, int wait_ms, bool *end)
 {
 	size_t used = 0;
 	ssize_t got = 1;
+	int64_t since_ms = 0;
 
 	while (got > 0 && used < most) {
-		got = read_piece(x, used, most, used > 0 ? 0 : wait_ms);
+		got = read_piece(x, used, most, used > 0 ? gather_ms(x, used, since_ms) : wait_ms);
+		if (used == 0)
+			since_ms = clock_now_ms();
 		used += got > 0 ? (size_t)got : 0;
 	}
 	*end = got == CGI_END || (x->q.has_length && x->up_bytes == x->q.length_bytes);
@@ -287,6 +305,7 @@ static void next_piece(struct relay *x)
 		x->slice_ms = SLICE_MS;
 		m->body = x->piece;
 		m->body_bytes = got > 0 ? (size_t)got : 0;
+		x->sent_bulk = m->body_bytes >= BULK_BYTES;
 		if (x->up_done)
 			m->flags |= GATE_BODY_END;
 	}

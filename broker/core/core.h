@@ -36,7 +36,7 @@ struct hub {
 	struct process *processes;
 	struct socket *sockets;		   /* by corr */
 	TAILQ_HEAD(, group) marked_groups; /* for throttle_settle() */
-	struct deadlines holds, response_waits, idle_waits, offline_waits;
+	struct deadlines holds, gathers, response_waits, idle_waits, offline_waits;
 	struct deadlines lives, messages, stalls; /* of tunnels; the latter two: see budget.c */
 };
 

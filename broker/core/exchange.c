@@ -119,6 +119,7 @@ void exchange_free(struct exchange *x)
 	if (x->progress_list != NULL)
 		deadline_clear(x->progress_list, &x->progress);
 	deadline_clear(&h->holds, &x->hold);
+	deadline_clear(&h->gathers, &x->gather);
 	deadline_clear(&h->offline_waits, &x->offline);
 	drop_request(x);
 	exchange_drop_response(x);

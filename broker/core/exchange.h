@@ -115,8 +115,11 @@ struct exchange {
 	bool wants_credit;   /* the reply goes out as soon as there is credit */
 	bool gave_no_credit; /* the last reply had none */
 	bool hold_over;
+	bool gave_bulk;	  /* the last reply had a large piece: the next one is gathered */
+	bool gather_over; /* and has waited long enough */
 	struct reply_to to;
 	struct deadline hold;		 /* when an empty reply is sent */
+	struct deadline gather;		 /* when the gathered reply is sent */
 	struct deadline progress;	 /* response time-out, then idle time-out */
 	struct deadlines *progress_list; /* that has `progress` */
 	struct deadline offline;	 /* queued, and no tunnel is open */

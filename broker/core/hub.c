@@ -59,6 +59,7 @@ void hub_destroy(struct hub **hp)
 	HASH_ITER (hh, h->processes, p, next)
 		forget_process(h, p);
 	deadlines_fini(&h->holds);
+	deadlines_fini(&h->gathers);
 	deadlines_fini(&h->response_waits);
 	deadlines_fini(&h->idle_waits);
 	deadlines_fini(&h->offline_waits);
@@ -257,12 +258,31 @@ static bool has_work(const struct hub *h)
 	       !TAILQ_EMPTY(&h->dirty_tunnels) || !TAILQ_EMPTY(&h->marked_groups);
 }
 
+static void end_gathering(struct hub *h)
+{
+	struct deadline *d;
+
+	while ((d = deadline_take_due(&h->gathers, h->now_ms)) != NULL) {
+		struct exchange *x = OWNER_OF(d, struct exchange, gather);
+		x->gather_over = true;
+		exchange_touch(x);
+	}
+}
+
+int64_t hub_settle_due_ms(const struct hub *h)
+{
+	const struct deadline *first = deadline_first(&h->gathers);
+
+	return first != NULL ? first->at_ms : 0;
+}
+
 void hub_settle(struct hub *h)
 {
 	struct exchange *x;
 	struct tunnel *t;
 
 	h->turn++;
+	end_gathering(h);
 	/* Repeats until all lists are empty: replies free places and credit, writes free credit,
 	 * and both free budget. */
 	while (has_work(h)) {

@@ -34,6 +34,8 @@ void hub_on_gate(struct hub *h, const struct reply_to *to, const struct gate_msg
 void hub_tick(struct hub *h);
 /* Sends replies, flushes tunnels, frees what has ended. */
 void hub_settle(struct hub *h);
+/* When hub_settle() has to be called again, even if nothing happens until then; 0: need not be. */
+int64_t hub_settle_due_ms(const struct hub *h);
 
 /* Refuses an OPEN without making an exchange. */
 void hub_refuse(struct hub *h, const struct reply_to *to, const struct gate_msg *m, enum fail f);

@@ -13,6 +13,11 @@ enum {
 	HOLD_MAX_MS = 10000,
 	/* A responder that holds more than this of a response is given no more of it. */
 	UNSENT_MAX_BYTES = 64 * 1024,
+	/* After a piece of BULK_BYTES or more, the next reply waits until there are GATHER_BYTES,
+	 * but no longer than GATHER_MS: each message costs both sides a wake-up. */
+	BULK_BYTES = 16 * 1024,
+	GATHER_BYTES = 128 * 1024,
+	GATHER_MS = 2,
 };
 
 /* --- messages that make no exchange --- */
@@ -235,6 +240,20 @@ static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
 	return (x->wants_credit && m->number > 0) || x->hold_over;
 }
 
+/* Whether the reply waits for more of a large body. A small event never waits, unless it comes
+ * right behind such a body. */
+static bool gathers(struct exchange *x)
+{
+	struct hub *h = x->hub;
+
+	if (!x->gave_bulk || x->gather_over || x->down_end || !x->up_end || exchange_is_over(x) ||
+	    buf_bytes(&x->down) >= GATHER_BYTES)
+		return false;
+	if (x->gather.at_ms == 0)
+		deadline_set(&h->gathers, &x->gather, h->now_ms + GATHER_MS);
+	return true;
+}
+
 /* Frees an exchange whose end was sent, or that was abandoned. */
 static void end_exchange(struct exchange *x)
 {
@@ -265,13 +284,16 @@ void requester_settle(struct exchange *x)
 		end_exchange(x);
 		return;
 	}
-	if (!x->reply_due || !has_something_to_say(x, &m))
+	if (!x->reply_due || !has_something_to_say(x, &m) || gathers(x))
 		return;
 
 	memcpy(m.corr, x->corr, CORR_BYTES);
 	x->reply_due = false;
 	x->gave_no_credit = m.number == 0;
 	deadline_clear(&h->holds, &x->hold);
+	deadline_clear(&h->gathers, &x->gather);
+	x->gather_over = false;
+	x->gave_bulk = m.body_bytes >= BULK_BYTES && !x->websocket;
 	if (!x->to.requester->reply(&x->to, &m)) {
 		exchange_abandon(x);
 		return;

@@ -68,7 +68,7 @@ static void start(struct tunnel *t)
 	struct head hello = {0};
 	char number[24];
 
-	t->v2.peer_window_bytes = FRAME_WINDOW_BYTES;
+	t->v2.peer_window_bytes = FRAME_LEAST_WINDOW_BYTES;
 	head_add(&hello, "version", "2");
 	snprintf(number, sizeof number, "%zu", t->max_running);
 	head_add(&hello, "max-streams", number);
@@ -134,9 +134,9 @@ static int64_t credit(const struct tunnel *t, const struct exchange *x)
 
 	if (budget_is_full(x->home))
 		return 0;
-	/* A whole piece or nothing: a small credit would keep all later messages of the upload
+	/* Half a piece or nothing: a small credit would keep all later messages of the upload
 	 * small. */
-	return most >= GATE_PIECE_BYTES ? (int64_t)most : 0;
+	return most >= GATE_PIECE_BYTES / 2 ? (int64_t)most : 0;
 }
 
 /* Writes the next frame of one stream: OPEN, or DATA. */
@@ -286,7 +286,7 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 	}
 	take_number(f, "max-streams", 1, (int64_t)t->max_running, &max_streams);
 	t->max_running = (size_t)max_streams;
-	take_number(f, "window", 65536, 16 << 20, &t->v2.peer_window_bytes);
+	take_number(f, "window", FRAME_LEAST_WINDOW_BYTES, 16 << 20, &t->v2.peer_window_bytes);
 	if (head_find(f->payload, f->payload_bytes, "instance", &field) &&
 	    field.value_bytes == sizeof t->instance - 1)
 		memcpy(t->instance, field.value, field.value_bytes);

@@ -247,11 +247,95 @@ static void test_download_grants_what_was_taken(void **state)
 		world_settle(&w);
 		assert_int_equal(sent_frames(FRAME_WINDOW), 0);
 	}
-	for (int i = 0; i < 2; i++) {
-		world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_settle(&w);
+	assert_int_equal(w.peers[0].last.body_bytes, GATE_PIECE_BYTES);
+	assert_int_equal(sent_frames(FRAME_WINDOW), 1);
+}
+
+/* The app sends so many bytes, and the responder asks for what is there. True: it has its reply. */
+static bool gives(size_t bytes)
+{
+	static uint8_t data[65536];
+
+	for (size_t some; bytes > 0; bytes -= some) {
+		some = bytes < sizeof data ? bytes : sizeof data;
+		world_receive_frame(&w, 0, FRAME_DATA, 0, 1, data, some);
+	}
+	world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+	world_settle(&w);
+	return !w.peers[0].waiting;
+}
+
+static void more_comes(size_t bytes, uint8_t flags)
+{
+	static uint8_t data[65536];
+
+	world_receive_frame(&w, 0, FRAME_DATA, flags, 1, data, bytes);
+	world_settle(&w);
+}
+
+static void test_large_pieces_are_gathered(void **state)
+{
+	(void)state;
+	open(0);
+	world_answer(&w, 0, 0, 1, "", 0);
+	world_settle(&w);
+	assert_true(gives(16 * 1024 - 1)); /* small ones never wait */
+	assert_true(gives(16 * 1024));
+	assert_false(gives(60 * 1024)); /* behind a large one, they do */
+	assert_int_equal(hub_settle_due_ms(w.hub), w.hub->now_ms + 2);
+	more_comes(60 * 1024, 0);
+	assert_true(w.peers[0].waiting);
+	more_comes(8 * 1024, 0); /* 128 KiB are enough */
+	assert_false(w.peers[0].waiting);
+	assert_int_equal(w.peers[0].last.body_bytes, 128 * 1024);
+	assert_int_equal(hub_settle_due_ms(w.hub), 0);
+
+	assert_false(gives(1000)); /* 2 ms are enough */
+	hub_set_now(w.hub, w.hub->now_ms + 1);
+	world_settle(&w);
+	assert_true(w.peers[0].waiting);
+	hub_set_now(w.hub, w.hub->now_ms + 1);
+	world_settle(&w);
+	assert_false(w.peers[0].waiting);
+	assert_int_equal(w.peers[0].last.body_bytes, 1000);
+	assert_true(gives(1000)); /* that was a small one */
+}
+
+/* Neither the end nor a failure waits. */
+static void test_a_gathered_exchange_ends(void **state)
+{
+	(void)state;
+	for (uint32_t stream = 1; stream <= 3; stream++) {
+		static uint8_t data[20000];
+
+		open(0);
+		world_answer(&w, 0, 0, stream, "", 0);
+		world_receive_frame(&w, 0, FRAME_DATA, 0, stream, data, sizeof data);
 		world_settle(&w);
-		assert_int_equal(w.peers[0].last.body_bytes, GATE_PIECE_BYTES);
-		assert_int_equal(sent_frames(FRAME_WINDOW), 1);
+		if (w.peers[0].last.body_bytes == 0)
+			world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+		world_settle(&w);
+		assert_int_equal(w.peers[0].last.body_bytes, sizeof data);
+		world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+		world_receive_frame(&w, 0, FRAME_DATA, 0, stream, data, 1);
+		world_settle(&w);
+		assert_true(w.peers[0].waiting);
+		if (stream == 1)
+			world_receive_frame(&w, 0, FRAME_DATA, FRAME_END, stream, data, 1);
+		else if (stream == 2)
+			world_receive_frame(&w, 0, FRAME_RESET, 0, stream, "\0\1", 2);
+		else
+			world_disconnect(&w, 0);
+		world_settle(&w);
+		assert_false(w.peers[0].waiting);
+		assert_int_equal(hub_settle_due_ms(w.hub), 0);
+		assert_int_equal(w.peers[0].last.body_bytes, stream == 1 ? 2 : 1);
+		if (stream > 1) /* and then the failure */
+			world_step(&w, 0, GATE_STEP, 0, 10000, 0);
+		world_settle(&w);
+		assert_true(w.peers[0].last.flags & (GATE_RESPONSE_END | GATE_FAILED));
 	}
 }
 
@@ -559,6 +643,8 @@ int main(void)
 		TEST(test_window_out_of_range),
 		TEST(test_fairness),
 		TEST(test_download_grants_what_was_taken),
+		TEST(test_large_pieces_are_gathered),
+		TEST(test_a_gathered_exchange_ends),
 		TEST(test_window_overdrawn),
 		TEST(test_windows_grow),
 		TEST(test_windows_do_not_grow_without_a_round_trip),
