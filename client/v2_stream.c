@@ -8,6 +8,7 @@
 #include "common/bytes.h"
 #include "common/head.h"
 #include "common/log.h"
+#include "common/owner.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +44,8 @@ struct v2_stream {
 	bool maybe_delivered;
 
 	bool body_waits, data_waits; /* the fetch, for us */
-	bool ready, resuming;
-	TAILQ_ENTRY(v2_stream) ready_link;  /* all->ready: something to send */
+	struct turn turn;	     /* in all->turns: has something to send */
+	bool resuming;
 	TAILQ_ENTRY(v2_stream) resume_link; /* all->resuming: its fetch can go on */
 };
 
@@ -62,16 +63,7 @@ void v2_stream_log_frame(const struct v2_stream *s, const char *event, const str
 
 static void make_ready(struct v2_stream *s)
 {
-	if (!s->ready)
-		TAILQ_INSERT_TAIL(&s->all->ready, s, ready_link);
-	s->ready = true;
-}
-
-static void unready(struct v2_stream *s)
-{
-	if (s->ready)
-		TAILQ_REMOVE(&s->all->ready, s, ready_link);
-	s->ready = false;
+	turns_add(&s->all->turns, &s->turn);
 }
 
 /* Its fetch may be able to go on. */
@@ -91,7 +83,7 @@ void v2_stream_free(struct v2_stream *s, enum fail why)
 	request_log_end(&s->log, s->failed ? s->fail : why, !s->failed || s->maybe_delivered);
 	fetch_cancel(&s->fetch);
 	app_websocket_cancel(&s->upgrade);
-	unready(s);
+	turns_remove(&s->turn);
 	if (s->resuming)
 		TAILQ_REMOVE(&all->resuming, s, resume_link);
 	HASH_DEL(all->hash, s);
@@ -280,24 +272,24 @@ static size_t put_failure(struct v2_stream *s, uint8_t *out)
 	return FRAME_HEADER_BYTES + 2;
 }
 
-/* Streams take turns, a piece each. */
 size_t v2_stream_pull(struct v2_streams *all, uint8_t *out, size_t used)
 {
-	struct v2_stream *s;
+	struct turn *next;
 
-	while (used < V2_STREAM_MESSAGE_BYTES && (s = TAILQ_FIRST(&all->ready)) != NULL) {
+	while (used < V2_STREAM_MESSAGE_BYTES && (next = turns_next(&all->turns)) != NULL) {
+		struct v2_stream *s = OWNER_OF(next, struct v2_stream, turn);
 		bool over = true;
-		unready(s);
-		if (!has_news(s))
-			continue;
+		size_t bytes = 0;
 		if (s->failed && !owes_response(s))
-			used += put_failure(s, out + used);
+			bytes = put_failure(s, out + used);
+		else if (has_news(s))
+			bytes = put_stream_frame(s, out + used, &over);
 		else
-			used += put_stream_frame(s, out + used, &over);
+			over = false;
+		turns_sent(&all->turns, next, bytes, !over && has_news(s));
 		if (over)
 			v2_stream_free(s, FAIL_NONE);
-		else if (has_news(s))
-			make_ready(s);
+		used += bytes;
 	}
 	return used;
 }
@@ -427,7 +419,7 @@ void v2_stream_on_window(struct v2_stream *s, const struct frame *f)
 
 void v2_stream_init_all(struct v2_streams *all)
 {
-	TAILQ_INIT(&all->ready);
+	turns_init(&all->turns);
 	TAILQ_INIT(&all->resuming);
 }
 

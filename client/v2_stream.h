@@ -12,6 +12,7 @@
 #include "common/flow.h"
 #include "common/frame.h"
 #include "common/rtt.h"
+#include "common/turns.h"
 #include "common/window_budget.h"
 
 #include <stdbool.h>
@@ -38,7 +39,8 @@ struct v2_streams {
 	struct rtt rtt;			  /* may be used by the owner */
 
 	struct v2_stream *hash;
-	struct v2_stream_list ready, resuming;
+	struct turns turns; /* of those that have something to send */
+	struct v2_stream_list resuming;
 	size_t up_bytes; /* in `up` of all streams */
 };
 

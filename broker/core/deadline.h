@@ -7,6 +7,8 @@
 #ifndef PIPEGATE_DEADLINE_H
 #define PIPEGATE_DEADLINE_H
 
+#include "common/owner.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,7 +36,5 @@ struct deadline *deadline_first(const struct deadlines *list);
 struct deadline *deadline_take_due(struct deadlines *list, int64_t now_ms);
 
 void deadlines_fini(struct deadlines *list); /* those that are still set are forgotten */
-
-#define OWNER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

@@ -16,6 +16,7 @@
 #include "broker/core/hub.h"
 #include "common/buf.h"
 #include "common/flow.h"
+#include "common/turns.h"
 
 #include <sys/queue.h>
 #include <uthash.h>
@@ -91,8 +92,7 @@ struct exchange {
 	struct group *group;	     /* while queued */
 	struct tunnel *tunnel;	     /* NULL: on none */
 	TAILQ_ENTRY(exchange) place; /* group->queue or tunnel->running */
-	TAILQ_ENTRY(exchange) ready_link; /* tunnel->ready: has something to send */
-	bool ready;
+	struct turn turn;	     /* in tunnel->turns: has something to send */
 	TAILQ_ENTRY(exchange) dirty_link; /* hub->dirty */
 	bool dirty;
 

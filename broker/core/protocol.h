@@ -94,7 +94,7 @@ struct tunnel {
 	size_t running_count;	/* requests */
 	size_t websocket_count; /* callers' WebSockets: the rest of `running` */
 	size_t max_running;
-	struct exchange_list ready; /* of `running`: something to send, in turn */
+	struct turns turns; /* of those in `running` that have something to send */
 
 	/* budget.c */
 	size_t out_charge;    /* what `home` is charged for `out` and `out_body` */
@@ -135,13 +135,13 @@ void tunnel_start(struct tunnel *t);
 void tunnel_take(struct tunnel *t, struct exchange *x);
 void tunnel_detach(struct exchange *x);			 /* the exchange leaves */
 void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to send */
-void tunnel_unready(struct tunnel *t, struct exchange *x);
-void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
-void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
-void tunnel_leaving(struct tunnel *t);	   /* accepts nothing new */
-void tunnel_life_over(struct tunnel *t);   /* `life` expired */
-void tunnel_say_goodbye(struct tunnel *t); /* the broker will stop */
-void tunnel_free(struct tunnel *t);	   /* DEAD, and its socket is closed */
+struct exchange *tunnel_next(const struct tunnel *t);	 /* to send; NULL: none */
+void tunnel_touch(struct tunnel *t);			 /* flush at the next hub_settle() */
+void tunnel_opened(struct tunnel *t);			 /* GREETING -> OPEN */
+void tunnel_leaving(struct tunnel *t);			 /* accepts nothing new */
+void tunnel_life_over(struct tunnel *t);		 /* `life` expired */
+void tunnel_say_goodbye(struct tunnel *t);		 /* the broker will stop */
+void tunnel_free(struct tunnel *t);			 /* DEAD, and its socket is closed */
 
 /* tunnel_kill() at the next hub_settle(): for where the tunnel is still in use. */
 void tunnel_doom(struct tunnel *t, int ws_code, const char *reason);

@@ -68,7 +68,7 @@ struct tunnel *tunnel_new(struct hub *h, const struct tunnel_start *start, struc
 							     : h->now_ms + GREETING_MS);
 	t->max_running = (size_t)h->config->max_concurrent;
 	TAILQ_INIT(&t->running);
-	TAILQ_INIT(&t->ready);
+	turns_init(&t->turns);
 	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
 	h->stats.tunnels++;
 	log_limited_info(t->id, "tunnel.open conn=%s tunnel=%llu protocol=%s", t->id,
@@ -124,17 +124,15 @@ void tunnel_touch(struct tunnel *t)
 
 void tunnel_ready(struct tunnel *t, struct exchange *x)
 {
-	if (!x->ready)
-		TAILQ_INSERT_TAIL(&t->ready, x, ready_link);
-	x->ready = true;
+	turns_add(&t->turns, &x->turn);
 	tunnel_touch(t);
 }
 
-void tunnel_unready(struct tunnel *t, struct exchange *x)
+struct exchange *tunnel_next(const struct tunnel *t)
 {
-	if (x->ready)
-		TAILQ_REMOVE(&t->ready, x, ready_link);
-	x->ready = false;
+	struct turn *next = turns_next(&t->turns);
+
+	return next != NULL ? OWNER_OF(next, struct exchange, turn) : NULL;
 }
 
 static size_t *count_of(struct tunnel *t, const struct exchange *x)
@@ -160,7 +158,7 @@ static void leave_stream(struct tunnel *t, struct exchange *x)
 {
 	if (t->protocol->detach != NULL)
 		t->protocol->detach(t, x);
-	tunnel_unready(t, x);
+	turns_remove(&x->turn);
 }
 
 static void unlink_exchange(struct tunnel *t, struct exchange *x)

@@ -103,9 +103,9 @@ static bool load_message(struct tunnel *t)
 {
 	struct exchange *x;
 
-	while ((x = TAILQ_FIRST(&t->ready)) != NULL) {
+	while ((x = tunnel_next(t)) != NULL) {
 		enum fail f = load(t, x);
-		tunnel_unready(t, x);
+		turns_remove(&x->turn);
 		if (f != FAIL_NONE) {
 			exchange_fail(x, f);
 			continue;

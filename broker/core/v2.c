@@ -200,13 +200,12 @@ static size_t pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 
 	used += put_pong(t, out + used);
 	*first = *final = true;
-	while (used < MESSAGE_BYTES && (x = TAILQ_FIRST(&t->ready)) != NULL) {
+	while (used < MESSAGE_BYTES && (x = tunnel_next(t)) != NULL) {
 		if (used + stream_frame_max_bytes(x) > TUNNEL_PULL_BYTES)
 			break;
-		used += put_stream_frame(x, out + used);
-		tunnel_unready(t, x);
-		if (has_news(x))
-			tunnel_ready(t, x); /* behind the others */
+		size_t bytes = put_stream_frame(x, out + used);
+		turns_sent(&t->turns, &x->turn, bytes, has_news(x));
+		used += bytes;
 	}
 	return used;
 }
