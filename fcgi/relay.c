@@ -45,13 +45,13 @@ struct relay {
 	int64_t up_bytes;	 /* read from the caller */
 	uint32_t credit_bytes;	 /* bytes that the broker accepts beyond `up_bytes` */
 	int slice_ms;
-	bool sent_bulk;	     /* the last piece was a large one: the next is gathered */
-	bool holds_quota;    /* has a slot of its connection id's quota */
-	bool up_done;	     /* the last piece was sent */
-	bool headed;	     /* the response head was sent: no response of our own any more */
-	enum fail giving_up; /* the reason for a CANCEL in progress; FAIL_NONE: none */
-	bool over;	     /* ended at the broker: nothing more will be written */
-	bool cut;	     /* the response is incomplete */
+	bool sent_bulk;		 /* the last piece was a large one: the next is gathered */
+	bool holds_quota;	 /* has a slot of its connection id's quota */
+	bool up_done;		 /* the last piece was sent */
+	bool head_sent;		 /* no response of our own any more */
+	enum fail cancel_reason; /* of a CANCEL in progress; FAIL_NONE: none */
+	bool over;		 /* ended at the broker: nothing more will be written */
+	bool is_incomplete;	 /* the response */
 	enum cgi_end end;
 
 	/* For the log. */
@@ -82,7 +82,7 @@ static void log_end(struct relay *x, bool refused)
 	x->logged = true;
 	if (refused && x->fail == FAIL_NONE)
 		x->fail = FAIL_CANCELLED;
-	else if (x->cut && x->fail == FAIL_NONE)
+	else if (x->is_incomplete && x->fail == FAIL_NONE)
 		x->fail = FAIL_BAD_RESPONSE;
 	const struct access_log_line line = {
 		.conn = x->q.id,
@@ -116,8 +116,8 @@ static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_d
 
 	x->fail = f;
 	x->maybe_delivered = maybe_delivered;
-	if (x->headed) {
-		x->over = x->cut = true;
+	if (x->head_sent) {
+		x->over = x->is_incomplete = true;
 		return;
 	}
 	x->status = fail_status(f, accepted);
@@ -126,9 +126,9 @@ static void end_failed(struct relay *x, enum fail f, bool accepted, bool maybe_d
 }
 
 /* Starts to cancel the exchange: the broker is told, and its reply ends it. */
-static void give_up(struct relay *x, enum fail f)
+static void cancel(struct relay *x, enum fail f)
 {
-	x->giving_up = f;
+	x->cancel_reason = f;
 	x->message = (struct gate_msg){.kind = GATE_CANCEL, .fail = (uint8_t)f};
 }
 
@@ -142,7 +142,7 @@ static bool write_head(struct relay *x, const struct gate_msg *reply)
 
 	if (good) {
 		buf_append(&head, "\r\n", 2);
-		x->headed = true;
+		x->head_sent = true;
 		x->maybe_delivered = true;
 		x->status = x->response.status;
 		x->head_ms = clock_now_ms();
@@ -150,7 +150,7 @@ static bool write_head(struct relay *x, const struct gate_msg *reply)
 	} else if (reply->flags & GATE_RESPONSE_END) {
 		end_failed(x, FAIL_BAD_RESPONSE, true, true);
 	} else {
-		give_up(x, FAIL_BAD_RESPONSE);
+		cancel(x, FAIL_BAD_RESPONSE);
 	}
 	buf_fini(&head);
 	return good;
@@ -164,26 +164,26 @@ static void take_piece(struct relay *x, const struct gate_msg *reply)
 	cgi_write(x->cgi, reply->body, bytes);
 	if (reply->flags & GATE_RESPONSE_END) {
 		x->over = true;
-		x->cut = !whole || !rewrite_is_whole(&x->response);
-		if (!x->cut)
+		x->is_incomplete = !whole || !rewrite_is_whole(&x->response);
+		if (!x->is_incomplete)
 			cgi_end(x->cgi);
 	} else if (!whole) {
-		give_up(x, FAIL_BAD_RESPONSE);
+		cancel(x, FAIL_BAD_RESPONSE);
 	}
 }
 
 static void take_reply(struct relay *x, const struct gate_msg *reply)
 {
 	x->credit_bytes = reply->number;
-	if (x->giving_up != FAIL_NONE)
-		end_failed(x, x->giving_up, true,
+	if (x->cancel_reason != FAIL_NONE)
+		end_failed(x, x->cancel_reason, true,
 			   !(reply->flags & GATE_FAILED) || (reply->flags & GATE_MAYBE_DELIVERED));
 	else if (reply->flags & GATE_FAILED)
 		end_failed(x, (enum fail)reply->fail, reply->flags & GATE_ACCEPTED,
 			   reply->flags & GATE_MAYBE_DELIVERED);
-	else if (!x->headed && (reply->flags & GATE_HAS_HEAD) && !write_head(x, reply))
+	else if (!x->head_sent && (reply->flags & GATE_HAS_HEAD) && !write_head(x, reply))
 		return;
-	else if (x->headed)
+	else if (x->head_sent)
 		take_piece(x, reply);
 }
 
@@ -293,12 +293,12 @@ static void next_piece(struct relay *x)
 {
 	struct gate_msg *m = &x->message;
 	size_t most = x->credit_bytes < GATE_PIECE_BYTES ? x->credit_bytes : GATE_PIECE_BYTES;
-	ssize_t got = read_available(x, most, x->headed ? 0 : x->slice_ms, &x->up_done);
+	ssize_t got = read_available(x, most, x->head_sent ? 0 : x->slice_ms, &x->up_done);
 
 	if (got == CGI_BROKEN || is_too_large(x)) {
-		give_up(x, got == CGI_BROKEN ? FAIL_BAD_REQUEST : FAIL_BODY_TOO_LARGE);
+		cancel(x, got == CGI_BROKEN ? FAIL_BAD_REQUEST : FAIL_BODY_TOO_LARGE);
 	} else if (got == CGI_NOTHING) {
-		m->number = x->headed ? DUPLEX_HOLD_MS : 0;
+		m->number = x->head_sent ? DUPLEX_HOLD_MS : 0;
 		if (x->slice_ms < SLICE_MAX_MS)
 			x->slice_ms *= 2;
 	} else {
@@ -324,9 +324,9 @@ static void make_step(struct relay *x)
 static enum relay_state finish(struct relay *x, bool refused)
 {
 	log_end(x, refused);
-	if (!x->cut && !refused) {
+	if (!x->is_incomplete && !refused) {
 		x->end = cgi_finish(x->cgi);
-	} else if (x->headed && !refused && cgi_descriptor(x->cgi) >= 0) {
+	} else if (x->head_sent && !refused && cgi_descriptor(x->cgi) >= 0) {
 		x->end = CGI_CUT_LATER;
 	} else {
 		x->end = CGI_CLOSED;
@@ -347,10 +347,10 @@ enum relay_state relay_go_on(struct relay *x, bool may_block)
 		return RELAY_STUCK;
 	if (x->over)
 		return finish(x, sent == CGI_REFUSED);
-	if (x->giving_up != FAIL_NONE)
+	if (x->cancel_reason != FAIL_NONE)
 		return RELAY_ASK;
 	if (sent == CGI_REFUSED) {
-		give_up(x, FAIL_CANCELLED);
+		cancel(x, FAIL_CANCELLED);
 		return RELAY_ASK;
 	}
 	if (!x->up_done && !may_block)
@@ -370,7 +370,7 @@ enum relay_state relay_take(struct relay *x, const struct gate_msg *reply, bool 
 		take_reply(x, reply);
 	/* Once the web server has disconnected, only this relay keeps a silent exchange open. */
 	if (empty && !x->over && x->up_done && cgi_is_disconnected(x->cgi))
-		give_up(x, FAIL_CANCELLED);
+		cancel(x, FAIL_CANCELLED);
 	return relay_go_on(x, may_block);
 }
 
@@ -426,7 +426,7 @@ enum relay_state relay_start(struct relay *x, bool may_block)
 	struct buf out = {0};
 
 	if (!cgi_accept(x->cgi)) {
-		x->over = x->cut = true;
+		x->over = x->is_incomplete = true;
 		return finish(x, true);
 	}
 	struct request_parameters parameters = cgi_parameters(x->cgi);
