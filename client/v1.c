@@ -250,7 +250,7 @@ static void receive(void *session, const uint8_t *data, size_t bytes)
 		on_end(c, refusal, false);
 }
 
-/* --- the answer --- */
+/* --- the response --- */
 
 static int response_status(const struct call *c)
 {

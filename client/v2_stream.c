@@ -352,7 +352,7 @@ static bool keep_up(struct v2_stream *s, const uint8_t *data, size_t bytes)
 {
 	struct v2_streams *all = s->all;
 
-	if (s->down_end) /* the app has answered, or has failed: nobody reads it */
+	if (s->down_end) /* the app has responded, or has failed: nobody reads it */
 		return false;
 	size_t most_bytes = UP_MAX_BYTES + (size_t)all->windows->total_bytes;
 	if (all->up_bytes + bytes <= most_bytes && buf_try_append(&s->up, data, bytes)) {

@@ -1,7 +1,7 @@
 /* common/gate_msg.h - The gate protocol: one message between a responder and the broker
  * (PROTOCOL.md, "Gate"). Pure encode and decode; knows no ZeroMQ.
  *
- * Lock-step: the responder sends OPEN, then STEPs; the broker answers each with exactly one REPLY
+ * Lock-step: the responder sends OPEN, then STEPs; the broker sends exactly one REPLY for each
  * (or PONG to PING, nothing to ALIVE). A message is one ZeroMQ frame: a control block of
  * GATE_CONTROL_BYTES, then the connection id (OPEN), the head, the body piece. */
 #ifndef PIPEGATE_GATE_MSG_H
@@ -29,7 +29,7 @@ enum gate_kind {
 	GATE_STEP = 2,	 /* a further body piece (or none) up; fetches what is down */
 	GATE_CANCEL = 3, /* give the exchange up; `fail` says why. Answered by an END reply */
 	GATE_PING = 4,	 /* is the broker there? Answered by PONG */
-	GATE_ALIVE = 5,	 /* "process `process` still lives"; not answered */
+	GATE_ALIVE = 5,	 /* "process `process` still lives"; no reply */
 	/* broker to responder */
 	GATE_REPLY = 16,
 	GATE_PONG = 17,

@@ -84,7 +84,7 @@ static void release_seat(struct mux *m, struct seat *s, bool over)
 }
 
 /* Replies to an ask in the broker's place. */
-static void answer_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
+static void reply_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
 {
 	struct seat *s = &m->seats[seat];
 	struct gate_msg reply = {.kind = GATE_REPLY,
@@ -143,7 +143,7 @@ static void from_ask(struct mux *m, zmq_msg_t *payload)
 		return;
 	}
 	zmq_msg_close(payload); /* its exchange was lost with the broker */
-	answer_unavailable(m, g.seat, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+	reply_unavailable(m, g.seat, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 }
 
 /* Receives the last part of a message, which is the one after the routing id and "". Returns false
@@ -226,7 +226,7 @@ static void retry_parked(struct mux *m, bool give_up_due)
 		} else if (give_up_due && now >= s->until_ms) {
 			zmq_msg_close(&s->parked);
 			m->parked--;
-			answer_unavailable(m, i, 0);
+			reply_unavailable(m, i, 0);
 		}
 	}
 }
@@ -244,7 +244,7 @@ static void on_link_lost(void *ctx)
 	for (uint16_t i = 0; i < m->seat_count; i++) {
 		struct seat *s = &m->seats[i];
 		if (s->state == SEAT_WAITING)
-			answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+			reply_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 	}
 }
 
@@ -263,7 +263,7 @@ static void say_alive(struct mux *m)
 /* Replies to asks that are overdue; the broker's longest hold is much shorter, so no ask waits
  * forever even if a reply is lost. After a stall of this process, replies may still be in flight in
  * ZeroMQ's thread. */
-static void answer_overdue(struct mux *m, int64_t now)
+static void reply_overdue(struct mux *m, int64_t now)
 {
 	char corr_hex[2 * CORR_BYTES + 1];
 
@@ -277,7 +277,7 @@ static void answer_overdue(struct mux *m, int64_t now)
 			continue;
 		id_to_hex(s->corr, CORR_BYTES, corr_hex);
 		log_limited_error("", "gate.no_reply seat=%u corr=%s", i, corr_hex);
-		answer_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
+		reply_unavailable(m, i, GATE_ACCEPTED | GATE_MAYBE_DELIVERED);
 	}
 }
 
@@ -320,7 +320,7 @@ void mux_work(struct mux *m)
 			drain_asks(m);
 	}
 	if (check_due) /* received replies were handled first */
-		answer_overdue(m, now);
+		reply_overdue(m, now);
 }
 
 void mux_watch(struct mux *m, int epoll_fd, void *data)

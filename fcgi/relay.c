@@ -101,11 +101,11 @@ static void log_end(struct relay *x, bool refused)
 
 /* --- ends --- */
 
-static void end_with(struct relay *x, struct buf *answer)
+static void end_with(struct relay *x, struct buf *response)
 {
-	cgi_write(x->cgi, buf_first(answer), buf_bytes(answer));
+	cgi_write(x->cgi, buf_first(response), buf_bytes(response));
 	cgi_end(x->cgi);
-	buf_fini(answer);
+	buf_fini(response);
 	x->over = true;
 }
 

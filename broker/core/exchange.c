@@ -95,7 +95,7 @@ static void drop_request(struct exchange *x)
 
 void exchange_drop_response(struct exchange *x)
 {
-	buf_fini(&x->answer_head);
+	buf_fini(&x->response_head);
 	buf_fini(&x->down);
 	exchange_recount(x);
 }
@@ -103,7 +103,7 @@ void exchange_drop_response(struct exchange *x)
 void exchange_recount(struct exchange *x)
 {
 	budget_charge(x->home, &x->held_bytes,
-		      x->head.end + x->up.end + x->granted_bytes + x->answer_head.end +
+		      x->head.end + x->up.end + x->granted_bytes + x->response_head.end +
 			      x->down.end);
 	budget_charge_window(x);
 }
@@ -195,7 +195,7 @@ bool exchange_on_head(struct exchange *x, const void *head, size_t bytes)
 	exchange_set_state(x, EXCHANGE_RESPONDING);
 	x->head_came = true;
 	exchange_log_head(x, head, bytes);
-	return took(x, buf_try_append(&x->answer_head, head, bytes));
+	return took(x, buf_try_append(&x->response_head, head, bytes));
 }
 
 bool exchange_on_data(struct exchange *x, const void *data, size_t bytes)

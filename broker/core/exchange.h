@@ -72,8 +72,8 @@ struct exchange {
 	int64_t body_total_bytes; /* declared; -1: unknown */
 
 	/* Response. */
-	struct buf answer_head; /* until the responder has it */
-	struct buf down;	/* body bytes for the responder */
+	struct buf response_head; /* until the responder has it */
+	struct buf down;	  /* body bytes for the responder */
 	bool head_came, head_given;
 	bool down_end; /* the end of the body was received */
 

@@ -194,8 +194,8 @@ static void fill_piece(struct exchange *x, struct gate_msg *m)
 {
 	if (x->head_came && !x->head_given) {
 		m->flags |= GATE_HAS_HEAD;
-		m->head = buf_first(&x->answer_head);
-		m->head_bytes = buf_bytes(&x->answer_head);
+		m->head = buf_first(&x->response_head);
+		m->head_bytes = buf_bytes(&x->response_head);
 	}
 	m->body = buf_first(&x->down);
 	m->body_bytes = x->unsent_bytes < UNSENT_MAX_BYTES ? buf_bytes(&x->down) : 0;
@@ -210,7 +210,7 @@ static void piece_given(struct exchange *x, const struct gate_msg *m)
 {
 	if (m->flags & GATE_HAS_HEAD) {
 		x->head_given = true;
-		buf_fini(&x->answer_head);
+		buf_fini(&x->response_head);
 	}
 	if (m->body_bytes > 0) {
 		buf_consume(&x->down, m->body_bytes);
@@ -228,7 +228,7 @@ static bool has_something_to_say(struct exchange *x, struct gate_msg *m)
 
 	if (!over)
 		m->number = (uint32_t)exchange_credit_bytes(x);
-	if ((x->head_came && !x->head_given && (!over || buf_bytes(&x->answer_head) > 0)) ||
+	if ((x->head_came && !x->head_given && (!over || buf_bytes(&x->response_head) > 0)) ||
 	    (room && (buf_bytes(&x->down) > 0 || (x->down_end && !over)))) {
 		fill_piece(x, m);
 		return true;

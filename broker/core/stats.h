@@ -42,7 +42,7 @@ struct stats {
 #define X(field, metric, type, help) uint64_t field;
 	STATS_TABLE(X)
 #undef X
-	uint64_t outcomes[FAIL_COUNT]; /* finished requests; FAIL_NONE: answered by the local app */
+	uint64_t outcomes[FAIL_COUNT]; /* finished requests; FAIL_NONE: the local app responded */
 };
 
 /* The text; the caller frees it. */

@@ -228,7 +228,7 @@ static inline void world_count(struct world *w)
 		running += x->tunnel != NULL;
 		CHECK(x->progress.at_ms != 0); /* whatever happens, it ends */
 		CHECK(x->held_bytes == x->head.end + x->up.end + x->granted_bytes +
-					       x->answer_head.end + x->down.end);
+					       x->response_head.end + x->down.end);
 		held += x->held_bytes;
 		world_check_window(x);
 		window_bytes += x->window_charge_bytes;
