@@ -233,6 +233,33 @@ static void test_fairness(void **state)
 	}
 }
 
+static void test_a_small_request_goes_ahead_of_uploads(void **state)
+{
+	static const uint32_t order[] = {3, 1, 2, 1, 2};
+	static uint8_t out[TUNNEL_PULL_BYTES];
+	struct frame f;
+	bool first, final;
+	size_t bytes, used = 0;
+
+	(void)state;
+	w.sockets[0].blocked = true;
+	w.sockets[0].tunnel->max_running = 3;
+	world_open(&w, 0, "a", &get, GATE_BODY_END, 65536);
+	world_open(&w, 1, "a", &get, GATE_BODY_END, 65536);
+	world_settle(&w);
+	bytes = tunnel_pull(w.sockets[0].tunnel, out, &first, &final);
+	assert_in_range(bytes, 4 * FRAME_DATA_BYTES, 5 * FRAME_DATA_BYTES);
+	world_open(&w, 2, "a", &get, GATE_BODY_END, 10);
+	world_settle(&w);
+	bytes = tunnel_pull(w.sockets[0].tunnel, out, &first, &final);
+	for (size_t i = 0, at = 0; at < bytes; i++, at += used) {
+		assert_true(i < sizeof order / sizeof order[0]);
+		assert_int_equal(frame_get(out + at, bytes - at, &f, &used), 1);
+		assert_int_equal(f.stream, order[i]);
+	}
+	w.sockets[0].blocked = false;
+}
+
 static void test_download_grants_what_was_taken(void **state)
 {
 	static uint8_t data[65536];
@@ -642,6 +669,7 @@ int main(void)
 		TEST(test_upload_keeps_to_the_window),
 		TEST(test_window_out_of_range),
 		TEST(test_fairness),
+		TEST(test_a_small_request_goes_ahead_of_uploads),
 		TEST(test_download_grants_what_was_taken),
 		TEST(test_large_pieces_are_gathered),
 		TEST(test_a_gathered_exchange_ends),

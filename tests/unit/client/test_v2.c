@@ -251,6 +251,44 @@ static void test_download_keeps_to_the_window(void **state)
 	assert_int_equal(s.last.flags, FRAME_END);
 }
 
+/* The stream of the first frame of the next message; *frames: how many it holds. */
+static uint32_t first_stream(size_t *frames)
+{
+	static uint8_t out[SESSION_PULL_BYTES];
+	bool first, final;
+	size_t bytes = session_v2.pull(session, out, &first, &final), used;
+	struct frame f;
+	uint32_t stream = 0;
+
+	*frames = 0;
+	for (const uint8_t *at = out; bytes > 0; at += used, bytes -= used) {
+		assert_int_equal(frame_get(at, bytes, &f, &used), 1);
+		stream = *frames == 0 ? f.stream : stream;
+		++*frames;
+	}
+	return stream;
+}
+
+static void test_a_small_response_goes_ahead_of_downloads(void **state)
+{
+	size_t frames;
+
+	(void)state;
+	for (uint32_t i = 0; i < 5; i++) {
+		receive_open(1 + i, FRAME_END, 0, NULL);
+		for (int k = 0; k < 3; k++)
+			assert_true(stub_answer_data(stub_fetch(i), 16384));
+	}
+	(void)first_stream(&frames);
+	assert_true(frames >= 4);
+	receive_open(6, FRAME_END, 0, NULL);
+	assert_true(stub_answer_data(stub_fetch(5), 10));
+	stub_end(stub_fetch(5), FAIL_NONE);
+	assert_int_equal(first_stream(&frames), 5); /* had nothing before either */
+	assert_int_equal(frames, 5);		    /* 5, 1, 6, 2, 3 */
+	assert_int_equal(first_stream(&frames), 4);
+}
+
 static void test_upload_grants_what_was_read(void **state)
 {
 	static uint8_t piece[65536];
@@ -545,6 +583,7 @@ int main(void)
 		TEST(test_request_bodies_have_one_budget),
 		TEST(test_small_exchange),
 		TEST(test_download_keeps_to_the_window),
+		TEST(test_a_small_response_goes_ahead_of_downloads),
 		TEST(test_upload_grants_what_was_read),
 		TEST(test_end_of_an_upload),
 		TEST(test_window_out_of_range),
