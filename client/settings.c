@@ -24,6 +24,8 @@ enum {
 /* clang-format off */
 const struct setting settings_table[] = {
 	{SETTING_TEXT, .flag = "token-file", .argument = "PATH", AT(token_file), .help = "read the token from this file"},
+	{SETTING_RAW, .flag = "connection-id", .argument = "ID", .fault = id_connection_fault, AT(connection_id),
+	 .help = "name of the tunnel, if the token is for several"},
 	{SETTING_RAW, .flag = "host-header", .argument = "keep|target|NAME", .standard = "keep", AT(host_header),
 	 .help = "Host field for the local app: the public one, that of TARGET_URL, or NAME"},
 	{SETTING_RAW, .flag = "keep-alive", .argument = "on|off", .standard = "on", AT(keep_alive),
@@ -44,9 +46,9 @@ const struct setting settings_table[] = {
 };
 
 const struct operand settings_operands[] = {
-	{"TARGET_URL", "http://HOST[:PORT][/BASE], https://..., unix:/PATH, HOST:PORT, or a port", offsetof(struct arguments, target)},
+	{"TARGET_URL", "http://HOST[:PORT][/BASE], https://..., unix:/PATH, HOST:PORT, or a port", .offset = offsetof(struct arguments, target)},
 	{"SERVER_URL", "wss://HOST[:PORT][/PATH], ws://..., https://..., http://..., or no scheme (wss); "
-	 "may end with ?token=TOKEN", offsetof(struct arguments, server)},
+	 "may end with ?token=TOKEN", .offset = offsetof(struct arguments, server)},
 	{0},
 };
 /* clang-format on */
@@ -295,7 +297,7 @@ static int read_token(struct settings *s, const struct arguments *a)
 
 /* Removes the connection id from the end of the path: SERVER_URL was the tunnel's public URL. The
  * app behind that must not receive the token; the server listens one level above. */
-static void remove_connection_id(struct settings *s)
+static void remove_connection_id(struct settings *s, const char *asked_for)
 {
 	char *path = s->server.url.path;
 	size_t bytes = strcspn(path, "?"), end = bytes, token_bytes = 0;
@@ -305,7 +307,7 @@ static void remove_connection_id(struct settings *s)
 		token_bytes = strlen(token);
 	else
 		token = query_token(path, &token_bytes);
-	char *id = token_subject(token, token_bytes);
+	char *id = asked_for != NULL ? xstrdup(asked_for) : token_subject(token, token_bytes);
 
 	while (end > 1 && path[end - 1] == '/')
 		end--;
@@ -322,6 +324,17 @@ static void remove_connection_id(struct settings *s)
 		s->server.shown = make_shown(&s->server.url);
 	}
 	free(id);
+}
+
+/* Names the tunnel in the query: the broker reads it there (pipegate-broker(8)). */
+static void ask_for_id(struct settings *s, const char *id)
+{
+	char *path = s->server.url.path, *longer = NULL;
+
+	if (asprintf(&longer, "%s%cid=%s", path, strchr(path, '?') ? '&' : '?', id) < 0)
+		out_of_memory();
+	free(path);
+	s->server.url.path = longer;
 }
 
 static int read_host_header(struct settings *s, const char *text)
@@ -379,7 +392,9 @@ int settings_read(struct settings *s, const struct arguments *a)
 	if (result == 0)
 		result = read_token(s, a);
 	if (result == 0)
-		remove_connection_id(s);
+		remove_connection_id(s, a->connection_id);
+	if (result == 0 && a->connection_id != NULL)
+		ask_for_id(s, a->connection_id);
 	if (result == 0)
 		result = check_ca_file("--ca-file", s->server.ca_file);
 	if (result == 0)

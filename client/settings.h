@@ -38,7 +38,7 @@ struct tunnel_server {
 	/* SERVER_URL was the tunnel's public URL; the connection id at its end is removed. */
 	bool id_removed;
 
-	char *connection_id; /* of the token; NULL: unreadable */
+	char *connection_id; /* asked for, or that of the token; NULL: unreadable */
 	/* Sent in the Authorization header; NULL: it is in the URL. */
 	char *token;
 	/* Of --token-file, if every user of this machine can read it; NULL otherwise. */
@@ -56,8 +56,8 @@ struct settings {
 
 /* The command line and environment; NULL where nothing was given. */
 struct arguments {
-	const char *target, *server, *token, *token_file, *host_header, *ca_file, *target_ca_file,
-		*keep_alive;
+	const char *target, *server, *token, *token_file, *connection_id, *host_header, *ca_file,
+		*target_ca_file, *keep_alive;
 	bool insecure, target_insecure;
 	int64_t buffer_bytes;
 };

@@ -49,6 +49,43 @@ uint8_t *b64_decode(const char *text, size_t text_bytes, size_t *bytes)
 	return data;
 }
 
+char *b64_encode_url(const void *data, size_t bytes, size_t *text_bytes)
+{
+	char *text = b64_encode(data, bytes, text_bytes);
+
+	while (*text_bytes > 0 && text[*text_bytes - 1] == '=')
+		text[--*text_bytes] = '\0';
+	for (size_t i = 0; i < *text_bytes; i++) {
+		if (text[i] == '+')
+			text[i] = '-';
+		else if (text[i] == '/')
+			text[i] = '_';
+	}
+	return text;
+}
+
+uint8_t *b64_decode_url(const char *text, size_t text_bytes, size_t *bytes)
+{
+	size_t padded_bytes = (text_bytes + 3) / 4 * 4;
+	char *padded = malloc(padded_bytes + 1);
+	uint8_t *data = NULL;
+	bool good = padded != NULL && text_bytes % 4 != 1;
+
+	for (size_t i = 0; good && i < padded_bytes; i++) {
+		char c = i < text_bytes ? text[i] : '=';
+		good = c != '+' && c != '/' && (c != '=' || i >= text_bytes);
+		padded[i] = c;
+		if (c == '-')
+			padded[i] = '+';
+		else if (c == '_')
+			padded[i] = '/';
+	}
+	if (good)
+		data = b64_decode(padded, padded_bytes, bytes);
+	free(padded);
+	return data;
+}
+
 void b64_encode_piece(const void *data, size_t bytes, char *text)
 {
 	CHECK(bytes > 0 && bytes <= INT_MAX / 2);

@@ -15,6 +15,10 @@ char *b64_encode(const void *data, size_t bytes, size_t *text_bytes);
  * out of memory. */
 uint8_t *b64_decode(const char *text, size_t text_bytes, size_t *bytes) MUST_CHECK;
 
+/* The same for base64url without padding (RFC 4648 section 5, RFC 7515 section 2). */
+char *b64_encode_url(const void *data, size_t bytes, size_t *text_bytes);
+uint8_t *b64_decode_url(const char *text, size_t text_bytes, size_t *bytes) MUST_CHECK;
+
 /* For text that is written or read in pieces. The encoder writes (bytes + 2) / 3 * 4 characters,
  * without a NUL; the length of every piece but the last must be a multiple of 3. The decoder
  * accepts only digits and padding, in a multiple of 4, and writes 3 bytes for each 4 characters;

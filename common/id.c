@@ -78,3 +78,8 @@ bool id_from_host(char *id, const char *host, size_t host_bytes, const char *suf
 	id[id_bytes] = '\0';
 	return id_connection_valid(id, id_bytes); /* "HealthZ" */
 }
+
+const char *id_connection_fault(const char *text)
+{
+	return id_connection_valid(text, strlen(text)) ? NULL : "not 1 to 64 of A-Z a-z 0-9 _ -";
+}

@@ -13,6 +13,8 @@ void id_to_hex(const uint8_t *bytes, size_t count, char *out); /* 2 * count digi
 
 /* 1 to 64 of A-Z a-z 0-9 _ - ; "healthz" is reserved (contract section 2). */
 bool id_connection_valid(const char *id, size_t bytes);
+/* Returns why the text is not one; NULL: it is. */
+const char *id_connection_fault(const char *text);
 
 /* Extracts "my-app" from the host "my-app.t.example.org:8080" with the suffix ".t.example.org".
  * Writes it to `id` in lower case with a NUL; `id` has room for CONNECTION_ID_MAX_BYTES + 1. False:

@@ -114,9 +114,10 @@ void local_reply_bad_request(struct buf *out, const struct local_reply_to *to, i
 	put_fail(out, to, FAIL_BAD_REQUEST, status, false, headers, fail_detail(FAIL_BAD_REQUEST));
 }
 
-void local_reply_refuse(struct buf *out, const struct local_reply_to *to, const char *detail)
+void local_reply_refuse(struct buf *out, const struct local_reply_to *to, int status,
+			const char *detail)
 {
-	put_fail(out, to, FAIL_BAD_REQUEST, 400, false, "", detail);
+	put_fail(out, to, FAIL_BAD_REQUEST, status, false, "", detail);
 }
 
 void local_reply_redirect(struct buf *out, const struct local_reply_to *to, const char *location)

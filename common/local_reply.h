@@ -21,8 +21,10 @@ void local_reply_fail(struct buf *out, const struct local_reply_to *to, enum fai
 /* bad-request with a more specific status than 400; `headers` are further lines, each with CRLF. */
 void local_reply_bad_request(struct buf *out, const struct local_reply_to *to, int status,
 			     const char *headers);
-/* bad-request with a specific detail: one line of text for people, without '"', '<' or '&'. */
-void local_reply_refuse(struct buf *out, const struct local_reply_to *to, const char *detail);
+/* bad-request with a specific status and detail: one line of text for people, without '"', '<' or
+ * '&'. */
+void local_reply_refuse(struct buf *out, const struct local_reply_to *to, int status,
+			const char *detail);
 void local_reply_redirect(struct buf *out, const struct local_reply_to *to, const char *location);
 void local_reply_health(struct buf *out, const struct local_reply_to *to, bool ok);
 

@@ -54,6 +54,17 @@ static size_t as_text(char *out, const char *level, const char *text, uint64_t s
 	return used;
 }
 
+static _Thread_local struct {
+	void (*fn)(void *ctx, const char *text, const char *line, size_t bytes);
+	void *ctx;
+} tap;
+
+void log_tap(void (*fn)(void *ctx, const char *text, const char *line, size_t bytes), void *ctx)
+{
+	tap.fn = fn;
+	tap.ctx = ctx;
+}
+
 /* Writes the line of an event. `suppressed`: the number of lines like this one that were suppressed
  * before it. False: it was refused. */
 static bool put_event(const char *level, const char *text, uint64_t suppressed)
@@ -67,6 +78,8 @@ static bool put_event(const char *level, const char *text, uint64_t suppressed)
 	else
 		bytes = as_text(line, level, text, suppressed);
 	line[bytes++] = '\n';
+	if (tap.fn != NULL)
+		tap.fn(tap.ctx, text, line, bytes);
 	return log_output_line(line, bytes, urgent);
 }
 

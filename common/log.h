@@ -54,6 +54,11 @@ bool log_request_passes(const char *who, bool by_anybody, uint64_t *suppressed) 
 /* `text`: the whole line, without its level. */
 void log_request(const char *text, uint64_t suppressed);
 
+/* From now on, calls `fn` for each line that this thread writes, before it is written: `text` is
+ * the event without its level, `line` the whole line with its newline. `fn` must not log. NULL:
+ * ends that. */
+void log_tap(void (*fn)(void *ctx, const char *text, const char *line, size_t bytes), void *ctx);
+
 /* Writes the log.suppressed lines that are due. Call it at regular intervals; without such calls
  * they are written with the next rate-limited line, or when the program ends. */
 void log_tell_suppressed(void);

@@ -130,8 +130,8 @@ static void put_usage(const struct reader *r)
 	if (r->program->operands != NULL) {
 		bytes += (size_t)snprintf(text, sizeof text, "[options]");
 		for (const struct operand *o = r->program->operands; o->name != NULL; o++)
-			bytes +=
-				(size_t)snprintf(text + bytes, sizeof text - bytes, " %s", o->name);
+			bytes += (size_t)snprintf(text + bytes, sizeof text - bytes,
+						  o->optional ? " [%s]" : " %s", o->name);
 	}
 	for (size_t i = STANDARD_ROWS; bytes < sizeof text && i < r->count; i++) {
 		const struct setting *s = r->rows[i];
@@ -255,10 +255,11 @@ static int refuse_operands(const struct operand *o)
 	char names[200] = "";
 	size_t bytes = 0;
 
-	for (; o->name != NULL && bytes < sizeof names; o++)
+	for (; o->name != NULL && !o->optional && bytes < sizeof names; o++)
 		bytes += (size_t)snprintf(names + bytes, sizeof names - bytes, "%s%s",
 					  bytes ? " and " : "", o->name);
-	fprintf(stderr, "%s: %s are needed, see --help\n", cli_program, names);
+	fprintf(stderr, "%s: %s %s needed, see --help\n", cli_program, names,
+		strstr(names, " and ") ? "are" : "is");
 	return EXIT_USAGE;
 }
 
@@ -272,14 +273,15 @@ static int read_operands(const struct program *p, int argc, char **argv, void *v
 {
 	static const struct operand none[] = {{0}};
 	const struct operand *operands = p->operands ? p->operands : none;
-	int needed = 0;
+	int needed = 0, most = 0, given = argc - optind;
 
-	while (operands[needed].name != NULL)
-		needed++;
-	if (argc - optind != needed)
-		return needed > 0 ? refuse_operands(operands)
-				  : cli_misuse("unexpected argument", argv[optind]);
-	for (int i = 0; i < needed; i++)
+	for (; operands[most].name != NULL; most++)
+		needed += !operands[most].optional;
+	if (given < needed || (given > most && needed > 0 && needed == most))
+		return refuse_operands(operands);
+	if (given > most)
+		return cli_misuse("unexpected argument", argv[optind + most]);
+	for (int i = 0; i < given; i++)
 		*(const char **)member(values, operands[i].offset) = argv[optind + i];
 	return -1;
 }

@@ -10,6 +10,7 @@
 
 #include "common/check.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,11 +43,12 @@ struct setting {
 	size_t offset;
 };
 
-/* An argument that is not a flag. All operands of a program are mandatory. */
+/* An argument that is not a flag. */
 struct operand {
 	const char *name; /* "TARGET_URL"; NULL ends the table */
 	const char *help;
 	size_t offset; /* of a member of type const char * */
+	bool optional; /* then those after it are too */
 };
 
 struct program {

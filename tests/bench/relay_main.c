@@ -29,8 +29,9 @@ static const struct setting settings[] = {
 /* clang-format on */
 
 static const struct operand operands[] = {
-	{"LISTEN", "ADDR:PORT; port 0: a free one", offsetof(struct relay_settings, listen)},
-	{"TARGET", "ADDR:PORT, in digits", offsetof(struct relay_settings, target)},
+	{"LISTEN", "ADDR:PORT; port 0: a free one",
+	 .offset = offsetof(struct relay_settings, listen)},
+	{"TARGET", "ADDR:PORT, in digits", .offset = offsetof(struct relay_settings, target)},
 	{.name = NULL},
 };
 

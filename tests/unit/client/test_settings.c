@@ -316,6 +316,37 @@ static void test_public_url(void **state)
 	}
 }
 
+/* A token for several ids: the path that names the one asked for is removed, and the query names
+ * it. */
+static void test_connection_id(void **state)
+{
+	static const struct {
+		const char *server, *path;
+		bool id_removed;
+	} rows[] = {
+		{"wss://h", "/?id=team-1", false},
+		{"wss://h/tunnels/", "/tunnels/?id=team-1", false},
+		{"wss://h/tunnels/team-1", "/tunnels/?id=team-1", true},
+		{"wss://h/tunnels/team-1/", "/tunnels/?id=team-1", true},
+		{"wss://h/?a=b", "/?a=b&id=team-1", false},
+		{"wss://h/my-app", "/my-app?id=team-1", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct arguments a = {.target = "3000",
+					    .server = rows[i].server,
+					    .token = TOKEN,
+					    .connection_id = "team-1"};
+		struct settings s;
+		assert_int_equal(settings_read(&s, &a), 0);
+		assert_string_equal(s.server.url.path, rows[i].path);
+		assert_string_equal(s.server.connection_id, "team-1");
+		assert_int_equal(s.server.id_removed, rows[i].id_removed);
+		settings_fini(&s);
+	}
+}
+
 static void test_keep_alive(void **state)
 {
 	static const struct {
@@ -348,10 +379,10 @@ static void test_keep_alive(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_urls),	   cmocka_unit_test(test_long_url),
-		cmocka_unit_test(test_targets),	   cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_servers),
-		cmocka_unit_test(test_public_url),
+		cmocka_unit_test(test_urls),	      cmocka_unit_test(test_long_url),
+		cmocka_unit_test(test_targets),	      cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_connection_id), cmocka_unit_test(test_keep_alive),
+		cmocka_unit_test(test_servers),	      cmocka_unit_test(test_public_url),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,26 +29,28 @@ uint64_t uv_now(const uv_loop_t *l)
 	return uv_hrtime() / 1000000 + later_ms;
 }
 
-static void say_rows(void *ctx, struct httpd_response *out)
+static void say_rows(void *ctx, const struct httpd_request *r, struct httpd_response *out)
 {
 	FILE *stream = open_memstream(&out->body, &out->body_bytes);
 
 	(void)ctx;
+	(void)r;
 	for (int i = 0; i < ROWS; i++)
 		fprintf(stream, "row %d\n", i);
 	fclose(stream);
 }
 
-static void say_large(void *ctx, struct httpd_response *out)
+static void say_large(void *ctx, const struct httpd_request *r, struct httpd_response *out)
 {
 	(void)ctx;
+	(void)r;
 	out->body = xmalloc(LARGE_BYTES);
 	out->body_bytes = LARGE_BYTES;
 	memset(out->body, 'x', LARGE_BYTES);
 }
 
 static const struct httpd_route routes[] = {
-	{"/rows", say_rows}, {"/large", say_large}, {NULL, NULL}};
+	{"GET", "/rows", say_rows}, {"GET", "/large", say_large}, {NULL, NULL, NULL}};
 
 static int set_up(void **state)
 {

@@ -36,7 +36,8 @@ static const struct setting settings[] = {
 	SETTINGS_LOG,
 	{.type = SETTING_END},
 };
-static const struct operand operands[] = {{"WORD", "a word", offsetof(struct values, word)}, {0}};
+static const struct operand operands[] = {
+	{"WORD", "a word", .offset = offsetof(struct values, word)}, {0}};
 static const struct program plain = {.name = "test", .settings = settings};
 static const struct program with_word = {
 	.name = "test", .settings = settings, .operands = operands};
