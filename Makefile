@@ -11,6 +11,7 @@ PKGS_broker := jansson libwebsockets libzmq libjwt libuv libmicrohttpd
 LIBS_broker := -lhttp_parser -lm
 PKGS_token  := jansson libjwt
 LIBS_token  := -lm
+PKGS_ctl    := jansson libcurl
 PKGS_fcgi   := libzmq
 LIBS_fcgi   := -lfcgi -pthread
 PKGS_client := jansson libuv libcurl
@@ -22,11 +23,12 @@ Q     := $(if $(V),,@)
 say    = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2))
 
 SRCS_common := $(wildcard common/*.c)
-SRCS_token  := $(addprefix broker/,token_main.c auth.c config.c)
-SRCS_broker := $(filter-out broker/token_main.c,$(wildcard broker/*.c broker/core/*.c))
+SRCS_token  := $(addprefix broker/,token_main.c auth.c config.c jwk.c key.c keyring.c revocations.c)
+SRCS_ctl    := broker/ctl_main.c broker/ctl_table.c
+SRCS_broker := $(filter-out broker/token_main.c $(SRCS_ctl),$(wildcard broker/*.c broker/core/*.c))
 SRCS_fcgi   := $(wildcard fcgi/*.c)
 SRCS_client := $(wildcard client/*.c)
-PROGS       := $(foreach p,broker token fcgi client,$(if $(SRCS_$p),$p))
+PROGS       := $(foreach p,broker token ctl fcgi client,$(if $(SRCS_$p),$p))
 
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 libs = $(shell pkg-config --libs $(PKGS_$(1)) $(PKGS_common)) $(LIBS_$(1))
@@ -38,7 +40,7 @@ override CFLAGS   += -std=c11 -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wstrict-p
                      $(if $(CI),-Werror)
 override LDFLAGS  += $(SAN:%=-fsanitize=%)
 
-all: $(PROGS:%=$(B)/pipegate-%) ## the four programs, in build/
+all: $(PROGS:%=$(B)/pipegate-%) ## the programs, in build/
 
 define PROGRAM
 $(B)/pipegate-$(1): $(call objs,$(SRCS_$(1))) $(B)/libcommon.a
@@ -159,7 +161,7 @@ deps: ## installs what building needs
 deps-test:
 	$(Q)tests/install-deps build test
 
-MAN     := broker/pipegate-broker.8 broker/pipegate-token.1 fcgi/pipegate-fcgi.8 client/pipegate-client.1
+MAN     := broker/pipegate-broker.8 broker/pipegate-ctl.8 broker/pipegate-token.1 fcgi/pipegate-fcgi.8 client/pipegate-client.1
 C_FILES := $(wildcard */*.[ch] */*/*.[ch] tests/*/*/*.[ch])
 # uthash, and && that guards a pointer, are beyond gcc 12's analyzer.
 NO_NOISE := -Wno-analyzer-malloc-leak -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference

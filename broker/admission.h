@@ -3,13 +3,14 @@
 #ifndef PIPEGATE_ADMISSION_H
 #define PIPEGATE_ADMISSION_H
 
+#include "broker/auth.h"
 #include "broker/core/hub.h"
 #include "broker/listener.h"
 #include "broker/ws_relay.h"
 #include "broker/ws.h"
 
 struct admission {
-	const struct config *config;
+	const struct auth *auth;
 	struct hub *hub;
 	struct ws *ws;
 	struct ws_relays *ws_relays;

@@ -14,6 +14,7 @@
 
 #include "broker/admin.h"
 #include "broker/admission.h"
+#include "broker/control.h"
 #include "broker/gate.h"
 #include "broker/core/dump.h"
 #include "broker/core/hub.h"
@@ -43,6 +44,8 @@ enum {
 	SETTLE_ROUNDS = 4,
 	/* How long failed exchanges and closing tunnels have after the drain time. */
 	END_MS = 2000,
+	/* Room for the reason of a failure: a path and a sentence. */
+	FAULT_BYTES = 512,
 };
 
 /* DRAINING: running exchanges may finish. ENDING: the others have failed, and their responders
@@ -57,10 +60,15 @@ struct broker {
 	struct gate *gate;
 	struct ws *ws;
 	struct ws_relays *ws_relays;
+	struct keyring *keys;
+	struct revocations *revocations;
+	struct auth auth; /* of those two */
 	struct admission admission;
 	struct listener *listener;
 	struct admin admin_context;
 	struct httpd *admin;
+	struct control control_context;
+	struct httpd *control;
 	uv_prepare_t turn;
 	uv_check_t polled;
 	uv_idle_t again; /* active: the next turn must not wait */
@@ -69,7 +77,7 @@ struct broker {
 	uv_timer_t settle;    /* when the hub has to settle, whether there is input or not */
 	int ticks_to_skip;    /* after a stall */
 	bool check_deadlines; /* after the next poll */
-	uv_signal_t term, interrupt, dump;
+	uv_signal_t term, interrupt, hangup, dump;
 	enum phase phase;
 	uint64_t phase_deadline_ms;
 };
@@ -149,10 +157,9 @@ static void enter(struct broker *b, enum phase phase, int64_t wait_ms)
 	b->phase_deadline_ms = uv_now(&b->loop) + (uint64_t)wait_ms;
 }
 
-static void on_stop_signal(uv_signal_t *handle, int number)
+/* `number`: of the signal; 0: pipegate-ctl asked for it. */
+static void begin_stop(struct broker *b, int number)
 {
-	struct broker *b = handle->data;
-
 	if (b->phase == RUNNING) {
 		log_info("stopping signal=%d exchanges=%llu", number,
 			 (unsigned long long)hub_stats(b->hub)->open);
@@ -164,6 +171,38 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 		b->phase_deadline_ms = 0; /* the second signal ends the wait */
 	}
 	hasten_tick(b);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+	begin_stop(handle->data, number);
+}
+
+/* --- keys --- */
+
+/* A tunnel that is open stays open: it was admitted. To close it, revoke its token. */
+static bool reload_keys(void *ctx, char *fault, size_t fault_bytes)
+{
+	struct broker *b = ctx;
+	struct keyring *keys = keyring_load(b->config, fault, fault_bytes);
+
+	if (keys == NULL) {
+		log_error("keys.reload_failed reason=\"%s\" still_used=%zu", fault,
+			  keyring_count(b->keys));
+		return false;
+	}
+	keyring_free(&b->keys);
+	b->auth.keys = b->keys = keys;
+	log_info("keys.reloaded keys=%zu", keyring_count(keys));
+	return true;
+}
+
+static void on_reload_signal(uv_signal_t *handle, int number)
+{
+	char fault[FAULT_BYTES];
+
+	(void)number;
+	(void)reload_keys(handle->data, fault, sizeof fault);
 }
 
 static void on_dump_signal(uv_signal_t *handle, int number)
@@ -229,6 +268,25 @@ static void on_polled(uv_check_t *check)
 
 /* --- start and end --- */
 
+static bool load_auth(struct broker *b)
+{
+	char fault[FAULT_BYTES];
+
+	b->keys = keyring_load(b->config, fault, sizeof fault);
+	if (b->keys == NULL) {
+		(void)cli_complain("PIPEGATE_JWT_KEYS", fault, b->config->jwt_keys);
+		return false;
+	}
+	b->revocations = revocations_load(b->config->state, fault, sizeof fault);
+	if (b->revocations == NULL) {
+		(void)cli_complain("PIPEGATE_STATE", fault, b->config->state);
+		return false;
+	}
+	b->auth =
+		(struct auth){.config = b->config, .keys = b->keys, .revocations = b->revocations};
+	return true;
+}
+
 static void on_online(struct presence_observer *o, const char *id)
 {
 	(void)o;
@@ -241,10 +299,42 @@ static void on_offline(struct presence_observer *o, const char *id)
 	log_debug("presence.offline conn=%s", id);
 }
 
+static void drain(void *ctx)
+{
+	struct broker *b = ctx;
+
+	if (b->phase == RUNNING)
+		begin_stop(b, 0);
+}
+
+static bool start_endpoints(struct broker *b)
+{
+	const struct config *c = b->config;
+
+	b->admin_context = (struct admin){.hub = b->hub,
+					  .ws_relays = b->ws_relays,
+					  .listener = b->listener,
+					  .admission = &b->admission};
+	b->control_context = (struct control){.hub = b->hub,
+					      .revocations = b->revocations,
+					      .reload = reload_keys,
+					      .drain = drain,
+					      .ctx = b};
+	if (c->admin != NULL)
+		b->admin = httpd_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group,
+				     admin_routes, &b->admin_context);
+	if (c->control != NULL)
+		b->control = httpd_new(&b->loop, c->control, "PIPEGATE_CONTROL", c->control_group,
+				       control_routes, &b->control_context);
+	return (c->admin == NULL || b->admin != NULL) && (c->control == NULL || b->control != NULL);
+}
+
 static bool start_parts(struct broker *b)
 {
 	const struct config *c = b->config;
 
+	if (!load_auth(b))
+		return false;
 	b->hub = hub_new(c, now_ms(b));
 	b->presence = (struct presence_observer){.online = on_online, .offline = on_offline};
 	hub_observe_presence(b->hub, &b->presence);
@@ -256,20 +346,12 @@ static bool start_parts(struct broker *b)
 		return false;
 	b->ws_relays = ws_relays_new(&b->loop, c, b->hub);
 	b->admission = (struct admission){
-		.config = c, .hub = b->hub, .ws = b->ws, .ws_relays = b->ws_relays};
+		.auth = &b->auth, .hub = b->hub, .ws = b->ws, .ws_relays = b->ws_relays};
 	b->listener = listener_new(&b->loop, c->listen, "--listen (PIPEGATE_LISTEN)",
 				   c->socket_group, admission_on_request, &b->admission);
 	if (b->listener == NULL)
 		return false;
-	if (c->admin == NULL)
-		return true;
-	b->admin_context = (struct admin){.hub = b->hub,
-					  .ws_relays = b->ws_relays,
-					  .listener = b->listener,
-					  .admission = &b->admission};
-	b->admin = httpd_new(&b->loop, c->admin, "PIPEGATE_ADMIN", c->socket_group, admin_routes,
-			     &b->admin_context);
-	return b->admin != NULL;
+	return start_endpoints(b);
 }
 
 static void watch_signal(struct broker *b, uv_signal_t *handle, uv_signal_cb on_signal, int number)
@@ -291,6 +373,7 @@ static void start_watching(struct broker *b)
 	uv_check_start(&b->polled, on_polled);
 	watch_signal(b, &b->term, on_stop_signal, SIGTERM);
 	watch_signal(b, &b->interrupt, on_stop_signal, SIGINT);
+	watch_signal(b, &b->hangup, on_reload_signal, SIGHUP);
 	watch_signal(b, &b->dump, on_dump_signal, SIGUSR1);
 	start_tick(b, IDLE_TICK_MS);
 }
@@ -304,6 +387,7 @@ static void stop_watching(struct broker *b)
 	uv_close((uv_handle_t *)&b->settle, NULL);
 	uv_close((uv_handle_t *)&b->term, NULL);
 	uv_close((uv_handle_t *)&b->interrupt, NULL);
+	uv_close((uv_handle_t *)&b->hangup, NULL);
 	uv_close((uv_handle_t *)&b->dump, NULL);
 }
 
@@ -312,6 +396,7 @@ static void end_parts(struct broker *b)
 {
 	listener_stop(b->listener);
 	httpd_stop(b->admin);
+	httpd_stop(b->control);
 	ws_relays_stop(b->ws_relays);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_destroy(&b->ws); /* reports each open socket to the hub as closed */
@@ -321,6 +406,9 @@ static void end_parts(struct broker *b)
 	ws_relays_destroy(&b->ws_relays);
 	listener_destroy(&b->listener);
 	httpd_destroy(&b->admin);
+	httpd_destroy(&b->control);
+	keyring_free(&b->keys);
+	revocations_free(&b->revocations);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	if (uv_loop_close(&b->loop) != 0)
 		log_debug("loop.handles_left");
@@ -338,6 +426,8 @@ int broker_run(const struct config *config)
 		log_info("listening what=tunnels address=%s", listener_address(b.listener));
 		if (b.admin != NULL)
 			log_info("listening what=admin address=%s", httpd_address(b.admin));
+		if (b.control != NULL)
+			log_info("listening what=control address=%s", httpd_address(b.control));
 		start_watching(&b);
 		log_info("ready gate=%s", config->gate);
 		notify_service_manager("READY=1");

@@ -13,16 +13,26 @@
 #define YEAR_SECONDS (366 * 24 * 3600)
 #define AT(member)   .offset = offsetof(struct config, member)
 
-static const char *id_fault(const char *text)
+static const char *ids_fault(const char *text)
 {
-	return id_connection_valid(text, strlen(text)) ? NULL : "not 1 to 64 of A-Z a-z 0-9 _ -";
+	const char *at = text;
+	size_t bytes;
+
+	do {
+		bytes = strcspn(at, ",");
+		size_t id_bytes = bytes > 1 && at[bytes - 1] == '*' ? bytes - 1 : bytes;
+		if (!id_connection_valid(at, id_bytes))
+			return "not a list such as a,b,team-* of ids and of beginnings of ids";
+		at += bytes + 1;
+	} while (at[-1] != '\0');
+	return NULL;
 }
 
 #define TOKEN_SETTINGS                                                                             \
 	{SETTING_RAW, .variable = "PIPEGATE_JWT_SECRET", AT(jwt_secret),                           \
-	 .help = "signs and checks tokens (required)"},                                            \
+	 .help = "signs and checks tokens (required if there are no key files)"},                  \
 		{SETTING_RAW, .variable = "PIPEGATE_JWT_ALGORITHMS", AT(jwt_algorithms_json),      \
-		 .help = "JSON list of HS256, HS384, HS512; the first one signs (required)"},      \
+		 .help = "JSON list of HS256, RS256, ES256 (also 384, 512) and EdDSA (required)"}, \
 		{SETTING_TEXT, .variable = "PIPEGATE_JWT_ISSUER", .standard = "pipegate",          \
 		 AT(jwt_issuer), .help = "the claim iss"},                                         \
 	{                                                                                          \
@@ -41,6 +51,14 @@ const struct setting config_broker_settings[] = {
 	 .help = "group of the unix sockets made (mode 0660)"},
 	{SETTING_SWITCH, .flag = "check", AT(check_only), .help = "check the configuration and exit"},
 	TOKEN_SETTINGS,
+	{SETTING_TEXT, .variable = "PIPEGATE_JWT_KEYS", AT(jwt_keys),
+	 .help = "file or directory of keys that check tokens: PEM, or JWK Set"},
+	{SETTING_TEXT, .variable = "PIPEGATE_STATE", AT(state),
+	 .help = "directory that keeps revocations over a restart; off by default"},
+	{SETTING_TEXT, .variable = "PIPEGATE_CONTROL", AT(control),
+	 .help = "unix:PATH of the socket for pipegate-ctl; off by default"},
+	{SETTING_TEXT, .variable = "PIPEGATE_CONTROL_GROUP", AT(control_group),
+	 .help = "group of that socket; by default the group of the process"},
 	{SETTING_TEXT, .variable = "PIPEGATE_ADMIN", AT(admin),
 	 .help = "ADDR:PORT or unix:PATH of GET /metrics; off by default"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BODY_BYTES", .standard = "10485760", 0, INT64_MAX,
@@ -75,28 +93,23 @@ const struct setting config_broker_settings[] = {
 
 const struct setting config_token_settings[] = {
 	{SETTING_TEXT, .letter = 'c', .flag = "connection-id", .argument = "ID",
-	 .variable = "PIPEGATE_CONNECTION_ID", .fault = id_fault, AT(connection_id),
+	 .variable = "PIPEGATE_CONNECTION_ID", .fault = id_connection_fault, AT(connection_id),
 	 .help = "name of the tunnel: 1 to 64 of A-Z a-z 0-9 _ -; a random one by default"},
 	{SETTING_NUMBER, .flag = "ttl-days", .argument = "N", .variable = "PIPEGATE_JWT_TTL_DAYS",
 	 .standard = "21", 1, 36500, AT(jwt_ttl_days), .help = "days until the token expires"},
+	{SETTING_TEXT, .flag = "ids", .argument = "A,B,TEAM-*", .fault = ids_fault, AT(token_ids),
+	 .help = "other ids, and beginnings of ids, that the token is for"},
+	{SETTING_NUMBER, .flag = "max-running", .argument = "N", .least = 1, .most = 65535,
+	 AT(token_max_running), .help = "requests that may run on one tunnel of this token"},
+	{SETTING_NUMBER, .flag = "max-body", .argument = "BYTES", .least = 1, .most = INT64_MAX,
+	 AT(token_max_body_bytes), .help = "a larger request body gets 413"},
 	{SETTING_SWITCH, .flag = "json", AT(json), .help = "print one JSON object instead of two lines"},
 	TOKEN_SETTINGS,
+	{SETTING_TEXT, .flag = "key", .argument = "FILE", .variable = "PIPEGATE_JWT_SIGNING_KEY",
+	 AT(signing_key), .help = "PEM file of the private key that signs; by default the secret does"},
 	{.type = SETTING_END},
 };
 /* clang-format on */
-
-static bool algorithm_by_name(const char *name, enum jwt_hmac *out)
-{
-	static const char *const names[] = {"HS256", "HS384", "HS512"};
-
-	for (size_t i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++) {
-		if (strcmp(name, names[i]) == 0) {
-			*out = (enum jwt_hmac)i;
-			return true;
-		}
-	}
-	return false;
-}
 
 static int read_algorithms(struct config *c)
 {
@@ -112,10 +125,13 @@ static int read_algorithms(struct config *c)
 	if (count == 0)
 		result = cli_complain(name, "not a JSON list such as [\"HS256\"]", text);
 	for (size_t i = 0; result == 0 && i < count; i++) {
-		enum jwt_hmac algorithm;
+		enum key_algorithm algorithm;
 		bool repeated = false;
-		if (!algorithm_by_name(json_string_value(json_array_get(list, i)), &algorithm)) {
-			result = cli_complain(name, "only HS256, HS384 and HS512 are supported",
+		if (!key_algorithm_by_name(json_string_value(json_array_get(list, i)),
+					   &algorithm)) {
+			result = cli_complain(name,
+					      "only HS256, HS384, HS512, RS256, RS384, RS512, "
+					      "ES256, ES384, ES512 and EdDSA are supported",
 					      text);
 			break;
 		}
@@ -128,6 +144,15 @@ static int read_algorithms(struct config *c)
 	return result;
 }
 
+static bool allows_hmac(const struct config *c)
+{
+	for (size_t i = 0; i < c->jwt_algorithm_count; i++) {
+		if (c->jwt_algorithms[i] <= KEY_HS512)
+			return true;
+	}
+	return false;
+}
+
 int config_read(struct config *c, const struct program *p, int argc, char **argv)
 {
 	*c = (struct config){0};
@@ -135,10 +160,28 @@ int config_read(struct config *c, const struct program *p, int argc, char **argv
 	int result = options_read(p, argc, argv, c);
 	if (result >= 0)
 		return result;
-	if (c->jwt_secret == NULL || *c->jwt_secret == '\0')
+	if ((c->jwt_secret == NULL || *c->jwt_secret == '\0') && c->jwt_keys == NULL &&
+	    c->signing_key == NULL)
 		return cli_complain("PIPEGATE_JWT_SECRET", "not set", NULL);
 	result = read_algorithms(c);
+	if (result == 0 && c->jwt_keys == NULL && c->signing_key == NULL && !allows_hmac(c))
+		result = cli_complain("PIPEGATE_JWT_ALGORITHMS",
+				      "PIPEGATE_JWT_SECRET can do none of them: add HS256, or use "
+				      "PIPEGATE_JWT_KEYS",
+				      c->jwt_algorithms_json);
 	return result == 0 ? -1 : result;
+}
+
+bool config_signing_algorithm(const struct config *c, const struct key *signer,
+			      enum key_algorithm *out)
+{
+	for (size_t i = 0; i < c->jwt_algorithm_count; i++) {
+		if (key_serves(signer, c->jwt_algorithms[i])) {
+			*out = c->jwt_algorithms[i];
+			return true;
+		}
+	}
+	return false;
 }
 
 int config_check_endpoints(const struct config *c)
@@ -152,7 +195,12 @@ int config_check_endpoints(const struct config *c)
 				    c->listen);
 	if (c->admin != NULL && !endpoint_valid(c->admin))
 		return cli_complain("PIPEGATE_ADMIN", "neither ADDR:PORT nor unix:PATH", c->admin);
+	if (c->control != NULL &&
+	    (strncmp(c->control, "unix:", 5) != 0 || !endpoint_valid(c->control)))
+		return cli_complain("PIPEGATE_CONTROL", "not unix:PATH", c->control);
 	if (c->socket_group != NULL && getgrnam(c->socket_group) == NULL)
 		return cli_complain("--socket-group", "no such group", c->socket_group);
+	if (c->control_group != NULL && getgrnam(c->control_group) == NULL)
+		return cli_complain("PIPEGATE_CONTROL_GROUP", "no such group", c->control_group);
 	return 0;
 }

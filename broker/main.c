@@ -48,6 +48,17 @@ static int choose_listener(struct config *config)
 	return 0;
 }
 
+static int check_keys(const struct config *config)
+{
+	char fault[512];
+	struct keyring *keys = keyring_load(config, fault, sizeof fault);
+
+	if (keys == NULL)
+		return cli_complain("PIPEGATE_JWT_KEYS", fault, config->jwt_keys);
+	keyring_free(&keys);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct config config;
@@ -59,7 +70,9 @@ int main(int argc, char **argv)
 	result = config_check_endpoints(&config);
 	if (result == 0)
 		result = choose_listener(&config);
-	if (result != 0 || config.check_only)
+	if (result == 0 && config.check_only)
+		return check_keys(&config);
+	if (result != 0)
 		return result;
 	return broker_run(&config);
 }

@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* A random UUID of version 4 (RFC 4122 4.4), as 32 hex digits. */
@@ -46,19 +47,49 @@ static void print_token(const char *id, const char *token, const struct config *
 	json_decref(object);
 }
 
+/* Returns the key that signs, and its algorithm. NULL: one line was written to stderr. */
+static struct key *load_signer(const struct config *c, enum key_algorithm *algorithm)
+{
+	char fault[512];
+	struct key *signer;
+
+	if (c->signing_key != NULL) {
+		signer = keyring_load_signer(c->signing_key, fault, sizeof fault);
+		if (signer == NULL)
+			(void)cli_complain("--key (PIPEGATE_JWT_SIGNING_KEY)", fault,
+					   c->signing_key);
+	} else if (c->jwt_secret == NULL || *c->jwt_secret == '\0') {
+		(void)cli_complain("PIPEGATE_JWT_SECRET", "not set", NULL);
+		return NULL;
+	} else {
+		signer = key_of_secret(c->jwt_secret, strlen(c->jwt_secret), "");
+	}
+	if (signer != NULL && !config_signing_algorithm(c, signer, algorithm)) {
+		(void)cli_complain("PIPEGATE_JWT_ALGORITHMS", "none that this key can sign with",
+				   c->jwt_algorithms_json);
+		key_free(&signer);
+	}
+	return signer;
+}
+
 int main(int argc, char **argv)
 {
 	struct config c;
 	char random_id[33];
+	enum key_algorithm algorithm;
 
 	int result = config_read(&c, &program, argc, argv);
 	if (result >= 0)
 		return result;
+	struct key *signer = load_signer(&c, &algorithm);
+	if (signer == NULL)
+		return EXIT_CONFIG;
 
 	random_connection_id(random_id);
 	const char *id = c.connection_id ? c.connection_id : random_id;
 	int64_t now_s = time(NULL);
-	char *token = auth_mint(&c, id, now_s);
+	char *token = auth_mint(&c, signer, algorithm, id, now_s);
+	key_free(&signer);
 	if (token == NULL) {
 		fputs("pipegate-token: could not sign the token\n", stderr);
 		return 1;

@@ -301,8 +301,14 @@ static void on_established(struct ws_socket *s)
 			.protocol = k->v2 ? &protocol_v2 : &protocol_v1,
 			.id = k->grant.connection_id,
 			.life_ms = k->grant.life_ms,
+			.grant = {.subject = k->grant.subject,
+				  .jti = k->grant.jti,
+				  .issued_s = k->grant.issued_s,
+				  .max_running = k->grant.max_running,
+				  .max_body_bytes = k->grant.max_body_bytes},
 			.io = &tunnel_io,
 			.socket = s,
+			.address = k->address,
 		};
 		s->tunnel = hub_open_tunnel(s->ws->hub, &start);
 		inbox_init(&s->inbox, s->ws->decoder, s->tunnel, on_decoded);

@@ -8,6 +8,7 @@
 
 #include "broker/auth.h"
 #include "broker/core/hub.h"
+#include "broker/core/tunnel.h"
 
 #include <uv.h>
 
@@ -21,8 +22,9 @@ void ws_destroy(struct ws **wp);
 
 /* A handshake for a tunnel. */
 struct ws_handshake {
-	char key[64]; /* Sec-WebSocket-Key */
-	bool v2;      /* the client offers pipegate.v2 */
+	char key[64];			    /* Sec-WebSocket-Key */
+	bool v2;			    /* the client offers pipegate.v2 */
+	char address[TUNNEL_ADDRESS_BYTES]; /* of the client; "": unknown */
 	enum auth_result auth;
 	struct auth_grant grant; /* if AUTH_OK */
 };

@@ -151,6 +151,16 @@ static size_t load_of(const struct tunnel *t, const struct exchange *x, size_t *
 	return x->websocket ? t->websocket_count : t->running_count;
 }
 
+/* Why this tunnel can never carry that request; FAIL_NONE: it can. */
+static enum fail refusal_of(const struct tunnel *t, const struct exchange *x)
+{
+	int64_t limit = tunnel_body_limit(t);
+
+	if (!x->websocket && limit > 0 && (x->body_total_bytes > limit || x->up_bytes > limit))
+		return FAIL_BODY_TOO_LARGE;
+	return t->protocol->refuses(t, x);
+}
+
 /* Picks the tunnel with the fewest running; among equals, the least recently used. NULL: none has
  * room, or each one refuses such a request, and then *refusal says why. */
 static struct tunnel *pick(struct group *g, const struct exchange *x, enum fail *refusal)
@@ -165,7 +175,7 @@ static struct tunnel *pick(struct group *g, const struct exchange *x, enum fail 
 			leaving += t->websocket_count;
 			continue;
 		}
-		enum fail f = t->protocol->refuses(t, x);
+		enum fail f = refusal_of(t, x);
 		if (f != FAIL_NONE) {
 			*refusal = f;
 			continue;

@@ -172,6 +172,21 @@ struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start)
 	return group_tunnel_open(h, start);
 }
 
+size_t hub_close_tunnels_if(struct hub *h, bool (*match)(void *ctx, const struct tunnel *t),
+			    void *ctx, int ws_code, const char *reason)
+{
+	struct tunnel *t;
+	size_t count = 0;
+
+	TAILQ_FOREACH (t, &h->tunnels, all) {
+		if (t->doom != NULL || !match(ctx, t))
+			continue;
+		tunnel_doom(t, ws_code, reason);
+		count++;
+	}
+	return count;
+}
+
 void hub_observe_presence(struct hub *h, struct presence_observer *o)
 {
 	h->observer = o;

@@ -52,6 +52,10 @@ void hub_note_unsent(struct hub *h, const uint8_t corr[CORR_BYTES], size_t bytes
  * more. It may be open long after the end of its exchange, because a caller need not read. */
 void hub_socket_closed(struct hub *h, const uint8_t corr[CORR_BYTES]);
 
+/* Closes each tunnel that `match` picks; `reason` is static text. Returns how many. */
+size_t hub_close_tunnels_if(struct hub *h, bool (*match)(void *ctx, const struct tunnel *t),
+			    void *ctx, int ws_code, const char *reason);
+
 struct tunnel *hub_open_tunnel(struct hub *h, const struct tunnel_start *start);
 
 /* Told when a connection id gets its first tunnel that accepts requests, and when it loses the last

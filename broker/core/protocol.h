@@ -80,8 +80,9 @@ struct tunnel {
 	uint64_t number; /* for the log */
 	int64_t since_ms;
 	char id[CONNECTION_ID_MAX_BYTES + 1];
-	int64_t expires_ms;   /* of its token; monotonic */
-	struct deadline life; /* for HELLO; then until expires_ms */
+	struct tunnel_grant grant; /* owns its texts */
+	int64_t expires_ms;	   /* of its token; monotonic */
+	struct deadline life;	   /* for HELLO; then until expires_ms */
 
 	TAILQ_ENTRY(tunnel) all;      /* hub->tunnels, or hub->dead_tunnels */
 	TAILQ_ENTRY(tunnel) siblings; /* home->tunnels, or home->greeting */
@@ -105,8 +106,13 @@ struct tunnel {
 
 	/* To send first. v1: the current message before its body. v2: complete frames. */
 	struct buf out;
-	/* The client process, from its HELLO. "": unknown, as for all v1 clients. */
+	/* The client process and its program, from its HELLO. "": unknown (all v1 clients). */
 	char instance[33];
+	char agent[TUNNEL_AGENT_BYTES];
+
+	/* For view.h. */
+	char address[TUNNEL_ADDRESS_BYTES];
+	uint64_t requests, in_bytes, out_bytes;
 
 	/* Private to v1.c; tunnel.c charges and frees the body. */
 	struct {
@@ -136,12 +142,14 @@ void tunnel_take(struct tunnel *t, struct exchange *x);
 void tunnel_detach(struct exchange *x);			 /* the exchange leaves */
 void tunnel_ready(struct tunnel *t, struct exchange *x); /* `x` has something to send */
 struct exchange *tunnel_next(const struct tunnel *t);	 /* to send; NULL: none */
-void tunnel_touch(struct tunnel *t);			 /* flush at the next hub_settle() */
-void tunnel_opened(struct tunnel *t);			 /* GREETING -> OPEN */
-void tunnel_leaving(struct tunnel *t);			 /* accepts nothing new */
-void tunnel_life_over(struct tunnel *t);		 /* `life` expired */
-void tunnel_say_goodbye(struct tunnel *t);		 /* the broker will stop */
-void tunnel_free(struct tunnel *t);			 /* DEAD, and its socket is closed */
+/* The largest request body that it may carry; 0: no limit. */
+int64_t tunnel_body_limit(const struct tunnel *t);
+void tunnel_touch(struct tunnel *t);	   /* flush at the next hub_settle() */
+void tunnel_opened(struct tunnel *t);	   /* GREETING -> OPEN */
+void tunnel_leaving(struct tunnel *t);	   /* accepts nothing new */
+void tunnel_life_over(struct tunnel *t);   /* `life` expired */
+void tunnel_say_goodbye(struct tunnel *t); /* the broker will stop */
+void tunnel_free(struct tunnel *t);	   /* DEAD, and its socket is closed */
 
 /* tunnel_kill() at the next hub_settle(): for where the tunnel is still in use. */
 void tunnel_doom(struct tunnel *t, int ws_code, const char *reason);

@@ -58,8 +58,11 @@ static void expect_reply(struct exchange *x, const struct reply_to *to, const st
 /* Accepts a piece of the request body. False: over a limit, and the exchange has failed. */
 static bool take_body(struct exchange *x, const struct gate_msg *m)
 {
-	int64_t limit = x->websocket ? 0 : x->hub->config->max_body_bytes;
+	int64_t limit =
+		x->tunnel != NULL ? tunnel_body_limit(x->tunnel) : x->hub->config->max_body_bytes;
 
+	if (x->websocket)
+		limit = 0;
 	if (x->up_end)
 		return true; /* nothing can follow the end */
 	size_t granted = m->body_bytes < x->granted_bytes ? m->body_bytes : x->granted_bytes;

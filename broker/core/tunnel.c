@@ -3,6 +3,7 @@
 #include "broker/core/v1_response.h"
 #include "common/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,11 +63,18 @@ struct tunnel *tunnel_new(struct hub *h, const struct tunnel_start *start, struc
 	t->number = ++h->stats.tunnels_total;
 	CHECK(strlen(start->id) < sizeof t->id);
 	strcpy(t->id, start->id);
+	if (start->address != NULL)
+		snprintf(t->address, sizeof t->address, "%s", start->address);
 	t->expires_ms = h->now_ms + start->life_ms;
 	deadline_set(&h->lives, &t->life,
 		     t->expires_ms < h->now_ms + GREETING_MS ? t->expires_ms
 							     : h->now_ms + GREETING_MS);
+	t->grant = start->grant;
+	t->grant.subject = xstrdup(start->grant.subject ? start->grant.subject : start->id);
+	t->grant.jti = xstrdup(start->grant.jti ? start->grant.jti : "");
 	t->max_running = (size_t)h->config->max_concurrent;
+	if (t->grant.max_running > 0 && t->grant.max_running < h->config->max_concurrent)
+		t->max_running = (size_t)t->grant.max_running;
 	TAILQ_INIT(&t->running);
 	turns_init(&t->turns);
 	TAILQ_INSERT_TAIL(&h->tunnels, t, all);
@@ -111,6 +119,15 @@ void tunnel_say_goodbye(struct tunnel *t)
 {
 	if (t->state != TUNNEL_DEAD && t->protocol->goodbye != NULL)
 		t->protocol->goodbye(t);
+}
+
+int64_t tunnel_body_limit(const struct tunnel *t)
+{
+	int64_t limit = t->hub->config->max_body_bytes;
+
+	return t->grant.max_body_bytes > 0 && (limit == 0 || t->grant.max_body_bytes < limit)
+		       ? t->grant.max_body_bytes
+		       : limit;
 }
 
 void tunnel_touch(struct tunnel *t)
@@ -232,6 +249,7 @@ void tunnel_take(struct tunnel *t, struct exchange *x)
 	CHECK(x->holder == NULL);
 	x->holder = &holder;
 	x->tunnel = t;
+	t->requests++;
 	exchange_log_take(x, t);
 	exchange_set_state(x, EXCHANGE_ASSIGNED);
 	TAILQ_INSERT_TAIL(&t->running, x, place);
@@ -294,6 +312,11 @@ const char *tunnel_id(const struct tunnel *t)
 	return t->id;
 }
 
+const struct tunnel_grant *tunnel_grant_of(const struct tunnel *t)
+{
+	return &t->grant;
+}
+
 bool tunnel_is_text(const struct tunnel *t)
 {
 	return t->protocol->text;
@@ -311,6 +334,7 @@ size_t tunnel_message_max_bytes(const struct tunnel *t)
 
 bool tunnel_spend(struct tunnel *t, size_t bytes)
 {
+	t->in_bytes += bytes;
 	return budget_spend(t, bytes);
 }
 
@@ -318,6 +342,7 @@ size_t tunnel_pull(struct tunnel *t, uint8_t *out, bool *first, bool *final)
 {
 	size_t bytes = t->state == TUNNEL_DEAD ? 0 : t->protocol->pull(t, out, first, final);
 
+	t->out_bytes += bytes;
 	give_memory_back(t);
 	return bytes;
 }
@@ -378,5 +403,7 @@ void tunnel_free(struct tunnel *t)
 	CHECK(t->state == TUNNEL_DEAD && t->socket == NULL && TAILQ_EMPTY(&t->running));
 	CHECK(t->out_charge == 0 && t->message_bytes == 0);
 	TAILQ_REMOVE(&t->hub->dead_tunnels, t, all);
+	free((char *)t->grant.subject);
+	free((char *)t->grant.jti);
 	free(t);
 }

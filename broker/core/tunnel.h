@@ -21,6 +21,11 @@ extern const struct protocol protocol_v1, protocol_v2;
 /* The buffer that tunnel_pull() needs. */
 enum { TUNNEL_PULL_BYTES = 192 * 1024 };
 
+enum {
+	TUNNEL_ADDRESS_BYTES = 46, /* INET6_ADDRSTRLEN */
+	TUNNEL_AGENT_BYTES = 40,   /* a longer one is truncated */
+};
+
 struct tunnel_io {
 	/* Write what tunnel_pull() returns, as far as the socket takes it. */
 	void (*flush)(void *socket);
@@ -31,16 +36,28 @@ struct tunnel_io {
 	void (*pause)(void *socket, bool paused);
 };
 
+/* What the token of a tunnel says of itself, and the limits that it sets. */
+struct tunnel_grant {
+	const char *subject;	/* the claim sub */
+	const char *jti;	/* "": it has none */
+	int64_t issued_s;	/* iat, Unix time; 0: it has none */
+	int64_t max_running;	/* 0: no limit of its own */
+	int64_t max_body_bytes; /* of a request; 0: no limit of its own */
+};
+
 /* What hub_open_tunnel() needs. */
 struct tunnel_start {
 	const struct protocol *protocol;
-	const char *id;	 /* the connection id; copied */
-	int64_t life_ms; /* after that it is closed */
+	const char *id;		   /* the connection id; copied */
+	int64_t life_ms;	   /* after that it is closed */
+	struct tunnel_grant grant; /* copied */
+	const char *address;	   /* of the client, for pipegate-ctl; copied */
 	const struct tunnel_io *io;
 	void *socket;
 };
 
 const char *tunnel_id(const struct tunnel *t);
+const struct tunnel_grant *tunnel_grant_of(const struct tunnel *t);
 
 /* True: messages are text, not binary. */
 bool tunnel_is_text(const struct tunnel *t);

@@ -289,6 +289,8 @@ static void on_hello(struct tunnel *t, const struct frame *f)
 	if (head_find(f->payload, f->payload_bytes, "instance", &field) &&
 	    field.value_bytes == sizeof t->instance - 1)
 		memcpy(t->instance, field.value, field.value_bytes);
+	if (head_find(f->payload, f->payload_bytes, "agent", &field))
+		log_quote(t->agent, sizeof t->agent, field.value, field.value_bytes);
 	tunnel_opened(t);
 }
 

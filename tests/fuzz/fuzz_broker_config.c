@@ -7,10 +7,12 @@
 
 static void check(const struct config *c)
 {
-	CHECK(*c->jwt_secret != '\0' && *c->jwt_issuer != '\0' && *c->jwt_audience != '\0');
-	CHECK(c->jwt_algorithm_count >= 1 && c->jwt_algorithm_count <= 3);
+	CHECK((c->jwt_secret != NULL && *c->jwt_secret != '\0') || c->jwt_keys != NULL ||
+	      c->signing_key != NULL);
+	CHECK(*c->jwt_issuer != '\0' && *c->jwt_audience != '\0');
+	CHECK(c->jwt_algorithm_count >= 1 && c->jwt_algorithm_count <= KEY_ALGORITHM_COUNT);
 	for (size_t i = 0; i < c->jwt_algorithm_count; i++) {
-		CHECK(c->jwt_algorithms[i] <= JWT_HS512);
+		CHECK(c->jwt_algorithms[i] <= KEY_EdDSA);
 		CHECK(i == 0 || c->jwt_algorithms[i] != c->jwt_algorithms[0]);
 	}
 }

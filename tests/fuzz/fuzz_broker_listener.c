@@ -13,13 +13,14 @@
 
 static const struct config config = {
 	.jwt_secret = "a secret for tests",
-	.jwt_algorithms = {JWT_HS256},
+	.jwt_algorithms = {KEY_HS256},
 	.jwt_algorithm_count = 1,
 	.jwt_issuer = "pipegate",
 	.jwt_audience = "pipegate",
 };
 
-static struct admission front = {.config = &config};
+static struct auth auth = {.config = &config};
+static struct admission front = {.auth = &auth};
 static uv_loop_t loop;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static char directory[] = "/tmp/pipegate-fuzz-XXXXXX";
@@ -69,7 +70,7 @@ static void check_head(const struct head *h)
 		/* A tunnel's token goes to no app. */
 		if (field_is(&f, "authorization") && f.value_bytes > 7 &&
 		    strncasecmp(f.value, "bearer ", 7) == 0)
-			CHECK(!auth_is_ours(&config, f.value + 7, f.value_bytes - 7));
+			CHECK(!auth_is_ours(&auth, f.value + 7, f.value_bytes - 7));
 		CHECK(!field_is(&f, "sec-websocket-protocol") ||
 		      memmem(f.value, f.value_bytes, ",pipegate.v2,", 13) == NULL);
 	}
@@ -117,8 +118,10 @@ static void remove_directory(void)
 
 static void start(void)
 {
-	char spec[64];
+	char spec[64], fault[200];
 
+	auth.keys = keyring_load(&config, fault, sizeof fault);
+	CHECK(auth.keys != NULL);
 	signal(SIGPIPE, SIG_IGN);
 	CHECK(uv_loop_init(&loop) == 0 && mkdtemp(directory) != NULL);
 	CHECK(snprintf(address.sun_path, 50, "%s/socket", directory) < 50);

@@ -25,23 +25,16 @@ static void put_base64url(struct buf *out, const void *data, size_t bytes)
 	free(text);
 }
 
-static const EVP_MD *digest(enum jwt_hmac algorithm)
+static const EVP_MD *digest(enum key_algorithm algorithm)
 {
-	return algorithm == JWT_HS256	? EVP_sha256()
-	       : algorithm == JWT_HS384 ? EVP_sha384()
+	return algorithm == KEY_HS256	? EVP_sha256()
+	       : algorithm == KEY_HS384 ? EVP_sha384()
 					: EVP_sha512();
-}
-
-static const char *name(enum jwt_hmac algorithm)
-{
-	static const char *const names[] = {"HS256", "HS384", "HS512"};
-
-	return names[algorithm];
 }
 
 /* Nothing but a token of ours, in time and for this issuer and audience, may be good. */
 static void check_good(const struct auth_grant *grant, const char *header, const char *claims,
-		       enum jwt_hmac signer)
+		       enum key_algorithm signer)
 {
 	json_t *h = json_loads(header, 0, NULL), *c = json_loads(claims, JSON_ALLOW_NUL, NULL);
 	const char *algorithm = json_string_value(json_object_get(h, "alg"));
@@ -50,7 +43,7 @@ static void check_good(const struct auth_grant *grant, const char *header, const
 
 	CHECK(id_connection_valid(grant->connection_id, strlen(grant->connection_id)));
 	CHECK(grant->life_ms > 0);
-	CHECK(algorithm != NULL && strcasecmp(algorithm, name(signer)) == 0);
+	CHECK(algorithm != NULL && strcasecmp(algorithm, key_algorithm_name(signer)) == 0);
 	CHECK(sub != NULL && strcmp(sub, grant->connection_id) == 0);
 	CHECK(issuer != NULL && strcmp(issuer, "pipegate") == 0);
 	CHECK(json_number_value(json_object_get(c, "exp")) > (double)now_s);
@@ -60,7 +53,7 @@ static void check_good(const struct auth_grant *grant, const char *header, const
 	json_decref(c);
 }
 
-static void check_signed(const struct config *c, struct input *in, enum jwt_hmac signer)
+static void check_signed(const struct auth *a, struct input *in, enum key_algorithm signer)
 {
 	char *header = input_line(in), *claims = input_line(in);
 	struct auth_grant grant;
@@ -76,11 +69,12 @@ static void check_signed(const struct config *c, struct input *in, enum jwt_hmac
 			   buf_bytes(&token), mac, &mac_bytes) != NULL);
 		buf_append(&token, ".", 1);
 		put_base64url(&token, mac, mac_bytes);
-		if (auth_check(c, (const char *)buf_first(&token), buf_bytes(&token), now_s * 1000,
-			       &grant) == AUTH_OK) {
+		if (auth_check(a, (const char *)buf_first(&token), buf_bytes(&token), NULL,
+			       now_s * 1000, &grant) == AUTH_OK) {
 			check_good(&grant, header, claims, signer);
-			CHECK(signer == c->jwt_algorithms[0] ||
-			      (c->jwt_algorithm_count > 1 && signer == c->jwt_algorithms[1]));
+			CHECK(signer == a->config->jwt_algorithms[0] ||
+			      (a->config->jwt_algorithm_count > 1 &&
+			       signer == a->config->jwt_algorithms[1]));
 		}
 	}
 	buf_fini(&token);
@@ -94,15 +88,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	uint8_t how = input_byte(&in);
 	const struct config c = {
 		.jwt_secret = secret,
-		.jwt_algorithms = {JWT_HS256, JWT_HS512},
+		.jwt_algorithms = {KEY_HS256, KEY_HS512},
 		.jwt_algorithm_count = 1 + how % 2,
 		.jwt_issuer = "pipegate",
 		.jwt_audience = "pipegate",
 	};
+	char fault[200];
+	struct keyring *keys = keyring_load(&c, fault, sizeof fault);
+	const struct auth auth = {.config = &c, .keys = keys};
 	struct auth_grant grant;
 
 	/* No input has a good signature by luck. */
-	CHECK(auth_check(&c, (const char *)in.at, in.left, now_s * 1000, &grant) != AUTH_OK);
-	check_signed(&c, &in, (enum jwt_hmac)(how / 2 % 3));
+	CHECK(auth_check(&auth, (const char *)in.at, in.left, NULL, now_s * 1000, &grant) !=
+	      AUTH_OK);
+	check_signed(&auth, &in, (enum key_algorithm)(KEY_HS256 + how / 2 % 3));
+	keyring_free(&keys);
 	return 0;
 }

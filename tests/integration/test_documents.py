@@ -9,7 +9,7 @@ import pytest
 from harness import PATIENCE_S, program
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MAN = {"broker": "broker/pipegate-broker.8", "token": "broker/pipegate-token.1", "fcgi": "fcgi/pipegate-fcgi.8",
+MAN = {"broker": "broker/pipegate-broker.8", "token": "broker/pipegate-token.1", "ctl": "broker/pipegate-ctl.8", "fcgi": "fcgi/pipegate-fcgi.8",
        "client": "client/pipegate-client.1"}
 EXAMPLE = "conf/pipegate.env.example"
 # Variables that the units and the web servers' files set; those files define what they use.
@@ -130,10 +130,10 @@ def test_environment_file_is_valid():
 
 
 def test_programs_agree(programs):
-    """A variable that two programs read has one default."""
+    """A variable that two programs read has one default; pipegate-ctl looks where the unit of the broker puts the socket."""
     for p in programs.values():
         for variable, default in p.variables.items():
-            assert {q.variables[variable] for q in programs.values() if variable in q.variables} == {default}, variable
+            assert variable == "PIPEGATE_CONTROL" or {q.variables[variable] for q in programs.values() if variable in q.variables} == {default}, variable
 
 
 # --- README and the other documents ---
@@ -160,7 +160,7 @@ def document_faults(programs, text, elsewhere):
 
 
 OTHER_FLAGS = {"--deploy-hook"}  # of certbot
-DOCUMENTS = ["README.md", "SECURITY.md", "conf/README.md", "conf/RECIPES.md"]
+DOCUMENTS = ["README.md", "SECURITY.md", "conf/README.md", "conf/OPERATING.md", "conf/RECIPES.md"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -205,5 +205,6 @@ def test_help_is_read(programs):
     assert programs["broker"].variables["PIPEGATE_MAX_BUFFER_BYTES_PER_ID"] == "67108864"
     assert programs["broker"].variables["PIPEGATE_GATE"] == programs["fcgi"].flags["--gate"] == "ipc:///run/pipegate/gate.sock"
     assert programs["broker"].flags["--listen"] == "127.0.0.1:8000" and programs["token"].variables["PIPEGATE_JWT_TTL_DAYS"] == "21"
-    assert set(programs["token"].flags) == {"-c", "--connection-id", "--ttl-days", "--json", "-v", "--verbose", "-h", "--help", "--version"}
+    assert set(programs["token"].flags) == {"-c", "--connection-id", "--ttl-days", "--ids", "--max-running",
+                                            "--max-body", "--key", "--json", "-v", "--verbose", "-h", "--help", "--version"}
     assert len(programs["broker"].variables) >= 20 and len(programs["client"].flags) >= 12

@@ -21,16 +21,45 @@ static const char secret[] = "a secret for tests";
 
 static const struct config config = {
 	.jwt_secret = secret,
-	.jwt_algorithms = {JWT_HS256, JWT_HS512},
+	.jwt_algorithms = {KEY_HS256, KEY_HS512},
 	.jwt_algorithm_count = 2,
 	.jwt_issuer = "pipegate",
 	.jwt_audience = "pipegate",
 	.jwt_ttl_days = 21,
 };
 
+static struct auth auth = {.config = &config};
+
+static int set_up(void **state)
+{
+	char fault[200];
+
+	(void)state;
+	auth.keys = keyring_load(&config, fault, sizeof fault);
+	return auth.keys != NULL ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	struct keyring *keys = (struct keyring *)auth.keys;
+
+	(void)state;
+	keyring_free(&keys);
+	return 0;
+}
+
 static enum auth_result check(const char *token, struct auth_grant *grant)
 {
-	return auth_check(&config, token, strlen(token), NOW_MS, grant);
+	return auth_check(&auth, token, strlen(token), NULL, NOW_MS, grant);
+}
+
+static char *mint(void)
+{
+	struct key *signer = key_of_secret(secret, strlen(secret), "");
+	char *token = auth_mint(&config, signer, KEY_HS256, "my-app", NOW_S);
+
+	key_free(&signer);
+	return token;
 }
 
 static void put_base64url(char *out, const void *data, size_t bytes)
@@ -76,7 +105,7 @@ static const char *token_of(const char *header, const char *claims, const EVP_MD
 
 static void test_minted(void **state)
 {
-	char *token = auth_mint(&config, "my-app", NOW_S);
+	char *token = mint();
 	struct auth_grant grant;
 
 	(void)state;
@@ -86,15 +115,15 @@ static void test_minted(void **state)
 	assert_int_equal(grant.life_ms, 21 * DAY_MS);
 
 	size_t bytes = strlen(token);
-	assert_int_equal(auth_check(&config, token, bytes, NOW_MS + 21 * DAY_MS - 1, &grant),
+	assert_int_equal(auth_check(&auth, token, bytes, NULL, NOW_MS + 21 * DAY_MS - 1, &grant),
 			 AUTH_OK);
 	assert_int_equal(grant.life_ms, 1);
 	*grant.connection_id = '\0';
-	assert_int_equal(auth_check(&config, token, bytes, NOW_MS + 21 * DAY_MS, &grant),
+	assert_int_equal(auth_check(&auth, token, bytes, NULL, NOW_MS + 21 * DAY_MS, &grant),
 			 AUTH_EXPIRED);
 	assert_string_equal(grant.connection_id, "my-app");
 	for (size_t cut = 0; cut < bytes; cut++)
-		assert_int_not_equal(auth_check(&config, token, cut, NOW_MS, &grant), AUTH_OK);
+		assert_int_not_equal(auth_check(&auth, token, cut, NULL, NOW_MS, &grant), AUTH_OK);
 	free(token);
 }
 
@@ -102,16 +131,16 @@ static void test_minted(void **state)
  * refuse. */
 static void test_clocks_apart(void **state)
 {
-	char *token = auth_mint(&config, "my-app", NOW_S);
+	char *token = mint();
 	size_t bytes = strlen(token);
 	struct auth_grant grant;
 
 	(void)state;
-	assert_int_equal(auth_check(&config, token, bytes, NOW_MS - 2000, &grant), AUTH_OK);
+	assert_int_equal(auth_check(&auth, token, bytes, NULL, NOW_MS - 2000, &grant), AUTH_OK);
 	assert_int_equal(grant.life_ms, 21 * DAY_MS + 2000);
-	assert_int_equal(auth_check(&config, token, bytes, NOW_MS - 60000, &grant), AUTH_OK);
+	assert_int_equal(auth_check(&auth, token, bytes, NULL, NOW_MS - 60000, &grant), AUTH_OK);
 	*grant.connection_id = '\0';
-	assert_int_equal(auth_check(&config, token, bytes, NOW_MS - 60001, &grant), AUTH_EARLY);
+	assert_int_equal(auth_check(&auth, token, bytes, NULL, NOW_MS - 60001, &grant), AUTH_EARLY);
 	assert_string_equal(grant.connection_id, "my-app");
 	assert_string_equal(auth_reason(AUTH_EARLY), "Token not yet valid");
 	free(token);
@@ -120,7 +149,7 @@ static void test_clocks_apart(void **state)
 /* Every single changed character makes it invalid. */
 static void test_forged(void **state)
 {
-	char *token = auth_mint(&config, "my-app", NOW_S);
+	char *token = mint();
 	struct auth_grant grant;
 
 	(void)state;
@@ -267,16 +296,130 @@ static void test_ours(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		const char *token = token_of(HEADER, rows[i].claims, EVP_sha256(), rows[i].key);
-		assert_int_equal(auth_is_ours(&config, token, strlen(token)), rows[i].ours);
+		assert_int_equal(auth_is_ours(&auth, token, strlen(token)), rows[i].ours);
 	}
-	const char *token = token_of(HEADER, "{}", EVP_sha512(), secret);
-	assert_true(auth_is_ours(&config, token, strlen(token)));
-	token = token_of(HEADER, "{}", EVP_sha384(), secret); /* not allowed: no tunnel's token */
-	assert_false(auth_is_ours(&config, token, strlen(token)));
+	const char *token = token_of("{\"alg\":\"HS512\"}", "{}", EVP_sha512(), secret);
+	assert_true(auth_is_ours(&auth, token, strlen(token)));
+	/* Not allowed here: no tunnel's token. */
+	token = token_of("{\"alg\":\"HS384\"}", "{}", EVP_sha384(), secret);
+	assert_false(auth_is_ours(&auth, token, strlen(token)));
 	token = token_of(HEADER, "{}", NULL, NULL);
-	assert_false(auth_is_ours(&config, token, strlen(token)));
-	assert_false(auth_is_ours(&config, "", 0));
-	assert_false(auth_is_ours(&config, "of-the-app", 10));
+	assert_false(auth_is_ours(&auth, token, strlen(token)));
+	assert_false(auth_is_ours(&auth, "", 0));
+	assert_false(auth_is_ours(&auth, "of-the-app", 10));
+}
+
+/* The limits that a token sets, and the ids that it is for. */
+static void test_limits(void **state)
+{
+	static const struct {
+		const char *more;
+		enum auth_result result;
+		int64_t max_running, max_body_bytes;
+	} rows[] = {
+		{"", AUTH_OK, 0, 0},
+		{",\"max_running\":1", AUTH_OK, 1, 0},
+		{",\"max_running\":7,\"max_body\":1048576", AUTH_OK, 7, 1048576},
+		{",\"max_running\":0", AUTH_INVALID, 0, 0},
+		{",\"max_running\":-1", AUTH_INVALID, 0, 0},
+		{",\"max_running\":1.5", AUTH_INVALID, 0, 0},
+		{",\"max_running\":\"1\"", AUTH_INVALID, 0, 0},
+		{",\"max_running\":null", AUTH_INVALID, 0, 0},
+		{",\"max_body\":0", AUTH_INVALID, 0, 0},
+		{",\"max_body\":1e3", AUTH_INVALID, 0, 0},
+		{",\"jti\":\"x\",\"iat\":1700000000", AUTH_OK, 0, 0},
+		{",\"jti\":5", AUTH_INVALID, 0, 0},
+		{",\"ids\":[]", AUTH_OK, 0, 0},
+		{",\"ids\":\"a\"", AUTH_INVALID, 0, 0},
+		{",\"ids\":[1]", AUTH_INVALID, 0, 0},
+		{",\"ids\":[\"a/b\"]", AUTH_INVALID, 0, 0},
+		{",\"ids\":[\"*\"]", AUTH_INVALID, 0, 0},
+		{",\"ids\":[\"a*b\"]", AUTH_INVALID, 0, 0},
+		{",\"ids\":[\"\"]", AUTH_INVALID, 0, 0},
+	};
+	char claims[600];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct auth_grant grant = {0};
+		snprintf(claims, sizeof claims, "%.*s%s}", (int)strlen(CLAIMS) - 1, CLAIMS,
+			 rows[i].more);
+		enum auth_result got =
+			check(token_of(HEADER, claims, EVP_sha256(), secret), &grant);
+		if (got != rows[i].result)
+			fail_msg("%s: %d", rows[i].more, got);
+		if (got != AUTH_OK)
+			continue;
+		assert_int_equal(grant.max_running, rows[i].max_running);
+		assert_int_equal(grant.max_body_bytes, rows[i].max_body_bytes);
+		assert_string_equal(grant.subject, "my-app");
+	}
+}
+
+static void test_ids(void **state)
+{
+	static const struct {
+		const char *id;
+		enum auth_result result;
+	} rows[] = {
+		{NULL, AUTH_OK},
+		{"my-app", AUTH_OK},
+		{"other", AUTH_OK},
+		{"team-1", AUTH_OK},
+		{"team-", AUTH_OK},
+		{"team", AUTH_OTHER_ID},
+		{"Team-1", AUTH_OTHER_ID},
+		{"other2", AUTH_OTHER_ID},
+		{"othe", AUTH_OTHER_ID},
+		{"my-app2", AUTH_OTHER_ID},
+		{"xteam-1", AUTH_OTHER_ID},
+	};
+	char claims[600];
+
+	(void)state;
+	snprintf(claims, sizeof claims, "%.*s,\"ids\":[\"other\",\"team-*\"]}",
+		 (int)strlen(CLAIMS) - 1, CLAIMS);
+	const char *token = token_of(HEADER, claims, EVP_sha256(), secret);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct auth_grant grant = {0};
+		enum auth_result got =
+			auth_check(&auth, token, strlen(token), rows[i].id, NOW_MS, &grant);
+		if (got != rows[i].result)
+			fail_msg("%s: %d", rows[i].id, got);
+		assert_string_equal(grant.connection_id, rows[i].id ? rows[i].id : "my-app");
+		assert_string_equal(grant.subject, "my-app");
+	}
+	/* Without the claim, a token is for its sub alone. */
+	struct auth_grant grant;
+	token = token_of(HEADER, CLAIMS, EVP_sha256(), secret);
+	assert_int_equal(auth_check(&auth, token, strlen(token), "team-1", NOW_MS, &grant),
+			 AUTH_OTHER_ID);
+}
+
+static void test_revoked(void **state)
+{
+	char claims[600], fault[200];
+	struct auth_grant grant;
+	struct revocations *r = revocations_load(NULL, fault, sizeof fault);
+	struct auth with = auth;
+
+	(void)state;
+	assert_non_null(r);
+	with.revocations = r;
+	snprintf(claims, sizeof claims, "%.*s,\"jti\":\"abc\",\"iat\":1700000000}",
+		 (int)strlen(CLAIMS) - 1, CLAIMS);
+	const char *token = token_of(HEADER, claims, EVP_sha256(), secret);
+#define CHECK_NOW() auth_check(&with, token, strlen(token), NULL, NOW_MS, &grant)
+	assert_int_equal(CHECK_NOW(), AUTH_OK);
+	assert_true(revocations_add_token(r, "abd", fault, sizeof fault));
+	assert_true(revocations_add_subject(r, "my-app", NOW_S, fault, sizeof fault));
+	assert_true(revocations_add_subject(r, "my-app2", NOW_S + 1, fault, sizeof fault));
+	assert_int_equal(CHECK_NOW(), AUTH_OK);
+	assert_true(revocations_add_token(r, "abc", fault, sizeof fault));
+	assert_int_equal(CHECK_NOW(), AUTH_REVOKED);
+	assert_string_equal(auth_reason(AUTH_REVOKED), "Token revoked");
+	assert_string_equal(grant.connection_id, "my-app");
+	revocations_free(&r);
 }
 
 static void test_no_token(void **state)
@@ -292,7 +435,7 @@ static void test_no_token(void **state)
 		assert_int_equal(check(texts[i], &grant), AUTH_INVALID);
 	memset(long_text, 'a', sizeof long_text - 1);
 	assert_int_equal(check(long_text, &grant), AUTH_INVALID);
-	assert_int_equal(auth_check(&config, "a\0b", 3, NOW_MS, &grant), AUTH_INVALID);
+	assert_int_equal(auth_check(&auth, "a\0b", 3, NULL, NOW_MS, &grant), AUTH_INVALID);
 }
 
 int main(void)
@@ -301,8 +444,9 @@ int main(void)
 		cmocka_unit_test(test_minted), cmocka_unit_test(test_clocks_apart),
 		cmocka_unit_test(test_forged), cmocka_unit_test(test_algorithms),
 		cmocka_unit_test(test_claims), cmocka_unit_test(test_no_token),
-		cmocka_unit_test(test_ours),
+		cmocka_unit_test(test_ours),   cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_ids),    cmocka_unit_test(test_revoked),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
