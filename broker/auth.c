@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <jwt.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -423,28 +424,36 @@ static char *sign_by_libjwt(const struct key *signer, enum key_algorithm a, cons
 	return token;
 }
 
+/* Returns "first.second"; the caller frees it. */
+static char *join(const char *first, const char *second)
+{
+	char *text = NULL;
+
+	if (asprintf(&text, "%s.%s", first, second) < 0)
+		out_of_memory();
+	return text;
+}
+
 static char *sign_by_ed25519(const struct key *signer, const char *claims)
 {
 	json_t *object =
 		json_pack("{s:s, s:s}", "typ", "JWT", "alg", key_algorithm_name(KEY_EdDSA));
 	uint8_t signature[KEY_ED25519_BYTES];
-	size_t header_bytes, claims_bytes, signature_bytes;
+	size_t bytes;
 	char *token = NULL;
 
+	CHECK(object != NULL);
 	if (*key_id(signer) != '\0')
 		put(object, "kid", json_string(key_id(signer)));
 	char *header = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
-	if (header == NULL)
-		return NULL;
-	char *first = b64_encode_url(header, strlen(header), &header_bytes);
-	char *second = b64_encode_url(claims, strlen(claims), &claims_bytes);
-	char *text = xmalloc(header_bytes + 1 + claims_bytes + 1);
-	sprintf(text, "%s.%s", first, second);
+	CHECK(header != NULL);
+	char *first = b64_encode_url(header, strlen(header), &bytes);
+	char *second = b64_encode_url(claims, strlen(claims), &bytes);
+	char *text = join(first, second);
 	if (key_sign_ed25519(signer, text, strlen(text), signature)) {
-		char *third = b64_encode_url(signature, sizeof signature, &signature_bytes);
-		token = xmalloc(strlen(text) + 1 + signature_bytes + 1);
-		sprintf(token, "%s.%s", text, third);
+		char *third = b64_encode_url(signature, sizeof signature, &bytes);
+		token = join(text, third);
 		free(third);
 	}
 	free(header);

@@ -20,10 +20,8 @@ struct column {
 /* --- cells --- */
 
 /* The broker quotes what came from peers, so all texts are printable ASCII but a jti. */
-static void write_text(char out[CELL_BYTES], const json_t *value)
+static void write_printable(char out[CELL_BYTES], const char *text)
 {
-	const char *text = json_string_value(value);
-
 	snprintf(out, CELL_BYTES, "%s", text && *text ? text : "-");
 	for (char *at = out; *at != '\0'; at++) {
 		if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
@@ -31,14 +29,20 @@ static void write_text(char out[CELL_BYTES], const json_t *value)
 	}
 }
 
-/* "pipegate-client/0.1.0" is "0.1.0", like "v1". */
+static void write_text(char out[CELL_BYTES], const json_t *value)
+{
+	write_printable(out, json_string_value(value));
+}
+
+/* "pipegate-client/0.1.0" is "0.1.0". */
 static void write_client(char out[CELL_BYTES], const json_t *value)
 {
 	static const char ours[] = "pipegate-client/";
+	const char *text = json_string_value(value);
 
-	write_text(out, value);
-	if (strncmp(out, ours, sizeof ours - 1) == 0)
-		memmove(out, out + sizeof ours - 1, strlen(out + sizeof ours - 1) + 1);
+	if (text != NULL && strncmp(text, ours, sizeof ours - 1) == 0)
+		text += sizeof ours - 1;
+	write_printable(out, text);
 }
 
 static void write_number(char out[CELL_BYTES], const json_t *value)
