@@ -200,13 +200,15 @@ INSTALLED := $(PROGS:%=bin/pipegate-%) $(addprefix lib/systemd/system/,$(UNITS))
              $(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $m))/$(notdir $m))
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -d $(sort $(dir $(INSTALLED:%=$(DEST)/%))) $(DEST)/share/pipegate/apache/examples \
-		$(DEST)/share/pipegate/lighttpd/examples
+		$(DEST)/share/pipegate/lighttpd/examples $(DEST)/share/pipegate/prometheus $(DEST)/share/pipegate/grafana
 	install -m 755 $(PROGS:%=$(B)/pipegate-%) $(DEST)/bin
 	install -m 644 $(filter %.1,$(MAN)) $(DEST)/share/man/man1
 	install -m 644 $(filter %.8,$(MAN)) $(DEST)/share/man/man8
 	install -m 644 conf/pipegate.env.example $(DEST)/share/pipegate
 	set -e; for d in apache apache/examples lighttpd lighttpd/examples; do \
 		install -m 644 conf/$$d/*.conf $(DEST)/share/pipegate/$$d; done
+	install -m 644 conf/prometheus/pipegate.rules.yml $(DEST)/share/pipegate/prometheus
+	install -m 644 conf/grafana/pipegate.json $(DEST)/share/pipegate/grafana
 	install -m 644 conf/systemd/sysusers.conf $(DEST)/lib/sysusers.d/pipegate.conf
 	install -m 644 conf/systemd/tmpfiles.conf $(DEST)/lib/tmpfiles.d/pipegate.conf
 	install -m 644 $(UNITS:%=conf/systemd/%) $(DEST)/lib/systemd/system

@@ -3,6 +3,7 @@
 #define PIPEGATE_ADMIN_H
 
 #include "broker/admission.h"
+#include "broker/hook.h"
 #include "common/httpd.h"
 
 /* The modules that /metrics reads. */
@@ -11,6 +12,8 @@ struct admin {
 	const struct ws_relays *ws_relays;
 	const struct listener *listener;
 	const struct admission *admission;
+	const struct hook *hook; /* NULL: none */
+	int64_t started_s;	 /* Unix time */
 };
 
 /* For httpd_new(); the context of the handlers is a struct admin. */

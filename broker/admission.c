@@ -119,6 +119,23 @@ static void query_fini(struct query *q)
 	free(q->id);
 }
 
+static void count_refusal(struct admission *admission, enum stats_refusal why)
+{
+	admission->refused_total++;
+	admission->refused[why]++;
+}
+
+static enum stats_refusal refusal_of(enum auth_result result)
+{
+	static const enum stats_refusal refusals[] = {
+		[AUTH_MISSING] = STATS_REFUSED_MISSING, [AUTH_INVALID] = STATS_REFUSED_INVALID,
+		[AUTH_EXPIRED] = STATS_REFUSED_EXPIRED, [AUTH_EARLY] = STATS_REFUSED_EARLY,
+		[AUTH_REVOKED] = STATS_REFUSED_REVOKED, [AUTH_OTHER_ID] = STATS_REFUSED_OTHER_ID,
+	};
+
+	return refusals[result];
+}
+
 /* Only with a good signature the id is true. */
 static void log_refusal(enum auth_result result, const struct auth_grant *grant)
 {
@@ -147,7 +164,7 @@ static enum auth_result authenticate(struct admission *admission, const struct l
 		result = AUTH_INVALID; /* another scheme: not missing */
 	free(bearer);
 	if (result != AUTH_OK) {
-		admission->refused_total++;
+		count_refusal(admission, refusal_of(result));
 		log_refusal(result, grant);
 	}
 	return result;
@@ -314,7 +331,7 @@ static void refuse_misdirected_client(struct admission *admission, const struct 
 		"This is the address of a tunnel. A tunnel client connects to the address of the "
 		"server, without the connection id.";
 
-	admission->refused_total++;
+	count_refusal(admission, STATS_REFUSED_ADDRESS);
 	log_limited_info("",
 			 "tunnel.refused reason=\"SERVER_URL is the address of a tunnel\" conn=%s",
 			 *request->id ? request->id : "-");

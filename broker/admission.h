@@ -14,7 +14,8 @@ struct admission {
 	struct hub *hub;
 	struct ws *ws;
 	struct ws_relays *ws_relays;
-	uint64_t refused_total; /* tunnels; zero at first */
+	/* Tunnels; zero at first. */
+	uint64_t refused_total, refused[STATS_REFUSAL_COUNT];
 };
 
 /* A listener_fn. `ctx`: a struct admission. */

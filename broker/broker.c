@@ -16,14 +16,17 @@
 #include "broker/admission.h"
 #include "broker/control.h"
 #include "broker/gate.h"
+#include "broker/hook.h"
 #include "broker/core/dump.h"
 #include "broker/core/hub.h"
 #include "broker/listener.h"
 #include "broker/ws_relay.h"
 #include "broker/ws.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/log_output.h"
 #include "common/notify.h"
+#include "common/owner.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -57,6 +60,7 @@ struct broker {
 	uv_loop_t loop;
 	struct hub *hub;
 	struct presence_observer presence;
+	struct hook *hook; /* NULL: none */
 	struct gate *gate;
 	struct ws *ws;
 	struct ws_relays *ws_relays;
@@ -228,7 +232,7 @@ static void advance_stop(struct broker *b)
 		enter(b, CLOSING, END_MS);
 		expired = false;
 	}
-	if (b->phase == CLOSING && (expired || !hub_has_tunnels(b->hub)))
+	if (b->phase == CLOSING && (expired || (!hub_has_tunnels(b->hub) && hook_is_idle(b->hook))))
 		uv_stop(&b->loop);
 }
 
@@ -237,6 +241,7 @@ static void on_tick(uv_timer_t *timer)
 	struct broker *b = timer->data;
 	bool late = uv_now(&b->loop) >= b->tick_due_ms + STALL_MS;
 
+	hub_note_lag(b->hub, (int64_t)(uv_now(&b->loop) - b->tick_due_ms));
 	start_tick(b, is_busy(b) ? BUSY_TICK_MS : IDLE_TICK_MS);
 	if (b->phase != RUNNING)
 		advance_stop(b);
@@ -289,14 +294,32 @@ static bool load_auth(struct broker *b)
 
 static void on_online(struct presence_observer *o, const char *id)
 {
-	(void)o;
+	struct broker *b = OWNER_OF(o, struct broker, presence);
+
 	log_debug("presence.online conn=%s", id);
+	if (b->hook != NULL)
+		hook_add(b->hook, "online", id);
 }
 
 static void on_offline(struct presence_observer *o, const char *id)
 {
-	(void)o;
+	struct broker *b = OWNER_OF(o, struct broker, presence);
+
 	log_debug("presence.offline conn=%s", id);
+	if (b->hook != NULL)
+		hook_add(b->hook, "offline", id);
+}
+
+static bool start_hook(struct broker *b)
+{
+	const char *program = b->config->hook;
+	const char *fault = program != NULL ? hook_fault(program) : NULL;
+
+	if (fault != NULL)
+		(void)cli_complain("PIPEGATE_HOOK", fault, program);
+	else if (program != NULL)
+		b->hook = hook_new(&b->loop, program);
+	return fault == NULL;
 }
 
 static void drain(void *ctx)
@@ -314,7 +337,9 @@ static bool start_endpoints(struct broker *b)
 	b->admin_context = (struct admin){.hub = b->hub,
 					  .ws_relays = b->ws_relays,
 					  .listener = b->listener,
-					  .admission = &b->admission};
+					  .admission = &b->admission,
+					  .hook = b->hook,
+					  .started_s = clock_wall_ms() / 1000};
 	b->control_context = (struct control){.hub = b->hub,
 					      .revocations = b->revocations,
 					      .reload = reload_keys,
@@ -333,7 +358,7 @@ static bool start_parts(struct broker *b)
 {
 	const struct config *c = b->config;
 
-	if (!load_auth(b))
+	if (!load_auth(b) || !start_hook(b))
 		return false;
 	b->hub = hub_new(c, now_ms(b));
 	b->presence = (struct presence_observer){.online = on_online, .offline = on_offline};
@@ -402,6 +427,7 @@ static void end_parts(struct broker *b)
 	ws_destroy(&b->ws); /* reports each open socket to the hub as closed */
 	hub_destroy(&b->hub);
 	gate_destroy(&b->gate);
+	hook_stop(&b->hook);
 	uv_run(&b->loop, UV_RUN_NOWAIT);
 	ws_relays_destroy(&b->ws_relays);
 	listener_destroy(&b->listener);

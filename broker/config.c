@@ -59,6 +59,8 @@ const struct setting config_broker_settings[] = {
 	 .help = "unix:PATH of the socket for pipegate-ctl; off by default"},
 	{SETTING_TEXT, .variable = "PIPEGATE_CONTROL_GROUP", AT(control_group),
 	 .help = "group of that socket; by default the group of the process"},
+	{SETTING_TEXT, .variable = "PIPEGATE_HOOK", AT(hook),
+	 .help = "program that is run as PROGRAM online|offline ID when a tunnel comes or goes"},
 	{SETTING_TEXT, .variable = "PIPEGATE_ADMIN", AT(admin),
 	 .help = "ADDR:PORT or unix:PATH of GET /metrics; off by default"},
 	{SETTING_NUMBER, .variable = "PIPEGATE_MAX_BODY_BYTES", .standard = "10485760", 0, INT64_MAX,

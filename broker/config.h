@@ -52,6 +52,7 @@ struct config {
 	const char *admin;	   /* NULL: off */
 	const char *control;	   /* unix:PATH for pipegate-ctl; NULL: off */
 	const char *control_group; /* of its socket; NULL: the group of the process */
+	const char *hook;	   /* a program; NULL: none */
 	const char *state;	   /* a directory; NULL: nothing is kept over a restart */
 	const char *socket_group;  /* NULL: the group of the process */
 	bool check_only;

@@ -3,6 +3,7 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/gate.h"
+#include "broker/hook.h"
 #include "broker/ws.h"
 #include "common/endpoint.h"
 #include "common/heap.h"
@@ -48,15 +49,16 @@ static int choose_listener(struct config *config)
 	return 0;
 }
 
-static int check_keys(const struct config *config)
+static int check_files(const struct config *config)
 {
 	char fault[512];
+	const char *hook = config->hook != NULL ? hook_fault(config->hook) : NULL;
 	struct keyring *keys = keyring_load(config, fault, sizeof fault);
 
 	if (keys == NULL)
 		return cli_complain("PIPEGATE_JWT_KEYS", fault, config->jwt_keys);
 	keyring_free(&keys);
-	return 0;
+	return hook != NULL ? cli_complain("PIPEGATE_HOOK", hook, config->hook) : 0;
 }
 
 int main(int argc, char **argv)
@@ -71,7 +73,7 @@ int main(int argc, char **argv)
 	if (result == 0)
 		result = choose_listener(&config);
 	if (result == 0 && config.check_only)
-		return check_keys(&config);
+		return check_files(&config);
 	if (result != 0)
 		return result;
 	return broker_run(&config);

@@ -84,6 +84,11 @@ void request_log_head(struct request_log *l, const struct head *h)
 	log_state(l);
 }
 
+int64_t request_log_app_ms(const struct request_log *l)
+{
+	return l->head_ms - l->started_ms;
+}
+
 void request_log_end(struct request_log *l, enum fail f, bool maybe_delivered)
 {
 	const struct access_log_line line = {

@@ -37,6 +37,8 @@ void request_log_connected(struct request_log *l);
 void request_log_head(struct request_log *l, const struct head *h); /* of the response */
 
 /* Writes the line. Only the first call counts, and only after request_log_begin(). */
+/* From the beginning of the request until the response head. */
+int64_t request_log_app_ms(const struct request_log *l);
 void request_log_end(struct request_log *l, enum fail f, bool maybe_delivered);
 
 /* SIGUSR1. `stream` 0: protocol v1. */

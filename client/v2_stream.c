@@ -116,9 +116,11 @@ static void on_connected(void *ctx)
 static void on_head(void *ctx, const struct head *h)
 {
 	struct v2_stream *s = ctx;
+	char number[24];
 
 	request_log_head(&s->log, h);
-
+	snprintf(number, sizeof number, "%lld", (long long)request_log_app_ms(&s->log));
+	head_add(&s->head, ":app-ms", number);
 	head_append(&s->head, h);
 	s->head_came = true;
 	make_ready(s);

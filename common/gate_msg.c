@@ -2,7 +2,7 @@
  *
  *    0 version 1   1 kind 1   2 flags 1   3 fail 1   4 number 4   8 corr 16
  *   24 boot 8     32 process 8   40 body_total 8   48 head_bytes 4   52 id_bytes 2   54 seat 2
- *   56 zero 8 */
+ *   56 web_ms 4   60 zero 4 */
 #include "common/gate_msg.h"
 
 #include "common/bytes.h"
@@ -58,6 +58,7 @@ void gate_msg_encode(const struct gate_msg *m, uint8_t *out)
 	put_be32(out + 48, (uint32_t)m->head_bytes);
 	put_be16(out + 52, (uint16_t)m->id_bytes);
 	put_be16(out + 54, m->seat);
+	put_be32(out + 56, m->web_ms);
 
 	uint8_t *at = append(out + GATE_CONTROL_BYTES, m->id, m->id_bytes);
 	at = append(at, m->head, m->head_bytes);
@@ -82,6 +83,7 @@ bool gate_msg_decode(const void *data, size_t bytes, struct gate_msg *out)
 		.fail = in[3],
 		.seat = get_be16(in + 54),
 		.number = get_be32(in + 4),
+		.web_ms = get_be32(in + 56),
 		.boot = get_be64(in + 24),
 		.process = get_be64(in + 32),
 		.body_total_bytes = get_be64(in + 40),

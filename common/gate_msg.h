@@ -60,6 +60,8 @@ struct gate_msg {
 	uint64_t boot;
 	uint64_t process; /* the responder process's random id: OPEN, STEP, CANCEL, ALIVE */
 	uint64_t body_total_bytes;
+	/* OPEN: how long the responder has had the request, for metrics. */
+	uint32_t web_ms;
 	/* These point into the decoded message, or at what is to be encoded. */
 	const char *id; /* OPEN: connection id, not NUL-terminated */
 	size_t id_bytes;

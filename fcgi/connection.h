@@ -31,8 +31,9 @@ struct connection {
 	TAILQ_ENTRY(connection) link;
 	bool pending; /* to be examined in this turn */
 	TAILQ_ENTRY(connection) pending_link;
-	struct slot *slot; /* SERVED */
-	int64_t since_ms;  /* when it entered IDLE, READING, LINGERING or CUTTING */
+	struct slot *slot;  /* SERVED */
+	int64_t arrived_ms; /* when its request began to arrive */
+	int64_t since_ms;   /* when it entered IDLE, READING, LINGERING or CUTTING */
 	int64_t read_timeout_ms;
 	bool whole;	  /* QUEUED: reading the request will not block */
 	uint32_t watched; /* epoll events; 0: not in the set */

@@ -60,7 +60,7 @@ struct relay {
 	bool maybe_delivered;
 	int status;	/* sent to the caller; 0: none */
 	enum fail fail; /* why the request failed; FAIL_NONE: it did not */
-	int64_t started_ms, head_ms;
+	int64_t arrived_ms, started_ms, head_ms;
 };
 
 /* --- the log --- */
@@ -240,6 +240,15 @@ static bool gather_first_piece(struct relay *x, bool may_block)
 	return false;
 }
 
+/* How long the responder has had the request. */
+static uint32_t waited_ms(const struct relay *x)
+{
+	int64_t since_ms = x->arrived_ms != 0 ? x->arrived_ms : x->started_ms;
+	int64_t ms = clock_now_ms() - since_ms;
+
+	return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
 static void open_exchange(struct relay *x, bool may_block)
 {
 	struct gate_msg *m = &x->message;
@@ -252,6 +261,7 @@ static void open_exchange(struct relay *x, bool may_block)
 	m->head = x->q.head.data;
 	m->head_bytes = x->q.head.bytes;
 	m->number = HOLD_MS;
+	m->web_ms = waited_ms(x);
 	if (x->q.has_length) {
 		m->flags |= GATE_HAS_LENGTH;
 		m->body_total_bytes = (uint64_t)x->q.length_bytes;
@@ -452,13 +462,15 @@ enum relay_state relay_start(struct relay *x, bool may_block)
 	return x->over ? relay_go_on(x, may_block) : RELAY_ASK;
 }
 
-struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes)
+struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes,
+			int64_t arrived_ms)
 {
 	struct relay *x = xcalloc(1, sizeof *x);
 
 	x->cgi = cgi;
 	x->quota = quota;
 	x->max_body_bytes = max_body_bytes;
+	x->arrived_ms = arrived_ms;
 	x->slice_ms = SLICE_MS;
 	return x;
 }

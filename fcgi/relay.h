@@ -25,8 +25,10 @@ enum relay_state {
 	RELAY_OVER, /* the exchange has ended, here and at the broker: see relay_end() */
 };
 
-/* Returns a relay, which borrows its arguments. `max_body_bytes` 0: no limit. */
-struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes);
+/* Returns a relay, which borrows its arguments. `max_body_bytes` 0: no limit. `arrived_ms`: when
+ * the request began to arrive; 0: now. */
+struct relay *relay_new(struct cgi *cgi, struct quota *quota, int64_t max_body_bytes,
+			int64_t arrived_ms);
 void relay_destroy(struct relay **xp);
 
 /* Reads the request. `may_block` must be true unless cgi_peek() returned CGI_WHOLE. */

@@ -142,6 +142,8 @@ static bool serve(struct server *f, struct connection *c, bool whole)
 
 static void serve_or_queue(struct server *f, struct connection *c, bool whole)
 {
+	if (c->state != READING)
+		c->arrived_ms = f->now_ms;
 	if (TAILQ_EMPTY(&f->all.in[QUEUED]) && serve(f, c, whole))
 		return;
 	c->whole = whole;
@@ -151,7 +153,7 @@ static void serve_or_queue(struct server *f, struct connection *c, bool whole)
 static void await_rest(struct server *f, struct connection *c, int64_t read_timeout_ms)
 {
 	if (c->state != READING) {
-		c->since_ms = f->now_ms;
+		c->since_ms = c->arrived_ms = f->now_ms;
 		connection_move(&f->all, c, READING);
 	}
 	c->read_timeout_ms = read_timeout_ms;

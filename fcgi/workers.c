@@ -219,7 +219,7 @@ void workers_start(struct workers *w, struct slot *s, struct connection *c, bool
 {
 	c->slot = s;
 	s->connection = c;
-	s->relay = relay_new(c->cgi, w->quota, w->max_body_bytes);
+	s->relay = relay_new(c->cgi, w->quota, w->max_body_bytes, c->arrived_ms);
 	s->begun = whole;
 	s->started_ms = w->now_ms;
 	if (whole) {

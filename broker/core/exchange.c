@@ -125,7 +125,6 @@ void exchange_free(struct exchange *x)
 	exchange_drop_response(x);
 	HASH_DEL(h->exchanges, x);
 	h->stats.open--;
-	h->stats.outcomes[x->fail]++;
 	free(x);
 }
 

@@ -22,9 +22,11 @@ void exchange_log_state(const struct exchange *x, const char *from, const char *
 		  corr_hex, (unsigned long long)x->log.tunnel, from, to, fail_code(x->fail));
 }
 
-void exchange_log_open(struct exchange *x, const void *head, size_t head_bytes)
+void exchange_log_open(struct exchange *x, const struct gate_msg *m)
 {
-	x->log.request = access_log_request_of(head, head_bytes);
+	x->log.request = access_log_request_of(m->head, m->head_bytes);
+	x->log.web_ms = m->web_ms;
+	x->log.app_ms = -1;
 }
 
 void exchange_log_take(struct exchange *x, const struct tunnel *t)
@@ -36,12 +38,39 @@ void exchange_log_take(struct exchange *x, const struct tunnel *t)
 void exchange_log_head(struct exchange *x, const void *head, size_t head_bytes)
 {
 	struct head_field f;
-	long long status;
+	long long status, app_ms;
 
 	x->log.head_ms = x->hub->now_ms;
+	if (head_find(head, head_bytes, ":app-ms", &f) &&
+	    http_length_parse(f.value, f.value_bytes, &app_ms))
+		x->log.app_ms = app_ms;
 	if (head_find(head, head_bytes, ":status", &f) &&
 	    http_length_parse(f.value, f.value_bytes, &status) && status <= 999)
 		x->log.status = (int)status;
+}
+
+/* A caller's WebSocket lasts as long as its caller likes, so only its way to the head counts. */
+static void count(const struct exchange *x)
+{
+	const struct exchange_log *l = &x->log;
+	struct stats *s = &x->hub->stats;
+	int64_t there_ms = l->head_ms - l->taken_ms;
+
+	s->outcomes[x->fail]++;
+	if (!x->websocket)
+		stats_observe(&s->requests, x->hub->now_ms - x->opened_ms);
+	if (l->tunnel == 0)
+		return;
+	stats_observe(&s->hops[STATS_WEB], l->web_ms);
+	stats_observe(&s->hops[STATS_QUEUE], l->taken_ms - x->opened_ms);
+	if (l->head_ms == 0)
+		return;
+	bool known = l->app_ms >= 0 && l->app_ms <= there_ms;
+	stats_observe(&s->hops[STATS_APP], known ? l->app_ms : there_ms);
+	if (known)
+		stats_observe(&s->hops[STATS_TUNNEL], there_ms - l->app_ms);
+	if (l->status >= 100 && l->status < 100 * (STATS_CLASSES + 1))
+		s->classes[l->status / 100 - 1]++;
 }
 
 void exchange_log_end(struct exchange *x)
@@ -50,6 +79,7 @@ void exchange_log_end(struct exchange *x)
 	char corr_hex[2 * CORR_BYTES + 1];
 	bool maybe_delivered = exchange_maybe_delivered(x);
 
+	count(x);
 	if (l->request == NULL)
 		return;
 	id_to_hex(x->corr, CORR_BYTES, corr_hex);

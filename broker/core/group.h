@@ -17,9 +17,10 @@ struct group {
 	size_t closing_count; /* dead ones whose socket is still open */
 	struct exchange_list queue;
 	size_t queued, queued_websockets; /* the latter are part of the former */
-	size_t sockets; /* callers' WebSockets that were assigned and are not closed */
-	bool online;	/* what the presence observer was told */
-	bool seen;	/* had a tunnel: requests may wait */
+	size_t sockets;	 /* callers' WebSockets that were assigned and are not closed */
+	bool online;	 /* what the presence observer was told */
+	bool seen;	 /* had a tunnel: requests may wait */
+	bool had_tunnel; /* one that was open */
 	TAILQ_ENTRY(group) dirty_link; /* hub->dirty_groups: dispatch it */
 	bool dirty;
 	TAILQ_ENTRY(group) idle_link; /* hub->idle_groups: unused */

@@ -7,6 +7,7 @@
 static void refuse_one_more(struct tunnel *t)
 {
 	t->hub->stats.over_limit_total += t->doom == NULL;
+	t->hub->stats.refusals[STATS_REFUSED_TOO_MANY] += t->doom == NULL;
 	tunnel_doom(t, 1013, "too many tunnels for this connection id");
 }
 
@@ -42,8 +43,10 @@ static bool on_admit(struct tunnel *t)
 	struct group *g = t->home;
 	struct tunnel *earlier;
 
-	while ((earlier = find_own_earlier(g, t)) != NULL)
+	while ((earlier = find_own_earlier(g, t)) != NULL) {
+		g->hub->stats.replaced_total++;
 		tunnel_kill(earlier, 1000, "replaced");
+	}
 	if (g->tunnel_count < (size_t)g->hub->config->max_tunnels)
 		return true;
 	refuse_one_more(t);
@@ -55,6 +58,8 @@ static void on_opened(struct tunnel *t)
 	struct group *g = t->home;
 
 	leave_greeting(g, t);
+	g->hub->stats.reconnects_total += g->had_tunnel;
+	g->had_tunnel = true;
 	t->group = g;
 	TAILQ_INSERT_TAIL(&g->tunnels, t, siblings);
 	g->tunnel_count++;

@@ -197,6 +197,11 @@ bool hub_is_draining(const struct hub *h)
 	return h->draining;
 }
 
+void hub_note_lag(struct hub *h, int64_t ms)
+{
+	stats_observe(&h->stats.loop_lag, ms);
+}
+
 const struct stats *hub_stats(const struct hub *h)
 {
 	return &h->stats;

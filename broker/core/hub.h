@@ -82,6 +82,9 @@ void hub_end_all(struct hub *h);
 /* With code 1001. */
 void hub_close_tunnels(struct hub *h);
 
+/* The loop's timer fired so late. */
+void hub_note_lag(struct hub *h, int64_t ms);
+
 /* Counters of the core. Those of its users are zero here: see STATS_TABLE. */
 const struct stats *hub_stats(const struct hub *h);
 

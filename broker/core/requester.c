@@ -106,7 +106,7 @@ static struct exchange *exchange_of(struct hub *h, const struct requester *reque
 	x->head = *head;
 	x->v1.refusal = v1_request_refusal(buf_first(head), buf_bytes(head));
 	x->home = group_get(h, m->id, m->id_bytes);
-	exchange_log_open(x, m->head, m->head_bytes);
+	exchange_log_open(x, m);
 	x->home->websockets += x->websocket;
 	group_hold(x->home);
 	x->wants_credit = true;

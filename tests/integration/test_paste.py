@@ -15,8 +15,8 @@ import pytest
 
 from harness import PATIENCE_S, ROOT, SECRET, SERVERS, Apache, App, Lighttpd, Stack, environment, program
 
-MARKDOWN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "conf/README.md", "conf/RECIPES.md", "tests/bench/README.md"]
-MAN_PAGES = ["broker/pipegate-broker.8", "broker/pipegate-token.1", "fcgi/pipegate-fcgi.8", "client/pipegate-client.1"]
+MARKDOWN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "conf/README.md", "conf/OPERATING.md", "conf/RECIPES.md", "tests/bench/README.md"]
+MAN_PAGES = ["broker/pipegate-broker.8", "broker/pipegate-ctl.8", "broker/pipegate-token.1", "fcgi/pipegate-fcgi.8", "client/pipegate-client.1"]
 CONF_FILES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "conf").rglob("*.conf"))
 
 
@@ -203,10 +203,11 @@ def test_block_that_mints_a_token(block, tmp_path):
     (tmp_path / "broker.env").write_text(re.sub(r"^PIPEGATE_JWT_SECRET=.*", f"PIPEGATE_JWT_SECRET={SECRET}", env, flags=re.M))
     (tmp_path / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
     (tmp_path / "sudo").chmod(0o755)
-    text = block.text.replace("/etc/pipegate/broker.env", str(tmp_path / "broker.env"))
+    (tmp_path / "keys").mkdir()
+    text = block.text.replace("/etc/pipegate/", f"{tmp_path}/")
     path = f"{tmp_path}:{pathlib.Path(program('token')).parent}:{os.environ['PATH']}"
     done = subprocess.run(["sh", "-e"], input=text, capture_output=True, text=True, timeout=PATIENCE_S,
-                          env={"PATH": path, "HOME": str(tmp_path)})
+                          cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert re.search(r"^Connection-id: my-app\nJWT Bearer:    \S+$", done.stdout, re.M), done.stdout
 

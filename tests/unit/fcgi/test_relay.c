@@ -125,7 +125,7 @@ static int set_up(void **state)
 	(void)state;
 	memset(&web, 0, sizeof web);
 	quota = quota_new(16);
-	relay = relay_new(&web, quota, LARGE_BYTES);
+	relay = relay_new(&web, quota, LARGE_BYTES, 0);
 	return 0;
 }
 
