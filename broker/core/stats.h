@@ -51,11 +51,11 @@
 	  "Response body bytes sent to responders.")
 
 /* Buckets of a histogram, upper bounds in milliseconds; Prometheus gets seconds. */
+/* clang-format off */
 #define STATS_BUCKETS(X)                                                                           \
-	X(1)                                                                                       \
-	X(5)                                                                                       \
-	X(10) X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000) X(60000)  \
-		X(300000)
+	X(1) X(5) X(10) X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000) \
+	X(60000) X(300000)
+/* clang-format on */
 
 enum {
 #define X(ms) +1
