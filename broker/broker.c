@@ -78,8 +78,9 @@ struct broker {
 	uv_idle_t again; /* active: the next turn must not wait */
 	uv_timer_t tick;
 	uint64_t tick_due_ms;
-	uv_timer_t settle;    /* when the hub has to settle, whether there is input or not */
-	int ticks_to_skip;    /* after a stall */
+	uv_timer_t settle; /* when the hub has to settle, whether there is input or not */
+	int ticks_to_skip; /* after a stall */
+	struct watchdog watchdog;
 	bool check_deadlines; /* after the next poll */
 	uv_signal_t term, interrupt, hangup, dump;
 	enum phase phase;
@@ -241,6 +242,7 @@ static void on_tick(uv_timer_t *timer)
 	struct broker *b = timer->data;
 	bool late = uv_now(&b->loop) >= b->tick_due_ms + STALL_MS;
 
+	watchdog_tell(&b->watchdog, now_ms(b));
 	hub_note_lag(b->hub, (int64_t)(uv_now(&b->loop) - b->tick_due_ms));
 	start_tick(b, is_busy(b) ? BUSY_TICK_MS : IDLE_TICK_MS);
 	if (b->phase != RUNNING)
@@ -457,6 +459,7 @@ int broker_run(const struct config *config)
 		start_watching(&b);
 		log_info("ready gate=%s", config->gate);
 		notify_service_manager("READY=1");
+		watchdog_init(&b.watchdog, now_ms(&b));
 		log_output_gather();
 		uv_run(&b.loop, UV_RUN_DEFAULT);
 		stop_watching(&b);

@@ -11,9 +11,12 @@
 #include "common/query.h"
 
 #include <stdio.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 enum {
@@ -258,7 +261,7 @@ static int read_server(struct tunnel_server *s, const char *text)
 
 /* --- the token --- */
 
-static int read_token_file(struct settings *s, const char *path)
+static int read_token_file(struct settings *s, const char *name, const char *path)
 {
 	struct token_file f = {0};
 	const char *fault = f.why;
@@ -266,24 +269,40 @@ static int read_token_file(struct settings *s, const char *path)
 	if (token_file_read(&f, path, TOKEN_FILE_WAIT_MS))
 		s->server.token = token_find(f.text, &fault);
 	if (s->server.token == NULL)
-		cli_complain("--token-file", fault, path);
+		cli_complain(name, fault, path);
 	if (f.is_public)
 		s->server.public_token_file = path;
 	token_file_fini(&f);
 	return s->server.token != NULL ? 0 : EXIT_CONFIG;
 }
 
+enum { CREDENTIAL_NONE_BYTES = 2 };
+
+/* The token of a systemd service (LoadCredential=token:PATH). False: there is none, or it is as
+ * short as the "-" that pipegate-client@.service has where there is no file. */
+static bool has_credential(char path[PATH_MAX])
+{
+	const char *directory = getenv("CREDENTIALS_DIRECTORY");
+	struct stat status;
+
+	return directory != NULL && snprintf(path, PATH_MAX, "%s/token", directory) < PATH_MAX &&
+	       stat(path, &status) == 0 && status.st_size > CREDENTIAL_NONE_BYTES;
+}
+
 static int read_token(struct settings *s, const struct arguments *a)
 {
+	char credential[PATH_MAX];
 	const char *variable = a->token, *fault, *in_url;
 	size_t bytes;
 
 	if (a->token_file != NULL)
-		return read_token_file(s, a->token_file);
+		return read_token_file(s, "--token-file", a->token_file);
 	if (variable != NULL && *variable != '\0') {
 		s->server.token = token_find(variable, &fault);
 		return s->server.token != NULL ? 0 : cli_complain("PIPEGATE_TOKEN", fault, NULL);
 	}
+	if (has_credential(credential))
+		return read_token_file(s, "CREDENTIALS_DIRECTORY", credential);
 	in_url = query_token(s->server.url.path, &bytes);
 	if (in_url != NULL) {
 		fault = token_fault(in_url, bytes);

@@ -27,3 +27,27 @@ void notify_service_manager(const char *state)
 		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes));
 	close(fd);
 }
+
+void watchdog_init(struct watchdog *w, int64_t now_ms)
+{
+	const char *process = getenv("WATCHDOG_PID"), *text = getenv("WATCHDOG_USEC");
+	char *end = NULL;
+
+	*w = (struct watchdog){0};
+	if (text == NULL || (process != NULL && strtoll(process, NULL, 10) != getpid()))
+		return;
+	long long us = strtoll(text, &end, 10);
+	if (us <= 0 || *end != '\0')
+		return;
+	/* A third: two may come late. */
+	w->every_ms = us / 3000 > 0 ? us / 3000 : 1;
+	w->due_ms = now_ms + w->every_ms;
+}
+
+void watchdog_tell(struct watchdog *w, int64_t now_ms)
+{
+	if (w->every_ms == 0 || now_ms < w->due_ms)
+		return;
+	w->due_ms = now_ms + w->every_ms;
+	notify_service_manager("WATCHDOG=1");
+}

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/log_output.h"
+#include "common/notify.h"
 #include "fcgi/cgi.h"
 #include "fcgi/connection.h"
 #include "fcgi/event_source.h"
@@ -39,6 +40,7 @@ struct server {
 	struct event_source accept_due, signal_due;
 	struct workers *workers;
 	int64_t now_ms;
+	struct watchdog watchdog;
 	bool accepting; /* listen_fd is in the epoll set */
 	bool is_tcp;
 	bool stop_requested, draining;
@@ -372,11 +374,14 @@ static void turn(struct server *f)
 	struct epoll_event events[EVENTS_PER_TURN];
 	int max_ms = timeout_ms(f);
 
+	if (f->watchdog.every_ms != 0)
+		max_ms = earlier_ms(f, max_ms, f->watchdog.due_ms);
 	if (!log_output_flush())
 		max_ms = earlier_ms(f, max_ms, f->now_ms + RETRY_MS);
 	int count = epoll_wait(f->epoll_fd, events, EVENTS_PER_TURN, max_ms);
 
 	f->now_ms = clock_now_ms();
+	watchdog_tell(&f->watchdog, f->now_ms);
 	if (f->now_ms >= f->pause_until_ms)
 		f->pause_until_ms = 0;
 	for (int i = 0; i < count; i++) {
@@ -396,6 +401,7 @@ void server_run(struct server *f, int listen_fd)
 		    address.ss_family != AF_UNIX;
 	f->listen_fd = listen_fd;
 	f->now_ms = clock_now_ms();
+	watchdog_init(&f->watchdog, f->now_ms);
 	update_listening(f);
 	log_output_gather();
 	while (!f->stop_requested)
