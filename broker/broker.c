@@ -23,6 +23,7 @@
 #include "broker/ws_relay.h"
 #include "broker/ws.h"
 #include "common/clock.h"
+#include "common/endpoint.h"
 #include "common/log.h"
 #include "common/log_output.h"
 #include "common/notify.h"
@@ -30,6 +31,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	/* The tick while there are exchanges: the resolution of their time-outs. */
@@ -229,6 +231,10 @@ static void advance_stop(struct broker *b)
 		expired = false;
 	}
 	if (b->phase == ENDING && (expired || !hub_busy(b->hub))) {
+		/* Further connections wait in the socket, which systemd keeps, for the next
+		 * broker: the clients that are told to come back come at once. */
+		if (strcmp(b->config->listen, ENDPOINT_INHERITED) == 0)
+			listener_stop(b->listener);
 		hub_close_tunnels(b->hub);
 		enter(b, CLOSING, END_MS);
 		expired = false;

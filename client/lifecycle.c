@@ -227,6 +227,13 @@ static int64_t with_jitter(int64_t delay_ms, uint16_t random_bits)
 		       LIFECYCLE_BACKOFF_MOST_MS);
 }
 
+/* Many clients come back from one server: spread over the whole time. */
+static int64_t restart_delay_ms(uint16_t random_bits)
+{
+	return LIFECYCLE_RESTART_MS / 10 +
+	       (int64_t)LIFECYCLE_RESTART_MS * 9 / 10 * random_bits / UINT16_MAX;
+}
+
 enum lifecycle_fate lifecycle_ended(struct lifecycle *l, int64_t now_ms,
 				    const struct lifecycle_end *end, uint16_t random_bits,
 				    int64_t *delay_ms)
@@ -238,10 +245,18 @@ enum lifecycle_fate lifecycle_ended(struct lifecycle *l, int64_t now_ms,
 		l->state = LIFECYCLE_OVER;
 		return l->stopping ? LIFECYCLE_STOPPED : LIFECYCLE_REFUSED;
 	}
-	if (was_open && now_ms - l->opened_ms >= LIFECYCLE_HELD_MS)
+	if (was_open && now_ms - l->opened_ms >= LIFECYCLE_HELD_MS) {
 		l->backoff_ms = LIFECYCLE_BACKOFF_LEAST_MS;
-	*delay_ms = with_jitter(l->backoff_ms, random_bits);
-	l->backoff_ms = earlier(l->backoff_ms * 2, LIFECYCLE_BACKOFF_MOST_MS);
+		l->restarts = 0;
+	}
+	if (was_open && !end->by_http && end->code == 1001 &&
+	    l->restarts < LIFECYCLE_RESTARTS_MAX) {
+		l->restarts++;
+		*delay_ms = restart_delay_ms(random_bits);
+	} else {
+		*delay_ms = with_jitter(l->backoff_ms, random_bits);
+		l->backoff_ms = earlier(l->backoff_ms * 2, LIFECYCLE_BACKOFF_MOST_MS);
+	}
 	l->state = LIFECYCLE_WAITING;
 	l->due_ms = now_ms + *delay_ms;
 	l->drain_ms = INT64_MAX;

@@ -33,6 +33,10 @@ enum {
 	LIFECYCLE_BACKOFF_LEAST_MS = 1000,
 	LIFECYCLE_BACKOFF_MOST_MS = 60000,
 	LIFECYCLE_HELD_MS = 10000, /* a tunnel open for this long resets the back-off */
+	/* The server restarts (1001): so many times the first attempts are made within this time,
+	 * before the back-off. A tunnel open for LIFECYCLE_HELD_MS allows them again. */
+	LIFECYCLE_RESTART_MS = 500,
+	LIFECYCLE_RESTARTS_MAX = 5,
 };
 
 enum lifecycle_state {
@@ -60,6 +64,7 @@ struct lifecycle {
 	int64_t pinged_ms;
 	int64_t opened_ms;
 	int64_t backoff_ms;
+	int restarts; /* attempts by LIFECYCLE_RESTART_MS, since a tunnel has held */
 };
 
 /* What the caller must do next. */

@@ -1,7 +1,8 @@
 /* fcgi/mux.c - see mux.h.
  *
- * While the link is closed nothing is passed to it: a new request waits for the link (so a restart
- * of the broker loses no request), and then fails as certainly not delivered. */
+ * A restart of the broker loses no request that has not been begun. While the link is closed, a new
+ * request waits for it, and then fails as certainly not delivered. A broker that stops refuses new
+ * requests: each waits for the next broker too, and so do those after it. */
 #include "fcgi/mux.h"
 
 #include "common/clock.h"
@@ -16,7 +17,10 @@
 #include <string.h>
 
 enum {
-	PARK_MS = 1500,	 /* how long a new request waits for the broker */
+	/* How long a request waits for the broker, or for the next one. */
+	PARK_MS = 1500,
+	/* A larger OPEN is not kept for the next broker: there may be many. */
+	KEPT_MAX_BYTES = 64 * 1024,
 	ALIVE_MS = 2000, /* see GATE_ALIVE */
 	/* The broker's longest hold is 10 s: beyond this a reply is lost. */
 	REPLY_MAX_MS = 30000,
@@ -31,7 +35,11 @@ struct seat {
 	bool exchange_open;	  /* an OPEN was sent and no reply has ended it */
 	uint8_t corr[CORR_BYTES]; /* of the message it waits for */
 	zmq_msg_t parked;	  /* SEAT_PARKED: not sent yet */
-	int64_t until_ms;	  /* when the mux itself replies */
+	zmq_msg_t open;		  /* the OPEN that was sent, while another broker can have it */
+	bool has_open;
+	bool open_is_whole; /* it has the whole request body */
+	bool was_refused;   /* SEAT_PARKED: by a broker that stops */
+	int64_t until_ms;   /* when the mux itself replies */
 };
 
 struct mux {
@@ -45,6 +53,7 @@ struct mux {
 	size_t seat_count;
 	struct seat *seats;
 	size_t parked, open, waiting;
+	bool stopping; /* the broker of this link refuses new exchanges */
 	/* False: the last look at this socket found nothing, and the next message makes its
 	 * descriptor readable. Sending on the socket may consume that signal. */
 	bool look_at_asks, look_at_broker;
@@ -74,6 +83,13 @@ static void send_to_ask(struct mux *m, uint16_t seat, zmq_msg_t *payload)
 		m->on_reply(m->ctx, seat);
 }
 
+static void forget_open(struct seat *s)
+{
+	if (s->has_open)
+		zmq_msg_close(&s->open);
+	s->has_open = false;
+}
+
 /* Marks the seat as waiting for no reply. `over`: its exchange has ended too. */
 static void release_seat(struct mux *m, struct seat *s, bool over)
 {
@@ -84,31 +100,55 @@ static void release_seat(struct mux *m, struct seat *s, bool over)
 }
 
 /* Replies to an ask in the broker's place. */
-static void reply_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
+static void reply_failed(struct mux *m, uint16_t seat, enum fail f, uint8_t flags)
 {
 	struct seat *s = &m->seats[seat];
 	struct gate_msg reply = {.kind = GATE_REPLY,
 				 .seat = seat,
 				 .flags = (uint8_t)(GATE_FAILED | flags),
-				 .fail = FAIL_BROKER_UNAVAILABLE};
+				 .fail = (uint8_t)f};
 	zmq_msg_t payload;
 
 	memcpy(reply.corr, s->corr, CORR_BYTES);
 	CHECK(zmq_msg_init_size(&payload, gate_msg_bytes(&reply)) == 0);
 	gate_msg_encode(&reply, zmq_msg_data(&payload));
+	forget_open(s);
 	release_seat(m, s, true);
 	send_to_ask(m, seat, &payload);
 }
 
+static void reply_unavailable(struct mux *m, uint16_t seat, uint8_t flags)
+{
+	reply_failed(m, seat, FAIL_BROKER_UNAVAILABLE, flags);
+}
+
 /* --- towards the broker --- */
 
-/* Returns true if the message was sent and `payload` is consumed; false if the link is closed and
- * nothing has changed. */
-static bool hand_over(struct mux *m, struct seat *s, uint8_t kind, zmq_msg_t *payload)
+static void keep_open(struct seat *s, zmq_msg_t *payload, bool is_whole)
 {
-	m->look_at_broker = true;
-	if (!gate_link_send(m->link, payload))
+	zmq_msg_init(&s->open);
+	CHECK(zmq_msg_copy(&s->open, payload) == 0); /* shares the memory */
+	s->has_open = true;
+	s->open_is_whole = is_whole;
+}
+
+/* Returns true if the message was sent and `payload` is consumed; false if the link is closed, or
+ * its broker takes no new exchange, and nothing has changed. */
+static bool hand_over(struct mux *m, struct seat *s, const struct gate_msg *g, zmq_msg_t *payload)
+{
+	uint8_t kind = g->kind, flags = g->flags;
+
+	if (kind == GATE_OPEN && m->stopping)
 		return false;
+	if (kind != GATE_STEP)
+		forget_open(s);
+	if (kind == GATE_OPEN && zmq_msg_size(payload) <= KEPT_MAX_BYTES)
+		keep_open(s, payload, (flags & GATE_BODY_END) != 0);
+	m->look_at_broker = true;
+	if (!gate_link_send(m->link, payload)) {
+		forget_open(s);
+		return false;
+	}
 	s->state = SEAT_WAITING;
 	s->until_ms = clock_now_ms() + REPLY_MAX_MS;
 	m->waiting++;
@@ -119,11 +159,12 @@ static bool hand_over(struct mux *m, struct seat *s, uint8_t kind, zmq_msg_t *pa
 	return true;
 }
 
-static void park(struct mux *m, struct seat *s, zmq_msg_t *payload)
+static void park(struct mux *m, struct seat *s, zmq_msg_t *payload, bool was_refused)
 {
 	zmq_msg_init(&s->parked);
 	zmq_msg_move(&s->parked, payload);
 	s->state = SEAT_PARKED;
+	s->was_refused = was_refused;
 	s->until_ms = clock_now_ms() + PARK_MS;
 	m->parked++;
 }
@@ -136,10 +177,10 @@ static void from_ask(struct mux *m, zmq_msg_t *payload)
 	CHECK(g.seat < m->seat_count);
 	struct seat *s = &m->seats[g.seat];
 	memcpy(s->corr, g.corr, CORR_BYTES);
-	if (hand_over(m, s, g.kind, payload))
+	if (hand_over(m, s, &g, payload))
 		return;
 	if (g.kind == GATE_OPEN || g.kind == GATE_PING) {
-		park(m, s, payload);
+		park(m, s, payload, g.kind == GATE_OPEN && m->stopping);
 		return;
 	}
 	zmq_msg_close(payload); /* its exchange was lost with the broker */
@@ -181,6 +222,24 @@ static struct seat *seat_of(struct mux *m, zmq_msg_t *payload, struct gate_msg *
 	return s->state == SEAT_WAITING && memcmp(g->corr, s->corr, CORR_BYTES) == 0 ? s : NULL;
 }
 
+/* True if the broker stops and has sent nothing of the exchange to a tunnel. */
+static bool is_for_the_next_broker(const struct seat *s, const struct gate_msg *g)
+{
+	return s->has_open && (g->flags & GATE_FAILED) && g->fail == FAIL_SHUTTING_DOWN &&
+	       !(g->flags & GATE_MAYBE_DELIVERED);
+}
+
+static void take_back(struct mux *m, struct seat *s)
+{
+	zmq_msg_t open;
+
+	zmq_msg_init(&open);
+	zmq_msg_move(&open, &s->open);
+	s->has_open = false;
+	release_seat(m, s, true);
+	park(m, s, &open, true);
+}
+
 static void from_broker(struct mux *m, zmq_msg_t *payload)
 {
 	struct gate_msg g;
@@ -192,6 +251,15 @@ static void from_broker(struct mux *m, zmq_msg_t *payload)
 		return;
 	}
 	m->boot = g.boot;
+	if (is_for_the_next_broker(s, &g)) {
+		m->stopping = true;
+		take_back(m, s);
+		zmq_msg_close(payload);
+		return;
+	}
+	/* An empty reply says that nothing has come yet: the request may still be waiting. */
+	if (!s->open_is_whole || g.flags != 0 || g.body_bytes > 0)
+		forget_open(s);
 	release_seat(m, s, (g.flags & (GATE_FAILED | GATE_RESPONSE_END)) != 0);
 	send_to_ask(m, g.seat, payload);
 }
@@ -221,19 +289,24 @@ static void retry_parked(struct mux *m, bool give_up_due)
 		if (s->state != SEAT_PARKED)
 			continue;
 		CHECK(gate_msg_decode(zmq_msg_data(&s->parked), zmq_msg_size(&s->parked), &g));
-		if (hand_over(m, s, g.kind, &s->parked)) {
+		if (hand_over(m, s, &g, &s->parked)) {
 			m->parked--;
 		} else if (give_up_due && now >= s->until_ms) {
 			zmq_msg_close(&s->parked);
 			m->parked--;
-			reply_unavailable(m, i, 0);
+			reply_failed(m, i,
+				     s->was_refused ? FAIL_SHUTTING_DOWN : FAIL_BROKER_UNAVAILABLE,
+				     0);
 		}
 	}
 }
 
 static void on_link_opened(void *ctx)
 {
-	retry_parked(ctx, false);
+	struct mux *m = ctx;
+
+	m->stopping = false;
+	retry_parked(m, false);
 }
 
 static void on_link_lost(void *ctx)
@@ -241,6 +314,7 @@ static void on_link_lost(void *ctx)
 	struct mux *m = ctx;
 
 	drain_broker(m); /* messages sent before the link was lost */
+	m->stopping = false;
 	for (uint16_t i = 0; i < m->seat_count; i++) {
 		struct seat *s = &m->seats[i];
 		if (s->state == SEAT_WAITING)
@@ -355,6 +429,7 @@ static void destroy(struct mux *m)
 	for (size_t i = 0; i < m->seat_count; i++) {
 		if (m->seats[i].state == SEAT_PARKED)
 			zmq_msg_close(&m->seats[i].parked);
+		forget_open(&m->seats[i]);
 	}
 	if (m->local != NULL)
 		zmq_close(m->local);

@@ -326,8 +326,15 @@ void hub_settle(struct hub *h)
 void hub_drain(struct hub *h)
 {
 	struct tunnel *t;
+	struct exchange *x, *next;
 
 	h->draining = true;
+	/* Their client cannot come back here. Nothing of them was sent, so a responder takes them
+	 * to the next broker. */
+	HASH_ITER (hh, h->exchanges, x, next) {
+		if (x->state == EXCHANGE_QUEUED && !x->home->online)
+			exchange_fail(x, FAIL_SHUTTING_DOWN);
+	}
 	TAILQ_FOREACH (t, &h->tunnels, all)
 		tunnel_say_goodbye(t);
 }

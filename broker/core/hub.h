@@ -75,7 +75,8 @@ bool hub_busy(const struct hub *h);
 /* True while there are open tunnels, or sockets that are closing. */
 bool hub_has_tunnels(const struct hub *h);
 
-/* SIGTERM: accepts nothing new and says goodbye to the clients. */
+/* SIGTERM: accepts nothing new, fails what waits for a disconnected client, and says goodbye to the
+ * clients. */
 void hub_drain(struct hub *h);
 /* The drain time is over: every exchange fails now. */
 void hub_end_all(struct hub *h);

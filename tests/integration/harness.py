@@ -736,8 +736,9 @@ class Stack:
             self.broker_port = int(log.split("what=tunnels address=127.0.0.1:")[1].split()[0])
         return p
 
-    def start_responder(self):
-        argv = [*limited(self.responder_descriptors), program("fcgi"), "--listen", f"unix:{self.socket}", "--gate", self.gate]
+    def start_responder(self, *arguments):
+        argv = [*limited(self.responder_descriptors), program("fcgi"), "--listen", f"unix:{self.socket}", "--gate", self.gate,
+                *arguments]
         if self.threads:
             argv += ["--threads", str(self.threads)]
         if os.geteuid() == 0:

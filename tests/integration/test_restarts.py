@@ -4,12 +4,14 @@ import collections
 import os
 import socket
 import threading
+import time
 
 import pytest
 
-from harness import PATIENCE_S, SANITIZED, Caller, Process, environment, program, report
+from harness import PATIENCE_S, SANITIZED, UNDER, Caller, Process, environment, program, report
 
 CALLERS = 16 if SANITIZED else 64
+RESTARTS = 4  # a client that is told to come back does so at once five times, until a tunnel has held
 KILLS = 3 * int(os.environ.get("TRIES") or 1)
 rows = []
 
@@ -189,6 +191,79 @@ def test_broker(make_web, make_app):
     failed = load.end("broker, twice")
     # Refused before anything was sent, or begun and not finished: each says which.
     assert all(k.split(" ", 1)[0] in ("502", "503", "504") and "delivered=" in k for k in failed), failed
+    web.wait_empty()
+
+
+def test_broker_with_a_socket_unit(make_web, make_app):
+    """As under systemd, and as a package's upgrade does it: the listening socket stays, responders keep what the old broker
+    refuses for the next one, clients are told to come back and do so within a second, and their callers wait for them. No
+    caller notices. One of the responses is a slow one, which the old broker ends."""
+    web = make_web(unix_listener=True)
+    slow, arrived = threading.Event(), threading.Semaphore(0)
+
+    def handle(request, connection):
+        if request.target == "/slow":
+            arrived.release()
+            slow.wait(PATIENCE_S)
+        connection.answer(body=b"answer")
+    web.broker.stop()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(web.tunnels))
+        os.chmod(web.tunnels, 0o666)
+        listener.listen(1024)
+
+        def start():
+            argv = ["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 </dev/null', "sh", *UNDER, program("broker"),
+                    "--gate", web.gate]
+            p = Process(web.directory, "broker", argv, environment(PIPEGATE_ADMIN=f"unix:{web.admin}"), stdin=listener)
+            web.processes.append(p)
+            p.wait_log("ready gate=")
+            return p
+
+        web.broker = start()
+        client = web.client(make_app(handle).url, direct=False)
+        load = Load(web, "/demo/x")
+        away_s = []
+        for _ in range(RESTARTS):
+            load.more(300)
+            begun = Caller(web.port)
+            begun.request("GET", "/demo/slow")
+            assert arrived.acquire(timeout=PATIENCE_S)
+            threading.Timer(0.3, slow.set).start()
+            opened = client.log().count("tunnel.open")
+            web.broker.stop()
+            stopped = time.monotonic()
+            web.broker = start()
+            client.wait_log("tunnel.open", opened + 1)
+            away_s.append(time.monotonic() - stopped)
+            assert begun.response().body == b"answer"
+            begun.close()
+            slow.clear()
+        load.more(300)
+        assert load.end(f"broker with a socket unit, {RESTARTS} times") == {}
+        report(f"the client was back after {', '.join(f'{s:.2f}' for s in away_s)} s ({web.web.name})")
+    web.wait_empty()
+
+
+def test_a_request_that_waits_is_carried_over(make_web, make_app):
+    """Its client is away while the broker restarts: the caller waits on, and has its response once the client is there."""
+    web = make_web(PIPEGATE_OFFLINE_WAIT=60)
+    web.responder.stop()
+    web.responder = web.start_responder("-v")
+    app = make_app(lambda request, connection: connection.answer(body=request.body()))
+    web.client(app.url).stop()
+    web.wait_metric("pipegate_tunnels", 0)
+    caller = Caller(web.port)
+    caller.request("POST", "/demo/x", body=b"carried over")
+    web.wait_metric("pipegate_exchanges_queued", 1)
+    web.responder.wait_log("kind=STEP")  # after an empty reply
+    web.broker.stop()
+    web.broker = web.start_broker()
+    web.wait_metric("pipegate_exchanges_queued", 1)
+    web.client(app.url)
+    response = caller.response()
+    assert (response.status, response.body) == (200, b"carried over"), response
+    caller.close()
     web.wait_empty()
 
 

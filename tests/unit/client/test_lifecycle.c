@@ -126,9 +126,36 @@ static void test_backoff(void **state)
 	lifecycle_accepted(&l, now_ms);
 	lifecycle_closing(&l, now_ms + 9999);
 	struct lifecycle held = l;
-	assert_int_equal(end(&l, now_ms + 9999, 1001, false, "", &delay_ms), LIFECYCLE_RETRY);
+	assert_int_equal(end(&l, now_ms + 9999, 1006, false, "", &delay_ms), LIFECYCLE_RETRY);
 	assert_in_range(delay_ms, 59000, 60000);
-	assert_int_equal(end(&held, now_ms + 10000, 1001, false, "", &delay_ms), LIFECYCLE_RETRY);
+	assert_int_equal(end(&held, now_ms + 10000, 1006, false, "", &delay_ms), LIFECYCLE_RETRY);
+	assert_in_range(delay_ms, 998, 1000);
+}
+
+/* 1001, the server goes away: at once, but not for ever. A tunnel that held allows it again. */
+static void test_restarts_of_the_server(void **state)
+{
+	struct lifecycle l;
+	int64_t delay_ms;
+
+	(void)state;
+	bring_to(&l, LIFECYCLE_OPEN, false);
+	for (int i = 0; i < LIFECYCLE_RESTARTS_MAX; i++) {
+		assert_int_equal(end(&l, 5000, 1001, false, "", &delay_ms), LIFECYCLE_RETRY);
+		assert_in_range(delay_ms, 50, 500);
+		/* The attempts in between count for the back-off alone. */
+		l.state = LIFECYCLE_OPEN;
+		l.opened_ms = 0;
+	}
+	assert_int_equal(end(&l, 5000, 1001, false, "", &delay_ms), LIFECYCLE_RETRY);
+	assert_in_range(delay_ms, 998, 1000);
+	l.state = LIFECYCLE_OPEN;
+	l.opened_ms = 0;
+	assert_int_equal(end(&l, 10000, 1001, false, "", &delay_ms), LIFECYCLE_RETRY);
+	assert_in_range(delay_ms, 50, 500);
+	/* An attempt that was never open, and HTTP, are other things. */
+	l.state = LIFECYCLE_SHAKING;
+	assert_int_equal(end(&l, 10000, 1001, false, "", &delay_ms), LIFECYCLE_RETRY);
 	assert_in_range(delay_ms, 998, 1000);
 }
 
@@ -278,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_a_late_tick_pings_first),
 		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_restarts_of_the_server),
 		cmocka_unit_test(test_jitter),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_stop),

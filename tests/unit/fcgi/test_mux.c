@@ -64,7 +64,7 @@ struct arrival {
 	struct gate_msg m;
 };
 
-static void receive(void *broker, struct mux *m, struct arrival *a)
+static void receive_any(void *broker, struct mux *m, struct arrival *a)
 {
 	int64_t until_ms = clock_now_ms() + PATIENCE_MS;
 	int count = 0, more = 1;
@@ -84,9 +84,21 @@ static void receive(void *broker, struct mux *m, struct arrival *a)
 	assert_true(gate_msg_decode(zmq_msg_data(&a->parts[1]), zmq_msg_size(&a->parts[1]), &a->m));
 }
 
-static void reply(void *broker, struct arrival *a, uint8_t kind, uint8_t flags)
+/* Receives what an ask has sent. */
+static void receive(void *broker, struct mux *m, struct arrival *a)
 {
-	struct gate_msg m = {.kind = kind, .flags = flags, .boot = 7, .seat = a->m.seat};
+	receive_any(broker, m, a);
+	while (a->m.kind == GATE_ALIVE) {
+		for (int i = 0; i < 2; i++)
+			zmq_msg_close(&a->parts[i]);
+		receive_any(broker, m, a);
+	}
+}
+
+static void reply_with(void *broker, struct arrival *a, uint8_t kind, uint8_t flags, enum fail f)
+{
+	struct gate_msg m = {
+		.kind = kind, .flags = flags, .fail = (uint8_t)f, .boot = 7, .seat = a->m.seat};
 	uint8_t wire[GATE_CONTROL_BYTES];
 
 	memcpy(m.corr, a->m.corr, CORR_BYTES);
@@ -94,6 +106,11 @@ static void reply(void *broker, struct arrival *a, uint8_t kind, uint8_t flags)
 	assert_true(zmq_msg_send(&a->parts[0], broker, ZMQ_SNDMORE) >= 0);
 	assert_int_equal(zmq_send(broker, wire, sizeof wire, 0), sizeof wire);
 	zmq_msg_close(&a->parts[1]);
+}
+
+static void reply(void *broker, struct arrival *a, uint8_t kind, uint8_t flags)
+{
+	reply_with(broker, a, kind, flags, FAIL_NONE);
 }
 
 static void *open_broker(void *context)
@@ -217,6 +234,96 @@ static void a_broker_that_goes_ends_what_it_had(void **unused)
 	zmq_ctx_term(context);
 }
 
+/* What a broker that stops refuses, and every new request after that, is for the next broker, body
+ * and all. What it may have sent to a tunnel is not. */
+static void a_broker_that_stops_loses_nothing(void **unused)
+{
+	static const uint8_t flags[] = {GATE_FAILED, GATE_FAILED | GATE_ACCEPTED};
+	int epoll_fd;
+	struct mux *m = open_mux(&epoll_fd);
+	struct ask *first = ask_new(m, 0), *second = ask_new(m, 1), *begun = ask_new(m, 2);
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof flags; i++) {
+		void *context = zmq_ctx_new(), *broker = open_broker(context);
+		struct gate_msg sent = message(GATE_OPEN), later = message(GATE_OPEN),
+				other = message(GATE_OPEN), got;
+		struct arrival arrival;
+		sent.body = (const uint8_t *)"the body";
+		sent.body_bytes = 8;
+		replies = 0;
+		ask_send(first, &sent);
+		receive(broker, m, &arrival);
+		ask_send(begun, &other);
+		struct arrival of_begun;
+		receive(broker, m, &of_begun);
+		reply_with(broker, &arrival, GATE_REPLY, flags[i], FAIL_SHUTTING_DOWN);
+		reply_with(broker, &of_begun, GATE_REPLY,
+			   GATE_FAILED | GATE_ACCEPTED | GATE_MAYBE_DELIVERED, FAIL_SHUTTING_DOWN);
+		wait_for_replies(m, epoll_fd, 4);
+		ask_receive(begun, &got);
+		assert_int_equal(got.fail, FAIL_SHUTTING_DOWN);
+		assert_int_equal(replies, 4);
+		/* A new one does not go to it: see below, where both arrive. */
+		ask_send(second, &later);
+		for (int turn = 0; turn < 5; turn++) {
+			mux_work(m);
+			assert_int_equal(replies, 4);
+		}
+		zmq_close(broker);
+		zmq_ctx_term(context); /* waits until its socket is gone */
+		context = zmq_ctx_new();
+		broker = open_broker(context);
+		struct arrival again[2];
+		receive(broker, m, &again[0]);
+		receive(broker, m, &again[1]);
+		bool swapped = memcmp(again[0].m.corr, sent.corr, CORR_BYTES) != 0;
+		assert_memory_equal(again[swapped].m.corr, sent.corr, CORR_BYTES);
+		assert_memory_equal(again[!swapped].m.corr, later.corr, CORR_BYTES);
+		assert_int_equal(again[swapped].m.body_bytes, 8);
+		assert_memory_equal(again[swapped].m.body, "the body", 8);
+		for (int j = 0; j < 2; j++)
+			reply(broker, &again[j], GATE_REPLY, GATE_RESPONSE_END);
+		wait_for_replies(m, epoll_fd, 3);
+		ask_receive(first, &got);
+		assert_int_equal(got.flags, GATE_RESPONSE_END);
+		ask_receive(second, &got);
+		assert_int_equal(got.flags, GATE_RESPONSE_END);
+		zmq_close(broker);
+		zmq_ctx_term(context);
+	}
+	ask_destroy(&first);
+	ask_destroy(&second);
+	ask_destroy(&begun);
+	mux_destroy(&m);
+	close(epoll_fd);
+}
+
+/* There is no next one: the caller hears why. */
+static void a_broker_that_stops_and_stays_away(void **unused)
+{
+	void *context = zmq_ctx_new(), *broker = open_broker(context);
+	struct gate_msg sent = message(GATE_OPEN), got;
+	struct arrival arrival;
+	int epoll_fd;
+	struct mux *m = open_mux(&epoll_fd);
+	struct ask *a = ask_new(m, 0);
+
+	(void)unused;
+	ask_send(a, &sent);
+	receive(broker, m, &arrival);
+	reply_with(broker, &arrival, GATE_REPLY, GATE_FAILED, FAIL_SHUTTING_DOWN);
+	wait_for_replies(m, epoll_fd, 1);
+	ask_receive(a, &got);
+	assert_int_equal(got.fail, FAIL_SHUTTING_DOWN);
+	assert_int_equal(got.flags, GATE_FAILED);
+	ask_destroy(&a);
+	mux_destroy(&m);
+	close(epoll_fd);
+	zmq_close(broker);
+	zmq_ctx_term(context);
+}
+
 static void a_reply_with_another_correlation_id_is_ignored(void **unused)
 {
 	void *context = zmq_ctx_new(), *broker = open_broker(context);
@@ -305,6 +412,8 @@ int main(void)
 		cmocka_unit_test(a_request_without_a_broker_is_surely_not_delivered),
 		cmocka_unit_test(a_request_that_waits_is_sent_once_the_broker_is_there),
 		cmocka_unit_test(a_broker_that_goes_ends_what_it_had),
+		cmocka_unit_test(a_broker_that_stops_loses_nothing),
+		cmocka_unit_test(a_broker_that_stops_and_stays_away),
 		cmocka_unit_test(a_reply_with_another_correlation_id_is_ignored),
 		cmocka_unit_test(a_reply_for_another_seat_is_ignored),
 	};
