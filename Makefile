@@ -165,7 +165,7 @@ MAN     := broker/pipegate-broker.8 broker/pipegate-ctl.8 broker/pipegate-token.
 C_FILES := $(wildcard */*.[ch] */*/*.[ch] tests/*/*/*.[ch])
 # uthash, and && that guards a pointer, are beyond gcc 12's analyzer.
 NO_NOISE := -Wno-analyzer-malloc-leak -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference
-SCRIPTS := .ci/run tests/install-deps tests/fuzz/run tests/demo/run tests/demo/app/echo.cgi
+SCRIPTS := conf/completions/pipegate.bash .ci/run tests/install-deps tests/fuzz/run tests/demo/run tests/demo/app/echo.cgi
 measure: ## a table of the sizes of files, functions and comments (needs lizard, from PyPI)
 	$(Q)tests/lint/measure.py
 # The cheap rules: layers, libraries, names, headers, sizes, comments. First, whether they find what they are for.
@@ -197,6 +197,8 @@ DEST      := $(DESTDIR)$(PREFIX)
 UNITS     := $(notdir $(wildcard conf/systemd/*.service conf/systemd/*.socket))
 INSTALLED := $(PROGS:%=bin/pipegate-%) $(addprefix lib/systemd/system/,$(UNITS)) \
              lib/sysusers.d/pipegate.conf lib/tmpfiles.d/pipegate.conf \
+             $(PROGS:%=share/bash-completion/completions/pipegate-%) share/zsh/site-functions/_pipegate \
+             $(PROGS:%=share/fish/vendor_completions.d/pipegate-%.fish) \
              $(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $m))/$(notdir $m))
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -d $(sort $(dir $(INSTALLED:%=$(DEST)/%))) $(DEST)/share/pipegate/apache/examples \
@@ -207,6 +209,12 @@ install: all ## PREFIX=/usr/local DESTDIR=
 	install -m 644 conf/pipegate.env.example $(DEST)/share/pipegate
 	set -e; for d in apache apache/examples lighttpd lighttpd/examples; do \
 		install -m 644 conf/$$d/*.conf $(DEST)/share/pipegate/$$d; done
+	install -m 644 conf/completions/pipegate.bash $(DEST)/share/bash-completion/completions/pipegate-ctl
+	set -e; for p in broker client fcgi token; do \
+		ln -sf pipegate-ctl $(DEST)/share/bash-completion/completions/pipegate-$$p; done
+	install -m 644 conf/completions/_pipegate $(DEST)/share/zsh/site-functions/_pipegate
+	set -e; for p in $(PROGS); do \
+		install -m 644 conf/completions/pipegate.fish $(DEST)/share/fish/vendor_completions.d/pipegate-$$p.fish; done
 	install -m 644 conf/prometheus/pipegate.rules.yml $(DEST)/share/pipegate/prometheus
 	install -m 644 conf/grafana/pipegate.json $(DEST)/share/pipegate/grafana
 	install -m 644 conf/systemd/sysusers.conf $(DEST)/lib/sysusers.d/pipegate.conf
