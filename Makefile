@@ -137,6 +137,10 @@ soak: all ## mixed traffic with restarts: MINUTES=20 SERVER=lighttpd|apache
 systemd-check: ## the units in containers: RELEASES="bookworm trixie"; as root
 	$(Q)tests/install-deps systemd
 	$(Q)/usr/bin/python3 tests/systemd/run.py $(RELEASES)
+# The packages of each release, built, installed, used, upgraded, removed and purged in such a container; as root.
+debian-check: ## the Debian packages in containers: RELEASES="bookworm trixie"; as root
+	$(Q)tests/install-deps systemd
+	$(Q)/usr/bin/python3 tests/systemd/packages.py $(RELEASES)
 browser: all ## apps in headless Chromium
 	$(Q)tests/install-deps build test browser
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/browser
@@ -146,6 +150,14 @@ recipes: all ## the apps of conf/RECIPES.md
 	$(Q)BUILD=$(B) /usr/bin/python3 -m pytest tests/integration/test_recipes.py
 test: deps-test ## installs what is missing; all, unit, replay, integration
 	$(Q)$(MAKE) all unit replay $(if $(wildcard tests/integration),integration)
+# Two Debian packages in build-deb/, for the release of this machine. conf/debian/ is their debian/.
+DEB := build-deb/pipegate-$(VERSION)
+deb: ## Debian packages, in build-deb/
+	$(Q)tests/install-deps build deb
+	$(Q)rm -rf build-deb && mkdir -p $(DEB)
+	$(Q)tar -c --exclude=./build --exclude='./build-*' --exclude=./.git . | tar -x -C $(DEB)
+	$(Q)cp -r conf/debian $(DEB)/debian
+	$(Q)cd $(DEB) && env -u MAKEFLAGS -u MAKELEVEL -u CI dpkg-buildpackage -us -uc -b
 demo: ## everything on one port: TARGET=URL PORT=8080 ADDRESS=127.0.0.1
 	$(Q)tests/install-deps build demo
 	$(Q)$(MAKE) -j"$$(nproc)" --no-print-directory all
@@ -240,6 +252,6 @@ clean: ## removes what make built
 	$(Q)rm -rf build build-* compile_commands.json
 
 .PHONY: all unit replay harnesses fuzz integration browser recipes measure rules format check compile_commands.json help tsan valgrind \
-	soak bench systemd-check test demo deps deps-test lint install uninstall clean
+	soak bench systemd-check debian-check test deb demo deps deps-test lint install uninstall clean
 .SECONDARY:
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name "*.d" -type f 2>/dev/null)

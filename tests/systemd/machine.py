@@ -15,7 +15,7 @@ CACHE = pathlib.Path(os.environ.get("PIPEGATE_SYSTEMD_CACHE", "/var/cache/pipega
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # Besides what `make deps` installs: the system of an operator who has both web servers and a certificate.
 PACKAGES = ("systemd systemd-sysv dbus sudo make ca-certificates openssl curl python3 iproute2 procps apache2 lighttpd "
-            "lighttpd-mod-openssl").split()
+            "lighttpd-mod-openssl libcmocka-dev debhelper dpkg-dev fakeroot").split()
 OPERATOR = "alice"
 PATIENCE_S = 240
 
